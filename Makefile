@@ -1,0 +1,51 @@
+# Everything that people and CI do here. The first call makes .venv and installs into it;
+# later calls start at once, until pyproject.toml or constraints.txt changes.
+# Works with GNU make 3.81 and later.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+PYTEST_ARGS ?= -n 2
+
+# Small matrices: more threads than one make them slower, and two test processes fight over the cores.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format build clean
+
+help: ## list what there is
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/'
+
+demo: $(READY) ## the whole story on real trainings, offline, in about a minute
+	$(BIN)/advisor demo
+
+test: $(READY) ## run the tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(READY) ## style, types, architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## rewrite the files in the style that lint asks for
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+build: $(READY) ## build the wheel into dist/
+	$(BIN)/python -m build --wheel
+
+clean: ## remove what was built; .venv stays
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find advisor storage tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] < (3, 14) and "Python 3.11, 3.12 or 3.13 is needed, but $(PYTHON) is {}.{}. Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)".format(v[0], v[1]))'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "installing into $(VENV); the first time this takes some minutes" >&2
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@touch $@
