@@ -1,0 +1,3 @@
+"""Live runs: start, log, finish; what is captured of code, environment and data."""
+
+from __future__ import annotations

@@ -1,0 +1,68 @@
+"""Ends live runs that the script itself did not end, when the interpreter does.
+
+The first live run of a process registers the hooks, nothing happens at import. An exception that
+ends the script ends its runs as failed; a plain end ends them as finished. A killed process runs
+no hook: its runs are recovered by whoever opens the store next.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from advisor.tracking.run import LiveRun
+
+log = logging.getLogger(__name__)
+
+_lock = threading.Lock()
+_live: dict[str, LiveRun] = {}
+_registered = False
+_pid = 0
+_uncaught: BaseException | None = None
+
+
+def remember(run: LiveRun) -> None:
+    """End this run when the interpreter ends, unless it is forgotten before."""
+    global _registered, _pid
+    with _lock:
+        _live[run.id] = run
+        if not _registered:
+            _registered, _pid = True, os.getpid()
+            atexit.register(_end_all)
+            _watch_exceptions()
+
+
+def forget(run: LiveRun) -> None:
+    """The run has ended."""
+    with _lock:
+        _live.pop(run.id, None)
+
+
+def _watch_exceptions() -> None:
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        global _uncaught
+        _uncaught = error
+        before(kind, error, trace)
+
+    sys.excepthook = hook
+
+
+def _end_all() -> None:
+    if os.getpid() != _pid:  # a forked child: the runs are its parent's
+        return
+    for run in list(_live.values()):
+        try:
+            if _uncaught is not None:
+                run.fail(_uncaught)
+            else:
+                run.finish()
+        except Exception:  # noqa: BLE001  # the interpreter ends: say it and let the next run end too
+            log.exception("run %s could not be ended; it is recovered when the store is next opened", run.id)

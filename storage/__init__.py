@@ -1,0 +1,65 @@
+"""A store of experiments, runs, curves and events; it knows nothing of advice.
+
+>>> from storage import open_store
+"""
+
+from __future__ import annotations
+
+from storage.errors import (
+    EmbeddingError,
+    ExperimentExistsError,
+    ExperimentNotFoundError,
+    FilterError,
+    RecordError,
+    RunFinishedError,
+    RunNotFoundError,
+    SchemaTooNewError,
+    SpoolError,
+    StorageError,
+    StoreNotFoundError,
+    StoreUnavailableError,
+)
+from storage.records import (
+    Curve,
+    CurveChunk,
+    Document,
+    Event,
+    Experiment,
+    Finding,
+    FindingState,
+    Objective,
+    Run,
+    RunState,
+    Severity,
+)
+from storage.store import RunStore, SearchHit, StoreInfo, open_store
+
+__all__ = [
+    "Curve",
+    "CurveChunk",
+    "Document",
+    "EmbeddingError",
+    "Event",
+    "Experiment",
+    "ExperimentExistsError",
+    "ExperimentNotFoundError",
+    "FilterError",
+    "Finding",
+    "FindingState",
+    "Objective",
+    "RecordError",
+    "Run",
+    "RunFinishedError",
+    "RunNotFoundError",
+    "RunState",
+    "RunStore",
+    "SchemaTooNewError",
+    "SearchHit",
+    "Severity",
+    "SpoolError",
+    "StorageError",
+    "StoreInfo",
+    "StoreNotFoundError",
+    "StoreUnavailableError",
+    "open_store",
+]

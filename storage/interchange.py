@@ -1,0 +1,119 @@
+"""The interchange format: a folder with ``runs.parquet`` and ``curves.parquet``, in both directions, losslessly.
+
+Only reads and writes the two files; what their rows mean is the business of ``advisor.sources``.
+NaN and ±inf survive, in curves as floats and in JSON as Python writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from storage.errors import RecordError
+from storage.records import Curve, CurveChunk
+
+RUNS_FILE: Final = "runs.parquet"
+CURVES_FILE: Final = "curves.parquet"
+RUN_COLUMNS: Final = ("run_id", "experiment", "state", "params", "seed", "meta")
+"""Columns that ``runs.parquet`` must have; others may follow."""
+CURVE_COLUMNS: Final = ("run_id", "metric", "steps", "values")
+BATCH_ROWS: Final = 512
+
+
+def read_runs(folder: Path) -> list[dict[str, Any]]:
+    """Return the rows of ``runs.parquet``.
+
+    Raises
+    ------
+    RecordError
+        If the file is missing, is no Parquet, or lacks a column.
+    """
+    table = _open(folder / RUNS_FILE, RUN_COLUMNS).read()
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def count_curves(folder: Path) -> int:
+    """Return the number of rows of ``curves.parquet``."""
+    return int(_open(folder / CURVES_FILE, CURVE_COLUMNS).metadata.num_rows)
+
+
+def read_curves(folder: Path) -> Iterator[list[CurveChunk]]:
+    """Yield the rows of ``curves.parquet`` in their order, some hundred at a time.
+
+    Raises
+    ------
+    RecordError
+        If the file is missing, is no Parquet, lacks a column, or a row's lists differ in length.
+    """
+    from storage.lance import list_view
+
+    file = _open(folder / CURVES_FILE, CURVE_COLUMNS)
+    timed = "times" in file.schema_arrow.names
+    for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[*CURVE_COLUMNS, *(["times"] if timed else [])]):
+        steps, values = list_view(batch.column("steps")), list_view(batch.column("values"))
+        times = list_view(batch.column("times")) if timed else None
+        heads = zip(batch.column("run_id").to_pylist(), batch.column("metric").to_pylist(), strict=True)
+        chunks = []
+        for i, (run_id, metric) in enumerate(heads):
+            step, value = steps(i), values(i)
+            time = times(i) if times is not None else ()
+            if len(step) != len(value) or (len(time) and len(time) != len(step)):
+                raise RecordError(
+                    f"{CURVES_FILE}: {metric!r} of run {run_id!r} has {len(step)} steps and {len(value)} values; "
+                    "they must be equally many"
+                )
+            chunks.append(CurveChunk(run_id, metric=metric, chunk=0, through=0, steps=step, values=value, times=time))
+        yield chunks
+
+
+def write_folder(
+    folder: Path, runs: Sequence[Mapping[str, Any]], curves: Mapping[str, Mapping[str, Curve]]
+) -> tuple[int, int]:
+    """Write both files, replacing what is there; return the numbers of runs and of curves.
+
+    ``runs`` are rows: the columns of ``RUN_COLUMNS`` first, then whatever else all of them have.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir(parents=True, exist_ok=True)
+    required = {name: pa.int64() if name == "seed" else pa.string() for name in RUN_COLUMNS}
+    extra = [name for name in (runs[0] if runs else ()) if name not in required]
+    columns = {name: pa.array([run[name] for run in runs], type=kind) for name, kind in required.items()}
+    columns |= {name: pa.array([run[name] for run in runs]) for name in extra}
+    pq.write_table(pa.table(columns), folder / RUNS_FILE)
+
+    flat = [(run_id, curve) for run_id, by_metric in curves.items() for curve in by_metric.values()]
+    table = pa.table(
+        {
+            "run_id": pa.array([run_id for run_id, _ in flat], type=pa.string()),
+            "metric": pa.array([curve.metric for _, curve in flat], type=pa.string()),
+            "steps": pa.array([curve.steps for _, curve in flat], type=pa.list_(pa.int64())),
+            "values": pa.array([curve.values for _, curve in flat], type=pa.list_(pa.float64())),
+            # No times at all is an absent list, not a list of NaN.
+            "times": pa.array(
+                [None if np.isnan(curve.times).all() else curve.times for _, curve in flat], type=pa.list_(pa.float64())
+            ),
+        }
+    )
+    pq.write_table(table, folder / CURVES_FILE, row_group_size=BATCH_ROWS)
+    return len(runs), len(flat)
+
+
+def _open(path: Path, columns: Sequence[str]) -> Any:
+    import pyarrow.parquet as pq
+    from pyarrow.lib import ArrowException
+
+    if not path.is_file():
+        raise RecordError(f"{str(path)!r} is missing; a folder to import holds {RUNS_FILE} and {CURVES_FILE}")
+    try:
+        file = pq.ParquetFile(path)
+    except (ArrowException, OSError, ValueError) as error:
+        raise RecordError(f"{str(path)!r} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+    missing = [name for name in columns if name not in file.schema_arrow.names]
+    if missing:
+        raise RecordError(f"{str(path)!r} lacks the column {missing[0]!r}; it needs {', '.join(columns)}")
+    return file

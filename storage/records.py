@@ -1,0 +1,451 @@
+"""What the store keeps, as frozen values: experiments, runs, curves, events, findings, documents.
+
+No I/O happens here, and nothing that a read returns changes behind the reader's back.
+A run being written is another type (``advisor.tracking.LiveRun``).
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.errors import RecordError, did_you_mean
+
+Direction = Literal["minimize", "maximize"]
+DIRECTIONS: tuple[Direction, ...] = ("minimize", "maximize")
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+def _nothing() -> Mapping[Any, Any]:
+    return EMPTY
+
+
+class RunState(StrEnum):
+    """Where a run is in its life. Only the first two can change."""
+
+    WAITING = "waiting"
+    """Queued: its parameters may be set, nobody has started it."""
+    RUNNING = "running"
+    """Some process trains it now, or died without a word and has not been noticed yet."""
+    FINISHED = "finished"
+    """Ended by itself. Its objective may still be NaN."""
+    PRUNED = "pruned"
+    """Stopped early on purpose, because others were better."""
+    FAILED = "failed"
+    """Ended by an exception; the traceback is kept."""
+    CRASHED = "crashed"
+    """Its process vanished (killed, out of memory, power cut); what it had logged was recovered."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended."""
+        return self not in (RunState.WAITING, RunState.RUNNING)
+
+
+class Severity(StrEnum):
+    """How much a finding matters, least first."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+    @property
+    def rank(self) -> int:
+        """0 for info, 1 for warning, 2 for error."""
+        return list(Severity).index(self)
+
+
+class FindingState(StrEnum):
+    """What became of a finding."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One metric that an experiment is about."""
+
+    metric: str
+    """Name of the curve."""
+    direction: Direction = "minimize"
+    """Which way is better."""
+
+    def better(self, a: float, b: float) -> bool:
+        """Return whether ``a`` is strictly better than ``b``; a NaN is never better."""
+        if math.isnan(a):
+            return False
+        if math.isnan(b):
+            return True
+        return a < b if self.direction == "minimize" else a > b
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """One metric of one run, in the order in which it was logged.
+
+    NaN and infinite values are data: they are kept as they came. A step may occur
+    twice (a resumed training); both are kept.
+    """
+
+    metric: str
+    steps: NDArray[np.int64]
+    """Shape (T,)."""
+    values: NDArray[np.float64]
+    """Shape (T,); NaN and ±inf are kept."""
+    times: NDArray[np.float64]
+    """Shape (T,); seconds since the run's start, NaN where it is unknown."""
+
+    @classmethod
+    def of(
+        cls,
+        metric: str,
+        steps: Sequence[int] | NDArray[Any],
+        values: Sequence[float] | NDArray[Any],
+        times: Sequence[float] | NDArray[Any] | None = None,
+    ) -> Self:
+        """Build a curve from anything array-like; the arrays become read-only.
+
+        Raises
+        ------
+        RecordError
+            If the lengths differ.
+        """
+        step = np.array(steps, dtype=np.int64)
+        value = np.array(values, dtype=np.float64)
+        time = np.full(step.shape, np.nan) if times is None or not len(times) else np.array(times, dtype=np.float64)
+        if not (step.shape == value.shape == time.shape and step.ndim == 1):
+            raise RecordError(
+                f"curve {metric!r} has {step.size} steps, {value.size} values and {time.size} times; they must be equally many"
+            )
+        for array in (step, value, time):
+            array.flags.writeable = False
+        return cls(metric, step, value, time)
+
+    def __len__(self) -> int:
+        return int(self.steps.size)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal in every bit that matters: NaN equals NaN."""
+        if not isinstance(other, Curve):
+            return NotImplemented
+        return (
+            self.metric == other.metric
+            and np.array_equal(self.steps, other.steps)
+            and np.array_equal(self.values, other.values, equal_nan=True)
+            and np.array_equal(self.times, other.times, equal_nan=True)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays are compared by content, so a hash would be a promise too much
+
+    @property
+    def last(self) -> float:
+        """The last value, NaN for an empty curve."""
+        return float(self.values[-1]) if len(self) else math.nan
+
+    @property
+    def last_finite(self) -> float | None:
+        """The last finite value, None where there is none."""
+        finite = self.values[np.isfinite(self.values)]
+        return float(finite[-1]) if finite.size else None
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures that stand for this curve in the journal.
+
+        Keys: ``n``, ``n_nonfinite``, ``first``, ``last`` (as logged, may be NaN), ``last_finite``,
+        ``min``, ``max`` (finite values only), ``min_step``, ``max_step``, ``last_step``.
+        Figures that do not exist are None.
+        """
+        finite = np.isfinite(self.values)
+        out: dict[str, Any] = {
+            "n": len(self),
+            "n_nonfinite": int((~finite).sum()),
+            "first": float(self.values[0]) if len(self) else None,
+            "last": self.last if len(self) else None,
+            "last_finite": self.last_finite,
+            "min": None,
+            "max": None,
+            "min_step": None,
+            "max_step": None,
+            "last_step": int(self.steps[-1]) if len(self) else None,
+        }
+        if finite.any():
+            low = int(np.nanargmin(np.where(finite, self.values, np.nan)))
+            high = int(np.nanargmax(np.where(finite, self.values, np.nan)))
+            out |= {
+                "min": float(self.values[low]),
+                "max": float(self.values[high]),
+                "min_step": int(self.steps[low]),
+                "max_step": int(self.steps[high]),
+            }
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class CurveChunk:
+    """A piece of one curve, as it is appended to the store.
+
+    ``(run_id, metric, chunk)`` names it: a chunk that lands twice counts once.
+    """
+
+    run_id: str
+    _: KW_ONLY
+    metric: str
+    chunk: int
+    """Position of the piece's first log call in the run; pieces are put together in this order."""
+    through: int
+    """Number of the run's log calls that are kept once this piece is."""
+    steps: Sequence[int] | NDArray[np.int64]
+    values: Sequence[float] | NDArray[np.float64]
+    times: Sequence[float] | NDArray[np.float64] = ()
+    """Seconds since the run's start; empty where they are unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One fact, appended to the journal and never changed."""
+
+    id: str
+    """Unique; an event that lands twice counts once."""
+    _: KW_ONLY
+    kind: str
+    """One of ``storage.journal.KINDS``."""
+    experiment: str
+    """Name of the experiment that it belongs to; empty for the store itself."""
+    run_id: str = ""
+    """Id of the run that it belongs to; empty for an experiment's own."""
+    time: datetime
+    """When it happened, UTC."""
+    actor: str = ""
+    """Who wrote it: ``user@host``, or the name of a program part."""
+    body: Mapping[str, Any] = field(default_factory=_nothing)
+    """What happened, as JSON values; NaN and ±inf are allowed."""
+
+    @classmethod
+    def new(
+        cls,
+        kind: str,
+        experiment: str,
+        run_id: str = "",
+        *,
+        time: datetime | None = None,
+        actor: str = "",
+        **body: Any,
+    ) -> Self:
+        """Return an event with a fresh id, now unless ``time`` is given."""
+        return cls(
+            new_id(), kind=kind, experiment=experiment, run_id=run_id, time=time or utc_now(), actor=actor, body=body
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong or notable in a run."""
+
+    id: str
+    _: KW_ONLY
+    run_id: str
+    experiment: str
+    code: str
+    """Stable code, ``ADV…``; documented in docs/findings.md."""
+    title: str
+    """The finding in one line, figures included."""
+    severity: Severity
+    state: FindingState = FindingState.OPEN
+    detector: str
+    """``rules`` or ``isolation-forest``."""
+    metric: str | None = None
+    """The curve in which it shows."""
+    step: int | None = None
+    """Where it begins."""
+    p_value: float | None = None
+    """Conformal p-value among sibling runs, in (0, 1]; small is unusual. None for rules."""
+    score: float | None = None
+    """Anomaly score; higher is more anomalous. None for rules."""
+    evidence: Mapping[str, Any] = field(default_factory=_nothing)
+    """The figures it rests on: observed values, threshold, steps."""
+    time: datetime | None = None
+    """When it was raised, UTC."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What makes two findings the same trouble: run, code, metric."""
+        return (self.run_id, self.code, self.metric or "")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the public JSON form (see README, "JSON output")."""
+        return {
+            "finding_id": self.id,
+            "run_id": self.run_id,
+            "experiment": self.experiment,
+            "code": self.code,
+            "title": self.title,
+            "severity": str(self.severity),
+            "state": str(self.state),
+            "metric": self.metric,
+            "step": self.step,
+            "p_value": self.p_value,
+            "score": self.score,
+            "evidence": dict(self.evidence),
+            "detector": self.detector,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text that was written from the store: its content, and what it rests on."""
+
+    id: str
+    _: KW_ONLY
+    experiment: str
+    run_id: str = ""
+    kind: str
+    """``report`` or ``run-summary``."""
+    title: str
+    format: str
+    """``md`` or ``html``."""
+    text: str
+    facts_hash: str
+    """SHA-256 of the fact sheet that the figures come from."""
+    writer: str
+    """``template``, or the name of the language model that wrote the sentences."""
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One named question: objectives, a search space, a description. It is an Optuna study."""
+
+    name: str
+    _: KW_ONLY
+    number: int
+    """Position among all experiments ever created in the store, from 0; Optuna's study id."""
+    objectives: tuple[Objective, ...] = ()
+    """Empty where nobody has said yet what is to be optimised."""
+    reduce: str = "last"
+    """How a run's curve becomes one value: ``last`` (last finite), ``best`` or ``mean-last-K``."""
+    space: Mapping[str, Mapping[str, Any]] | None = None
+    """Declared search space as JSON (see ``advisor.suggest.space``); None where none was declared."""
+    description: str = ""
+    created: datetime
+    user_attrs: Mapping[str, Any] = field(default_factory=_nothing)
+    system_attrs: Mapping[str, Any] = field(default_factory=_nothing)
+    """Attributes that Optuna programs keep with a study."""
+
+    @property
+    def objective(self) -> Objective | None:
+        """The first objective, None where none is set."""
+        return self.objectives[0] if self.objectives else None
+
+
+CurveLoader = Callable[[str], Mapping[str, Curve]]
+
+
+def no_curves(_run_id: str) -> Mapping[str, Curve]:
+    """Load nothing: for a run that no store gave."""
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training as it was when it was read. It is an Optuna trial."""
+
+    id: str
+    _: KW_ONLY
+    number: int
+    """Position in its experiment, from 0, without gaps."""
+    ordinal: int = -1
+    """Position among all runs of the store, from 0; Optuna's trial id."""
+    experiment: str
+    state: RunState
+    params: Mapping[str, Any] = field(default_factory=_nothing)
+    metrics: Mapping[str, float] = field(default_factory=_nothing)
+    """Last value of each curve, as logged (may be NaN or infinite)."""
+    summary: Mapping[str, Mapping[str, Any]] = field(default_factory=_nothing)
+    """Figures of each curve, see ``Curve.summary``."""
+    values: tuple[float, ...] = ()
+    """One value an objective; empty where there is none yet. NaN is kept."""
+    tags: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    seed: int | None = None
+    created: datetime
+    started: datetime | None = None
+    ended: datetime | None = None
+    environment: Mapping[str, Any] = field(default_factory=_nothing)
+    """What was captured without being asked: code, versions, hardware, command line."""
+    meta: Mapping[str, Any] = field(default_factory=_nothing)
+    """What another tracker or an import said about the run."""
+    data: tuple[Mapping[str, Any], ...] = ()
+    """Fingerprints of the data it used."""
+    artifacts: tuple[Mapping[str, Any], ...] = ()
+    """Files it saved: name, sha256, size."""
+    error: str | None = None
+    """Why it ended, where it did not end well: a traceback or a sentence."""
+    source: str = "tracked"
+    """``tracked``, ``optuna``, ``told`` or ``import``."""
+    suggestion_id: str | None = None
+    """The suggestion that it follows."""
+    findings: tuple[Finding, ...] = ()
+    distributions: Mapping[str, str] = field(default_factory=_nothing)
+    """Optuna's distribution of each parameter as its JSON, where it was asked for through Optuna."""
+    user_attrs: Mapping[str, Any] = field(default_factory=_nothing)
+    system_attrs: Mapping[str, Any] = field(default_factory=_nothing)
+    reports: Mapping[int, float] = field(default_factory=_nothing)
+    """Intermediate values reported through Optuna, by step."""
+    _load_curves: CurveLoader = field(default=no_curves, repr=False, compare=False)
+
+    @property
+    def objective(self) -> float | None:
+        """The first objective's value; None where there is none yet, NaN where it is not a number."""
+        return self.values[0] if self.values else None
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from start to end, None while it runs or where it is unknown."""
+        if self.started is None or self.ended is None:
+            return None
+        return (self.ended - self.started).total_seconds()
+
+    @property
+    def curves(self) -> Mapping[str, Curve]:
+        """All curves by metric name, read from the store at each call."""
+        return self._load_curves(self.id)
+
+    def curve(self, metric: str) -> Curve:
+        """Return one curve.
+
+        Raises
+        ------
+        RecordError
+            If the run has no curve of that name; the message names those it has.
+        """
+        curves = self.curves
+        if metric not in curves:
+            raise RecordError(f"run {self.id!r} has no curve {metric!r}; {did_you_mean(metric, curves)}")
+        return curves[metric]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether an objective is, or the last value of its curve was, not finite."""
+        return any(not math.isfinite(value) for value in self.values)
+
+
+def new_id() -> str:
+    """Return a fresh id: 32 hexadecimal digits, unique across machines."""
+    return uuid.uuid4().hex
+
+
+def utc_now() -> datetime:
+    """Return the time now, with its zone."""
+    return datetime.now(UTC)

@@ -1,0 +1,118 @@
+"""Brings home what a dead process left in its write-ahead log, and marks its run ``crashed``.
+
+Called whenever a store is opened. A spool whose owner still lives, or lives on a machine that
+cannot be asked from here, is left alone. Nothing is deleted before the store has it; a spool with
+unreadable parts is kept under ``damaged/``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import KW_ONLY, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from storage.curves import chunks_of
+from storage.errors import SpoolError, StorageError
+from storage.records import Event, Run, RunState
+from storage.spool import Damage, SpoolContents, owner_is_gone, read_spool
+from storage.store import summaries
+
+if TYPE_CHECKING:
+    from storage.lance_store import LanceRunStore
+
+log = logging.getLogger(__name__)
+
+SUFFIX = ".spool"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What was brought home of one run."""
+
+    run_id: str
+    _: KW_ONLY
+    experiment: str
+    n_calls: int
+    """Log calls found in the spool."""
+    n_delivered: int
+    """Of these, those that the store did not have yet."""
+    state: RunState
+    """State of the run afterwards."""
+    damage: Damage | None
+    """The part of the spool that could not be read; the file is kept."""
+
+
+def recover(store: LanceRunStore) -> tuple[Recovered, ...]:
+    """Recover every spool whose owner is gone; trouble with one does not keep the others from it."""
+    found = []
+    folder = store.spool_folder()
+    for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else ():
+        try:
+            contents = read_spool(path)
+            if owner_is_gone(contents.header):
+                with store.lease(f"recover-{path.stem}") as mine:
+                    if mine and path.exists():
+                        found.append(_recover_one(store, path, contents))
+        except SpoolError as error:
+            log.warning("%s", error)
+        except (StorageError, OSError) as error:
+            log.warning("run %s waits in %s for a later recovery: %s", path.stem, path, error)
+    return tuple(found)
+
+
+def _recover_one(store: LanceRunStore, path: Path, contents: SpoolContents) -> Recovered:
+    run_id = str(contents.header["run_id"])
+    experiment = str(contents.header["experiment"])
+    done = store.delivered(run_id)
+    store.append_curves(chunks_of(run_id, contents.points[done:], first=done))
+    store.append(contents.events)
+    run = store.run(run_id)
+    if not run.state.is_over:
+        store.append([_crashed(store, run, contents)])
+    state = store.run(run_id).state
+    if contents.damage is None:
+        path.unlink()
+    else:
+        kept = path.parent / "damaged" / path.name
+        kept.parent.mkdir(exist_ok=True)
+        os.replace(path, kept)
+        log.warning(
+            "the spool of run %s was damaged at byte %d: %d bytes could not be read (%s); it is kept as %s",
+            run_id,
+            contents.damage.offset,
+            contents.damage.n_bytes_lost,
+            contents.damage.reason,
+            kept,
+        )
+    return Recovered(
+        run_id,
+        experiment=experiment,
+        n_calls=len(contents.points),
+        n_delivered=len(contents.points) - done,
+        state=state,
+        damage=contents.damage,
+    )
+
+
+def _crashed(store: LanceRunStore, run: Run, contents: SpoolContents) -> Event:
+    """Return the event that says how the run ended; its end is its last sign of life."""
+    record = store.experiment(run.experiment)
+    ended = run.started or run.created
+    if contents.points:
+        ended += timedelta(seconds=max(0.0, contents.points[-1][1]))
+    error = f"the process ended without a word (killed, out of memory or power cut) after {len(contents.points)} log calls"
+    if contents.damage is not None:
+        error += f"; {contents.damage.n_bytes_lost} bytes of its write-ahead log could not be read"
+    return Event.new(
+        "run.state",
+        run.experiment,
+        run.id,
+        actor="recovery",
+        state=RunState.CRASHED,
+        ended=ended.isoformat(),
+        error=error,
+        summary=summaries(dict(run.curves), reduce=record.reduce, objectives=[o.metric for o in record.objectives]),
+    )

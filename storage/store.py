@@ -1,0 +1,302 @@
+"""The written contract of a store of runs, and how to open one.
+
+``RunStore`` says what every back end promises; ``storage.testing.RunStoreContract`` checks it.
+Nothing here knows of a database.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from storage.records import Curve, CurveChunk, Event, Experiment, Run
+
+if TYPE_CHECKING:
+    from storage.embed import Embedder
+    from storage.journal import State
+    from storage.recovery import Recovered
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) while something long goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """One run that a search found."""
+
+    run: Run
+    _: KW_ONLY
+    score: float
+    """Relevance in [0, 1], higher is better; comparable within one search only."""
+    text: str
+    """The text of the run that was searched."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """What a store holds and how it is."""
+
+    uri: str
+    _: KW_ONLY
+    schema_version: int
+    n_experiments: int
+    n_runs: int
+    n_events: int
+    n_points: int
+    n_indexed: int
+    """Runs in the derived index."""
+    n_embedded: int
+    """Runs in the index whose text has a vector of the store's encoder."""
+    encoder: str | None
+    """Identity of the text encoder whose vectors the store holds."""
+    n_fragments: Mapping[str, int]
+    """Data files by table."""
+    n_bytes: int | None
+    """Size of a local store on disk; None elsewhere."""
+    spools: tuple[str, ...]
+    """Write-ahead logs that wait for delivery."""
+
+
+class RunStore(abc.ABC):
+    """A store of experiments, runs, curves and events.
+
+    **The journal is the truth.** Everything about experiments, runs, findings and documents is an
+    event; events are appended and never changed. What a read returns is the fold of all events
+    in their order, so every process that reads the same events sees the same state.
+
+    **Order.** Events have one total order that is the same for every reader and never changes:
+    first the commit, then the position in the batch. Run numbers follow from it.
+
+    **Atomicity.** One ``append`` is one commit: readers see all of its events or none.
+    The same holds for one ``append_curves``.
+
+    **Idempotence.** An event whose id is known is ignored, and so is a curve chunk whose
+    ``(run_id, metric, chunk)`` is known; whoever is not sure whether a commit went through
+    may repeat it.
+
+    **Life of a run.** waiting → running → finished | pruned | failed | crashed. Events that would
+    change a run that is over are kept in the journal and have no effect, with four exceptions:
+    notes, tags, findings and summaries. Of two processes that end the same run the first in the order wins.
+
+    **Reads are current.** A read that starts after an ``append`` returned, in any process,
+    sees it. A read never aliases what the store holds: records are frozen and do not change.
+
+    **Threads.** One store object may be shared by threads.
+    """
+
+    uri: str
+    recovered: tuple[Recovered, ...] = ()
+    """What opening the store brought home of runs whose process had died."""
+
+    # -- the journal
+
+    @abc.abstractmethod
+    def append(self, events: Sequence[Event]) -> None:
+        """Append events in one commit.
+
+        Raises
+        ------
+        RecordError
+            If an event's kind is unknown or its body is not JSON.
+        StoreUnavailableError
+            If it could not be committed; nothing of the batch is visible then.
+        """
+
+    @abc.abstractmethod
+    def events(self, *, experiment: str | None = None, run_id: str | None = None) -> list[Event]:
+        """Return events in their order, without repetitions."""
+
+    @abc.abstractmethod
+    def state(self) -> State:
+        """Return the current fold of all events. It belongs to the store: read it, do not keep or change it."""
+
+    # -- experiments
+
+    @abc.abstractmethod
+    def experiments(self) -> list[Experiment]:
+        """Return all experiments in the order of their creation."""
+
+    @abc.abstractmethod
+    def experiment(self, name: str) -> Experiment:
+        """Return one experiment.
+
+        Raises
+        ------
+        ExperimentNotFoundError
+            If there is none of that name.
+        """
+
+    # -- runs
+
+    @abc.abstractmethod
+    def run(self, run_id: str) -> Run:
+        """Return one run by its id, or by a beginning of it that no other run shares.
+
+        Raises
+        ------
+        RunNotFoundError
+            If no run, or more than one, fits.
+        """
+
+    @abc.abstractmethod
+    def runs(
+        self,
+        experiment: str | None = None,
+        *,
+        where: str | None = None,
+        order_by: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> list[Run]:
+        """Return runs, by default in the order of their numbers.
+
+        Parameters
+        ----------
+        where
+            A filter in the grammar of ``storage.query``.
+        order_by
+            A name that ``where`` would accept, for instance a metric. Runs without a finite
+            value come last in either direction.
+
+        Raises
+        ------
+        ExperimentNotFoundError
+            If there is no experiment of that name.
+        FilterError
+            If ``where`` or ``order_by`` cannot be understood.
+        """
+
+    # -- curves
+
+    @abc.abstractmethod
+    def append_curves(self, chunks: Sequence[CurveChunk]) -> None:
+        """Append pieces of curves in one commit.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If it could not be committed.
+        """
+
+    @abc.abstractmethod
+    def curves(
+        self, run_ids: Sequence[str] | None = None, *, metrics: Sequence[str] | None = None
+    ) -> dict[str, dict[str, Curve]]:
+        """Return ``{run_id: {metric: curve}}`` in one scan; None means all.
+
+        Runs without curves are left out.
+        """
+
+    @abc.abstractmethod
+    def delivered(self, run_id: str) -> int:
+        """Return how many of a run's log calls have reached the store."""
+
+    # -- search
+
+    @abc.abstractmethod
+    def search(
+        self, text: str, *, where: str | None = None, limit: int = 10, progress: Progress | None = None
+    ) -> list[SearchHit]:
+        """Return the runs whose description fits ``text`` best, words and meaning together.
+
+        Embeds what has no vector yet. ``where`` is applied before ranking.
+
+        Raises
+        ------
+        FilterError
+            If ``where`` cannot be understood.
+        """
+
+    @abc.abstractmethod
+    def reindex(self, *, embedder: Embedder | None = None, progress: Progress | None = None) -> int:
+        """Drop the derived index and build it again; return the number of runs in it."""
+
+    # -- files
+
+    @abc.abstractmethod
+    def put_artifact(self, path: Path) -> tuple[str, int]:
+        """Keep a copy of a file by its content; return its SHA-256 and its size in bytes."""
+
+    @abc.abstractmethod
+    def open_artifact(self, sha256: str) -> BinaryIO:
+        """Open a kept file.
+
+        Raises
+        ------
+        RecordError
+            If no file of that hash is kept.
+        """
+
+    # -- care
+
+    @abc.abstractmethod
+    def spool_folder(self) -> Path:
+        """Return the local folder in which live runs keep their write-ahead logs."""
+
+    @abc.abstractmethod
+    def info(self) -> StoreInfo:
+        """Return what the store holds."""
+
+    @abc.abstractmethod
+    def compact(self) -> None:
+        """Merge small data files; changes nothing that a read returns."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Let go of what the object holds. Closing twice is fine."""
+
+
+def open_store(uri: str | Path, *, create: bool = True, embedder: Embedder | None = None) -> RunStore:
+    """Open the store at ``uri``, and make it where there is none.
+
+    Runs that a dead process left behind are recovered; ``RunStore.recovered`` names them.
+
+    Parameters
+    ----------
+    uri
+        A folder, or an address that LanceDB understands (``s3://…``, ``gs://…``, ``az://…``, ``db://…``).
+    create
+        Whether to make a store where there is none.
+    embedder
+        Text encoder for search; chosen by ``storage.embed.choose_embedder`` when None.
+
+    Raises
+    ------
+    StoreNotFoundError
+        If there is none and ``create`` is false.
+    StoreUnavailableError
+        If the address cannot be read or written.
+    SchemaTooNewError
+        If the store was written by a newer version.
+    """
+    from storage.lance_store import LanceRunStore
+    from storage.recovery import recover
+
+    store = LanceRunStore(uri, create=create, embedder=embedder)
+    store.recovered = recover(store)
+    return store
+
+
+def summaries(curves: Mapping[str, Curve], *, reduce: str = "last", objectives: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the figures of each curve, as the journal keeps them when a run ends.
+
+    For the objectives' metrics, the value that ``reduce`` asks for is among them.
+    """
+    wanted = set(objectives)
+    out: dict[str, Any] = {}
+    for metric, curve in curves.items():
+        out[metric] = curve.summary()
+        if metric in wanted and reduce.startswith("mean-last-"):
+            out[metric][reduce] = mean_last(curve, int(reduce.rsplit("-", 1)[1]))
+    return out
+
+
+def mean_last(curve: Curve, k: int) -> float | None:
+    """Return the mean of the last ``k`` finite values, None where there is none."""
+    import numpy as np
+
+    finite = curve.values[np.isfinite(curve.values)][-k:]
+    return float(finite.mean()) if finite.size else None

@@ -1,0 +1,373 @@
+"""The contract of ``RunStore`` as tests that ship with the package: every back end passes the same ones.
+
+A back end's test suite subclasses ``RunStoreContract`` and gives two fixtures::
+
+    class TestLocalFolder(RunStoreContract):
+        @pytest.fixture
+        def uri(self, tmp_path):
+            return str(tmp_path / "store")
+
+``open_store`` may be overridden where opening needs more than an address.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from storage.embed import HashingEmbedder
+from storage.errors import (
+    ExperimentNotFoundError,
+    FilterError,
+    RecordError,
+    RunNotFoundError,
+    StoreNotFoundError,
+)
+from storage.records import CurveChunk, Event, Run, RunState, new_id
+from storage.store import RunStore, open_store
+
+
+def add_experiment(store: RunStore, name: str = "digits", **body: Any) -> str:
+    """Create an experiment that minimises ``val_loss``, unless ``body`` says otherwise."""
+    body.setdefault("objectives", [{"metric": "val_loss", "direction": "minimize"}])
+    store.append([Event.new("experiment.created", name, **body)])
+    return name
+
+
+def add_run(
+    store: RunStore, experiment: str = "digits", *, run_id: str | None = None, state: str = "running", **body: Any
+) -> Run:
+    """Create a run."""
+    event = Event.new("run.created", experiment, run_id or new_id(), state=state, **body)
+    store.append([event])
+    return store.run(event.run_id)
+
+
+def add_finished(
+    store: RunStore, experiment: str = "digits", *, loss: float, params: Mapping[str, Any] | None = None, **body: Any
+) -> Run:
+    """Create a run that is over, with a curve of one point."""
+    figures = {"val_loss": {"n": 1, "last": loss, "last_finite": loss if math.isfinite(loss) else None}}
+    return add_run(store, experiment, state="finished", params=params or {}, summary=figures, **body)
+
+
+def chunk(run_id: str, *values: float, metric: str = "val_loss", first: int = 0) -> CurveChunk:
+    """Return consecutive points of one curve."""
+    steps = range(first, first + len(values))
+    return CurveChunk(
+        run_id, metric=metric, chunk=first, through=first + len(values), steps=list(steps), values=list(values)
+    )
+
+
+class RunStoreContract:
+    """What ``RunStore`` promises, one promise a test."""
+
+    @pytest.fixture
+    def uri(self, tmp_path: Path) -> str:
+        """Address of a store that does not exist yet."""
+        return str(tmp_path / "store")
+
+    def open_store(self, uri: str, *, create: bool = True) -> RunStore:
+        """Open the store under test, with an encoder that needs no weights."""
+        return open_store(uri, create=create, embedder=HashingEmbedder())
+
+    @pytest.fixture
+    def store(self, uri: str) -> RunStore:
+        """Return an empty store."""
+        return self.open_store(uri)
+
+    # -- opening
+
+    def test_opening_where_nothing_is_fails_unless_it_may_create(self, uri: str) -> None:
+        with pytest.raises(StoreNotFoundError, match="no store"):
+            self.open_store(uri, create=False)
+
+    def test_a_store_can_be_opened_again(self, store: RunStore, uri: str) -> None:
+        add_experiment(store)
+        assert [e.name for e in self.open_store(uri, create=False).experiments()] == ["digits"]
+
+    # -- experiments
+
+    def test_experiments_keep_the_order_of_their_creation(self, store: RunStore) -> None:
+        for name in ("b", "a", "c"):
+            add_experiment(store, name)
+        assert [(e.name, e.number) for e in store.experiments()] == [("b", 0), ("a", 1), ("c", 2)]
+
+    def test_an_unknown_experiment_is_named_with_the_closest(self, store: RunStore) -> None:
+        add_experiment(store, "digits-mlp")
+        with pytest.raises(ExperimentNotFoundError, match="did you mean 'digits-mlp'"):
+            store.experiment("digit-mlp")
+
+    def test_creating_an_experiment_twice_keeps_the_first(self, store: RunStore) -> None:
+        add_experiment(store, description="first")
+        add_experiment(store, description="second")
+        assert store.experiment("digits").description == "first"
+
+    def test_the_number_of_a_deleted_experiment_is_not_used_again(self, store: RunStore) -> None:
+        add_experiment(store, "a")
+        store.append([Event.new("experiment.deleted", "a")])
+        add_experiment(store, "b")
+        assert [(e.name, e.number) for e in store.experiments()] == [("b", 1)]
+
+    # -- runs
+
+    def test_run_numbers_are_consecutive_within_an_experiment(self, store: RunStore) -> None:
+        add_experiment(store, "a")
+        add_experiment(store, "b")
+        runs = [add_run(store, name) for name in ("a", "b", "a", "a", "b")]
+        assert [(run.experiment, run.number) for run in runs] == [("a", 0), ("b", 0), ("a", 1), ("a", 2), ("b", 1)]
+
+    def test_numbers_stay_consecutive_when_threads_create_runs(self, store: RunStore, uri: str) -> None:
+        add_experiment(store)
+        stores = [self.open_store(uri) for _ in range(4)]
+
+        def work(mine: RunStore) -> None:
+            for _ in range(5):
+                mine.append([Event.new("run.created", "digits", new_id())])
+
+        threads = [threading.Thread(target=work, args=(mine,)) for mine in stores]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        orders = [[(run.number, run.id) for run in mine.runs("digits")] for mine in [store, *stores]]
+        assert [number for number, _ in orders[0]] == list(range(20))
+        assert all(order == orders[0] for order in orders)
+
+    def test_a_read_sees_what_another_store_object_wrote(self, store: RunStore, uri: str) -> None:
+        other = self.open_store(uri)
+        add_experiment(store)
+        run = add_run(store)
+        assert other.run(run.id) == run
+
+    def test_what_was_read_does_not_change(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_run(store)
+        store.append([Event.new("run.tagged", "digits", run.id, tags=["x"])])
+        assert (run.tags, store.run(run.id).tags) == ((), ("x",))
+
+    def test_a_repeated_event_counts_once(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_run(store)
+        note = Event.new("run.noted", "digits", run.id, text="once")
+        store.append([note])
+        store.append([note])
+        assert store.run(run.id).notes == ("once",)
+        assert [event.id for event in store.events(run_id=run.id)].count(note.id) == 1
+
+    def test_the_first_end_of_a_run_stands(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_run(store)
+        store.append([Event.new("run.state", "digits", run.id, state="finished", values=[1.0])])
+        late = Event.new("run.state", "digits", run.id, state="failed", error="late")
+        store.append([late])
+        assert store.run(run.id).state is RunState.FINISHED
+        assert late.id in store.state().refused
+
+    def test_notes_and_tags_are_taken_after_the_end(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_finished(store, loss=1.0)
+        store.append([Event.new("run.noted", "digits", run.id, text="afterthought")])
+        assert store.run(run.id).notes == ("afterthought",)
+
+    def test_a_run_is_found_by_the_beginning_of_its_id(self, store: RunStore) -> None:
+        add_experiment(store)
+        add_run(store, run_id="abc1")
+        add_run(store, run_id="abd1")
+        assert store.run("abc").id == "abc1"
+        with pytest.raises(RunNotFoundError, match="2 runs begin with 'ab'"):
+            store.run("ab")
+        with pytest.raises(RunNotFoundError, match="no run 'zzz'"):
+            store.run("zzz")
+
+    def test_the_objective_is_the_last_finite_value(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_run(
+            store,
+            state="finished",
+            summary={"val_loss": {"n": 3, "last": math.nan, "last_finite": 0.5, "min": 0.4, "max": 0.9}},
+        )
+        assert run.objective == 0.5
+        store.append([Event.new("experiment.updated", "digits", reduce="best")])
+        assert store.run(run.id).objective == 0.4
+
+    def test_a_told_nan_is_kept(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_run(store, state="finished", values=[math.nan])
+        assert run.objective is not None
+        assert math.isnan(run.objective)
+
+    def test_odd_values_come_back_as_they_were(self, store: RunStore) -> None:
+        add_experiment(store)
+        params = {
+            "big": 2**80,
+            "nan": math.nan,
+            "inf": -math.inf,
+            "nested": {"a.b": [1, None, True]},
+            "quote": "it's \"so\"",
+            "line\nbreak": "\x00\u202e😀",
+            "lone": "\ud800",
+            "": "",
+        }
+        got = dict(add_run(store, params=params).params)
+        assert math.isnan(got.pop("nan"))
+        del params["nan"]
+        assert got == params
+
+    def test_a_value_that_is_no_json_is_refused_and_nothing_is_written(self, store: RunStore) -> None:
+        add_experiment(store)
+        events = [Event.new("run.created", "digits", "good"), Event.new("run.created", "digits", "bad", params=object())]
+        with pytest.raises(RecordError, match="object"):
+            store.append(events)
+        assert store.runs() == []
+
+    def test_an_unknown_kind_of_event_is_refused(self, store: RunStore) -> None:
+        with pytest.raises(RecordError, match=r"run\.noted"):
+            store.append([Event.new("run.note", "digits")])
+
+    # -- filters
+
+    def test_filters_see_parameters_metrics_tags_and_state(self, store: RunStore) -> None:
+        add_experiment(store)
+        add_finished(store, loss=0.1, params={"lr": 0.1, "opt": "adam"}, tags=["kept"])
+        add_finished(store, loss=0.2, params={"lr": 1e-3, "opt": "sgd"})
+        add_finished(store, loss=math.nan, params={"lr": "auto", "opt": "sgd", "layers": [1, 2]})
+        add_run(store, params={"lr": 1e-4})
+
+        def numbers(where: str) -> list[int]:
+            return [run.number for run in store.runs("digits", where=where)]
+
+        assert numbers("params.lr < 0.01") == [1, 3]
+        assert numbers("params.lr < 0.01 and state = 'finished'") == [1]
+        assert numbers("params.opt = 'sgd' and not metrics.val_loss > 0.15") == [2]  # NaN is not above 0.15
+        assert numbers("val_loss <= 0.2") == [0, 1]
+        assert numbers("tag = 'kept'") == [0]
+        assert numbers("params.lr = 'auto'") == [2]
+        assert numbers("objective is null") == [3]
+
+    def test_a_filter_sees_changes_at_once(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_run(store)
+        assert store.runs(where="tag = 'x'") == []
+        store.append([Event.new("run.tagged", "digits", run.id, tags=["x"])])
+        assert [found.id for found in store.runs(where="tag = 'x'")] == [run.id]
+
+    def test_a_filter_sees_what_a_live_run_has_logged(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_run(store)
+        store.append_curves([chunk(run.id, 3.0, 2.0)])
+        assert [found.id for found in store.runs(where="metrics.val_loss < 2.5")] == [run.id]
+        store.append_curves([chunk(run.id, 9.0, first=2)])
+        assert store.runs(where="metrics.val_loss < 2.5") == []
+
+    @pytest.mark.parametrize("where", ["lr <", "params.lr << 1", "nope = 1", "(state = 'x'", "'; drop table runs", ""])
+    def test_a_filter_that_cannot_be_understood_is_refused(self, store: RunStore, where: str) -> None:
+        add_experiment(store)
+        add_finished(store, loss=1.0, params={"lr": 0.1})
+        if where:
+            with pytest.raises(FilterError):
+                store.runs("digits", where=where)
+        else:
+            assert len(store.runs("digits", where=where)) == 1
+
+    def test_runs_without_a_value_come_last_in_either_direction(self, store: RunStore) -> None:
+        add_experiment(store)
+        for loss in (2.0, math.nan, 1.0, math.inf, 3.0):
+            add_finished(store, loss=loss)
+        add_run(store)
+        assert [run.number for run in store.runs("digits", order_by="val_loss")] == [2, 0, 4, 1, 3, 5]
+        assert [run.number for run in store.runs("digits", order_by="val_loss", descending=True)][:3] == [4, 0, 2]
+        assert [run.number for run in store.runs("digits", order_by="val_loss", limit=1)] == [2]
+
+    # -- curves
+
+    def test_curves_are_put_together_from_chunks_and_repetitions_count_once(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_run(store)
+        later, earlier = chunk(run.id, 3.0, math.nan, first=2), chunk(run.id, 1.0, math.inf)
+        for piece in (later, earlier, later):
+            store.append_curves([piece])
+        curve = store.run(run.id).curve("val_loss")
+        np.testing.assert_array_equal(curve.steps, [0, 1, 2, 3])
+        np.testing.assert_array_equal(curve.values, [1.0, math.inf, 3.0, math.nan])
+        assert store.delivered(run.id) == 4
+
+    def test_curves_of_several_runs_come_in_one_call(self, store: RunStore) -> None:
+        add_experiment(store)
+        runs = [add_run(store) for _ in range(3)]
+        store.append_curves([chunk(run.id, 1.0, metric=m) for run in runs for m in ("a", "b")])
+        found = store.curves([run.id for run in runs[:2]], metrics=["a"])
+        assert {run_id: list(curves) for run_id, curves in found.items()} == {run.id: ["a"] for run in runs[:2]}
+
+    def test_a_missing_curve_is_named_with_those_there_are(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_run(store)
+        store.append_curves([chunk(run.id, 1.0)])
+        with pytest.raises(RecordError, match="did you mean 'val_loss'"):
+            run.curve("val_los")
+
+    def test_what_was_reported_through_optuna_is_a_curve(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_run(store)
+        for step, value in ((0, 5.0), (1, 4.0), (1, 3.0)):
+            store.append([Event.new("run.reported", "digits", run.id, step=step, value=value)])
+        np.testing.assert_array_equal(store.run(run.id).curve("val_loss").values, [5.0, 3.0])
+
+    # -- search
+
+    def test_search_finds_words_and_respects_the_filter(self, store: RunStore) -> None:
+        add_experiment(store)
+        noted = add_finished(store, loss=0.1, params={"lr": 0.1}, notes=["overfits badly on the small set"])
+        add_finished(store, loss=0.2, params={"lr": 0.2}, notes=["a calm run"])
+        assert store.search("overfitting on small data", limit=1)[0].run.id == noted.id
+        assert noted.id not in [hit.run.id for hit in store.search("overfits", where="params.lr > 0.15")]
+
+    def test_search_scores_lie_between_zero_and_one_best_first(self, store: RunStore) -> None:
+        add_experiment(store)
+        for i in range(6):
+            add_finished(store, loss=float(i), notes=[f"note {i} about learning"])
+        scores = [hit.score for hit in store.search("learning note 3")]
+        assert scores == sorted(scores, reverse=True)
+        assert all(0 <= score <= 1 for score in scores)
+
+    def test_the_index_can_be_dropped_and_built_again(self, store: RunStore) -> None:
+        add_experiment(store)
+        add_finished(store, loss=0.1, notes=["exploded"])
+        before = [hit.run.id for hit in store.search("exploded")]
+        assert store.reindex() == 1
+        assert [hit.run.id for hit in store.search("exploded")] == before
+
+    # -- files and care
+
+    def test_artifacts_are_kept_by_content(self, store: RunStore, tmp_path: Path) -> None:
+        for name in ("a.bin", "b.bin"):
+            (tmp_path / name).write_bytes(b"weights")
+        first, second = store.put_artifact(tmp_path / "a.bin"), store.put_artifact(tmp_path / "b.bin")
+        assert first == second
+        with store.open_artifact(first[0]) as file:
+            assert file.read() == b"weights"
+        with pytest.raises(RecordError, match="keeps no file"):
+            store.open_artifact("../../etc/passwd")
+
+    def test_compaction_changes_nothing_that_is_read(self, store: RunStore, uri: str) -> None:
+        add_experiment(store)
+        for i in range(10):
+            run = add_finished(store, loss=float(i), params={"i": i})
+            store.append_curves([chunk(run.id, float(i))])
+        before = (store.runs(), store.curves(), store.events())
+        store.compact()
+        again = self.open_store(uri)
+        assert (again.runs(), again.curves(), again.events()) == before
+
+    def test_info_counts_what_there_is(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_finished(store, loss=0.1)
+        store.append_curves([chunk(run.id, 1.0, 2.0)])
+        info = store.info()
+        assert (info.n_experiments, info.n_runs, info.n_points, info.n_events) == (1, 1, 2, 2)
