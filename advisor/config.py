@@ -1,0 +1,227 @@
+"""Settings, resolved once: defaults < file < environment < arguments.
+
+The file is ``advisor.toml``, or ``[tool.advisor]`` in ``pyproject.toml``, whichever is found first on the way up from
+the working directory. Variables are ``ADVISOR_`` and the name in capitals.
+
+Keys and tokens of providers are no settings: the provider's own variable (``OPENAI_API_KEY`` for one) is read by the
+library that needs it, so no object here can leak one. Addresses of channels do carry secrets, and are never shown.
+
+Invariant: a ``Settings`` has been checked; whoever holds one need not look at the environment again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from advisor.errors import ConfigError
+from storage.errors import did_you_mean
+
+SeverityName = Literal["info", "warning", "error"]
+
+PREFIX = "ADVISOR_"
+_SHOWN_AS_COUNT = "notify"
+_HAS_ADDRESS = ("llm_api_base", "store")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Settings:
+    """What can be configured. Each field is also a key of the file and, with ``ADVISOR_`` before it, a variable."""
+
+    store: str = "advisor-store"
+    """Folder or address of the store. A relative folder in a file is relative to that file."""
+    llm: str | None = None
+    """Language model that may write sentences, as litellm names it; None means templates write them."""
+    llm_api_base: str | None = None
+    """Address of the model's server where it is not the provider's own."""
+    notify: tuple[str, ...] = ()
+    """Addresses that findings are sent to; several are separated by commas or blanks."""
+    notify_severity: SeverityName = "warning"
+    """The least severity that is sent."""
+    reports: Path = Path("reports")
+    """Folder that documents are written to."""
+    embedder: str | None = None
+    """Name or path of the text encoder for search; None lets the program choose."""
+    capture: bool = True
+    """Whether code, environment and hardware of a run are captured."""
+    diff_limit_bytes: int = 200_000
+    """Most of an uncommitted change that is kept with a run, in bytes; 0 keeps none."""
+    file: Path | None = None
+    """The file that was read; None where there was none. Not a setting itself."""
+
+    def __repr__(self) -> str:
+        """Show everything but the addresses' secrets."""
+        shown = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == _SHOWN_AS_COUNT:
+                value = f"<{len(value)} addresses>"
+            elif field.name in _HAS_ADDRESS and value is not None and "@" in value:
+                value = value.partition("://")[0] + "://…@" + value.rpartition("@")[2]
+            shown.append(f"{field.name}={value!r}")
+        return f"Settings({', '.join(shown)})"
+
+
+SETTINGS = tuple(field.name for field in fields(Settings) if field.name != "file")
+"""Names of all settings."""
+
+
+def resolve(*, cwd: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+    """Return the settings that hold here.
+
+    Parameters
+    ----------
+    cwd
+        Where the search for a file begins; the working directory by default.
+    environ
+        The process's own by default.
+    **overrides
+        Settings that win over everything; None means not given.
+
+    Raises
+    ------
+    ConfigError
+        If a name is unknown, a value cannot be used, or the file cannot be read.
+
+    Examples
+    --------
+    >>> resolve(cwd=Path("/"), environ={"ADVISOR_STORE": "s3://bucket/runs"}).store
+    's3://bucket/runs'
+    """
+    environ = os.environ if environ is None else environ
+    found: dict[str, Any] = {}
+    file, content = _find_file(cwd or Path.cwd())
+    for name, value in content.items():
+        _check_known(name, str(file))
+        found[name] = _anchored(name, _checked(name, value, f"{name} in {file}"), file)
+    for name in SETTINGS:
+        variable = PREFIX + name.upper()
+        if environ.get(variable, "").strip():
+            found[name] = _checked(name, environ[variable], variable)
+    for name, value in overrides.items():
+        _check_known(name, "the arguments")
+        if value is not None:
+            found[name] = _checked(name, value, f"argument {name}")
+    return Settings(**found, file=file)
+
+
+# -- the file
+
+
+def _find_file(folder: Path) -> tuple[Path | None, Mapping[str, Any]]:
+    for parent in (folder.absolute(), *folder.absolute().parents):
+        own = parent / "advisor.toml"
+        if own.is_file():
+            return own, _read_toml(own)
+        project = parent / "pyproject.toml"
+        if project.is_file():
+            tools = _read_toml(project).get("tool")
+            table = tools.get("advisor") if isinstance(tools, dict) else None
+            if isinstance(table, dict):
+                return project, table
+    return None, {}
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path} is not valid TOML: {exc}") from exc
+
+
+def _anchored(name: str, value: Any, file: Path | None) -> Any:
+    """Make a relative folder of a file relative to that file, wherever the program was started."""
+    if file is None or name not in ("store", "reports") or "://" in str(value):
+        return value
+    return type(value)(str(file.parent / value)) if name == "store" else file.parent / value
+
+
+# -- names and values
+
+
+def _check_known(name: str, where: str) -> None:
+    if name in SETTINGS:
+        return
+    if any(word in name.lower() for word in ("key", "token", "secret", "password")):
+        raise ConfigError(
+            f"{name!r} in {where} is not a setting: keys are never kept in settings; "
+            "set the provider's own environment variable, for instance OPENAI_API_KEY"
+        )
+    raise ConfigError(f"unknown setting {name!r} in {where}; {did_you_mean(name, SETTINGS, show=20)}")
+
+
+def _checked(name: str, value: object, where: str) -> Any:
+    return _CHECKS[name](value, where)
+
+
+def _text(value: object, where: str) -> str:
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{where} must be a text that is not empty, not {value!r}")
+    return value.strip()
+
+
+def _address(value: object, where: str) -> str:
+    text = _text(value, where)
+    return text if "://" in text else os.path.expanduser(text)
+
+
+def _folder(value: object, where: str) -> Path:
+    return Path(_address(value, where))
+
+
+def _addresses(value: object, where: str) -> tuple[str, ...]:
+    """Return addresses; a message never shows what was given, since addresses carry secrets."""
+    if isinstance(value, str):
+        return tuple(value.replace(",", " ").split())
+    if isinstance(value, list | tuple) and all(isinstance(item, str) and item.strip() for item in value):
+        return tuple(item.strip() for item in value)
+    raise ConfigError(f"{where} must be one address or a list of addresses (texts), not {type(value).__name__}")
+
+
+def _flag(value: object, where: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off"):
+        return False
+    raise ConfigError(f"{where} must be true or false, not {value!r}")
+
+
+def _count(value: object, where: str) -> int:
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ConfigError(f"{where} must be a whole number of at least 0, not {value!r}")
+    return value
+
+
+def _severity(value: object, where: str) -> SeverityName:
+    allowed = get_args(SeverityName)
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word not in allowed:
+        raise ConfigError(f"{where} must be one of {', '.join(allowed)}, not {value!r}")
+    return cast(SeverityName, word)
+
+
+_CHECKS: dict[str, Callable[[object, str], Any]] = {
+    "store": _address,
+    "llm": _text,
+    "llm_api_base": _text,
+    "notify": _addresses,
+    "notify_severity": _severity,
+    "reports": _folder,
+    "embedder": _text,
+    "capture": _flag,
+    "diff_limit_bytes": _count,
+}
