@@ -11,7 +11,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is importe
 os.environ["MPLBACKEND"] = "agg"
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,15 +59,15 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def minilm() -> Iterator[Embedder]:
+def minilm() -> Embedder:
     """Return the packaged all-MiniLM-L6-v2, loaded once for all tests of a process."""
     pytest.importorskip("sentence_transformers")
-    from storage.embed import find_packaged_model, sentence_transformer
+    from storage.embed import DEFAULT_MODEL, SentenceTransformerEmbedder, packaged_model
 
-    path = find_packaged_model()
+    path = packaged_model()
     if path is None:
         pytest.skip("the extra 'offline' is not installed")
-    yield sentence_transformer(path)
+    return SentenceTransformerEmbedder(path, identity=DEFAULT_MODEL)
 
 
 @pytest.fixture(scope="session")
