@@ -17,6 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -251,7 +252,8 @@ class Database:
         from lancedb.query import MatchQuery
 
         with mapped(self.uri, "search", where=where):
-            query = self._table(name).search(MatchQuery(text, column), query_type="fts").select(["run_id"])
+            words: Any = MatchQuery
+            query = self._table(name).search(words(text, column), query_type="fts").select(["run_id", "_score"])
             found = query.where(where).limit(limit).to_arrow()
         return list(zip(found.column("run_id").to_pylist(), found.column("_score").to_pylist(), strict=True))
 
@@ -352,8 +354,21 @@ class Database:
             for number, migration in enumerate(MIGRATIONS[done:], start=done + 1):
                 migration(self)
                 self.create("migrations", MIGRATIONS_TABLE)
-                row = {"number": [number], "name": [migration.__name__], "time": [datetime.now(UTC)], "program": ["0.1"]}
+                row: Rows = {
+                    "number": [number],
+                    "name": [migration.__name__],
+                    "time": [datetime.now(UTC)],
+                    "program": [_program()],
+                }
                 self._table("migrations").add(_arrow(row, MIGRATIONS_TABLE))
+
+
+def _program() -> str:
+    """Return the name and version of the program that writes, for whoever must find out later."""
+    try:
+        return f"experiment-advisor {version('experiment-advisor')}"
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "experiment-advisor"
 
 
 def quoted(text: str) -> str:

@@ -320,7 +320,14 @@ class Document:
     """SHA-256 of the fact sheet that the figures come from."""
     writer: str
     """``template``, or the name of the language model that wrote the sentences."""
+    notes: tuple[str, ...] = ()
+    """What went differently than asked for, for instance a model that did not answer."""
+    path: str | None = None
+    """File that it was written to."""
     time: datetime
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,6 +411,10 @@ class Run:
     reports: Mapping[int, float] = field(default_factory=_nothing)
     """Intermediate values reported through Optuna, by step."""
     _load_curves: CurveLoader = field(default=no_curves, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.params.items())
+        return f"<Run {self.experiment}#{self.number} {self.id} {self.state} objective={self.objective} {{{shown}}}>"
 
     @property
     def objective(self) -> float | None:

@@ -1,0 +1,324 @@
+"""The advisor: opens a store and hands out experiments. The only place where the parts are wired together.
+
+What an experiment can do is in ``advisor.experiment``; here it gets what it works with: the store,
+the notifier, the clock, the settings.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from storage.errors import ExperimentNotFoundError
+from storage.records import DIRECTIONS, Direction, Event, Finding, Objective, Run
+from storage.records import Experiment as ExperimentRecord
+from storage.store import RunStore, SearchHit, open_store
+
+from advisor import config
+from advisor.errors import ConfigError
+from advisor.suggest.space import Space
+
+if TYPE_CHECKING:
+    from storage.store import Progress
+
+    from advisor.experiment import Experiment
+    from advisor.notify import Notifier
+
+log = logging.getLogger(__name__)
+
+CAPTURE_FOR_S: Final = 10.0
+"""A capture of code and hardware serves all runs that this process starts within this time."""
+
+
+class Advisor:
+    """One store, and everything that can be asked of it.
+
+    Made by ``advisor.open``. Usable as a context manager; closing waits for notifications under way.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        settings: config.Settings,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.store = store
+        self.settings = settings
+        self.clock = clock
+        self._notifier: Notifier | None = None
+        self._captured: tuple[float, Mapping[str, Any]] | None = None
+        self._lock = threading.Lock()
+
+    # -- experiments
+
+    def experiment(
+        self,
+        name: str,
+        *,
+        objective: str | Sequence[str] | None = None,
+        direction: Direction | Sequence[Direction] | None = None,
+        space: Mapping[str, Any] | None = None,
+        description: str | None = None,
+        reduce: str | None = None,
+        create: bool = True,
+    ) -> Experiment:
+        """Create an experiment, or reopen it; what is given and differs is updated.
+
+        Parameters
+        ----------
+        name
+            Any text.
+        objective
+            Name of the metric that it is about; several for a trade-off.
+        direction
+            ``minimize`` (the default) or ``maximize``, one for each objective.
+        space
+            Name → ``Float``, ``Int``, ``Choice`` or an Optuna distribution.
+        description
+            What the experiment asks, in plain words; it is searched.
+        reduce
+            How a curve becomes one value: ``last`` (last finite value, the default), ``best`` or ``mean-last-K``.
+        create
+            Whether to create it where there is none.
+
+        Raises
+        ------
+        ExperimentNotFoundError
+            If there is none and ``create`` is false.
+        ConfigError, SpaceError
+            If what is given makes no sense.
+        """
+        from advisor.experiment import Experiment
+
+        if not isinstance(name, str) or not name.strip():
+            raise ConfigError(f"an experiment needs a name, not {name!r}")
+        given: dict[str, Any] = {}
+        if objective is not None or direction is not None:
+            given["objectives"] = self._objectives(name, objective, direction)
+        if space is not None:
+            given["space"] = Space.of(space).to_json()
+        if description is not None:
+            given["description"] = description
+        if reduce is not None:
+            given["reduce"] = checked_reduce(reduce)
+        try:
+            record = self.store.experiment(name)
+        except ExperimentNotFoundError:
+            if not create:
+                raise
+            self.store.append([Event.new("experiment.created", name, time=self.clock(), actor="advisor", **given)])
+        else:
+            changed = {key: value for key, value in given.items() if _differs(record, key, value)}
+            if changed:
+                self._update(record, changed)
+        return Experiment(self, name)
+
+    def experiments(self) -> list[Experiment]:
+        """Return all experiments in the order of their creation."""
+        from advisor.experiment import Experiment
+
+        return [Experiment(self, record.name) for record in self.store.experiments()]
+
+    def _objectives(
+        self, name: str, objective: str | Sequence[str] | None, direction: Direction | Sequence[Direction] | None
+    ) -> list[dict[str, str]]:
+        if objective is None:
+            known = [e for e in self.store.experiments() if e.name == name]
+            if not known or not known[0].objectives:
+                raise ConfigError(f"a direction was given for {name!r}, but no objective: objective='val_loss' for one")
+            objective = [o.metric for o in known[0].objectives]
+        metrics = [objective] if isinstance(objective, str) else list(objective)
+        directions: list[str] = ["minimize"] * len(metrics)
+        if direction is not None:
+            directions = [direction] if isinstance(direction, str) else list(direction)
+        if len(directions) != len(metrics):
+            raise ConfigError(f"{len(metrics)} objectives and {len(directions)} directions; give one for each")
+        for one in directions:
+            if one not in DIRECTIONS:
+                raise ConfigError(f"direction {one!r} is not one of {' and '.join(map(repr, DIRECTIONS))}")
+        return [{"metric": m, "direction": d} for m, d in zip(metrics, directions, strict=True)]
+
+    def _update(self, record: ExperimentRecord, changed: Mapping[str, Any]) -> None:
+        """Write what changed; where runs are valued by an average, work it out for those that ended."""
+        from storage.store import mean_last
+
+        events = [Event.new("experiment.updated", record.name, time=self.clock(), actor="advisor", **changed)]
+        reduce = changed.get("reduce", record.reduce)
+        if reduce.startswith("mean-last-"):
+            wanted = [o["metric"] for o in changed.get("objectives", [])] or [o.metric for o in record.objectives]
+            curves = self.store.curves([run.id for run in self.store.runs(record.name)], metrics=wanted)
+            for run in self.store.runs(record.name):
+                summary = {
+                    metric: {**run.summary.get(metric, curve.summary()), reduce: mean_last(curve, int(reduce[10:]))}
+                    for metric, curve in curves.get(run.id, {}).items()
+                }
+                events.append(Event.new("run.summarized", record.name, run.id, actor="advisor", summary=summary))
+        self.store.append(events)
+
+    # -- runs of all experiments
+
+    def run(self, run_id: str) -> Run:
+        """Return one run by its id or an unmistakable beginning of it.
+
+        Raises
+        ------
+        RunNotFoundError
+            If no run, or more than one, fits.
+        """
+        return self.store.run(run_id)
+
+    def runs(
+        self,
+        *,
+        where: str | None = None,
+        order_by: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> list[Run]:
+        """Return runs of all experiments; see ``Experiment.runs``."""
+        return self.store.runs(where=where, order_by=order_by, descending=descending, limit=limit)
+
+    def search(
+        self, text: str, *, where: str | None = None, limit: int = 10, progress: Progress | None = None
+    ) -> list[SearchHit]:
+        """Return the runs whose description fits ``text`` best, by words and by meaning.
+
+        Numbers are found by ``where``, not by likeness.
+
+        Raises
+        ------
+        FilterError
+            If ``where`` cannot be understood.
+        """
+        return self.store.search(text, where=where, limit=limit, progress=progress)
+
+    # -- what experiments work with
+
+    def notify(self, findings: Sequence[Finding]) -> None:
+        """Send findings to the configured channels, each once; returns at once."""
+        with self._lock:
+            if self._notifier is None:
+                self._notifier = self._make_notifier()
+        self._notifier.notify(findings, {f.run_id: self.store.run(f.run_id) for f in findings})
+
+    def capture(self) -> Mapping[str, Any]:
+        """Return what is known of code, environment and hardware; empty where capturing is switched off."""
+        if not self.settings.capture:
+            return {}
+        with self._lock:
+            if self._captured is None or time.monotonic() - self._captured[0] > CAPTURE_FOR_S:
+                from advisor.tracking.capture import capture
+
+                self._captured = (time.monotonic(), capture(diff_limit_bytes=self.settings.diff_limit_bytes))
+            return self._captured[1]
+
+    def _make_notifier(self) -> Notifier:
+        from advisor.notify import Notifier, open_channel
+
+        def record_sent(finding: Finding, channel_id: str) -> None:
+            body = {"finding_id": finding.id, "channel": channel_id}
+            event = Event.new(
+                "finding.notified", finding.experiment, finding.run_id, time=self.clock(), actor="notify", **body
+            )
+            self.store.append([event])
+
+        return Notifier(
+            [open_channel(address) for address in self.settings.notify],
+            already_sent=lambda finding_id, channel_id: (finding_id, channel_id) in self.store.state().notified,
+            record_sent=record_sent,
+            min_severity=self.settings.notify_severity,
+        )
+
+    def close(self) -> None:
+        """Wait for notifications under way, and let go of the store."""
+        if self._notifier is not None:
+            self._notifier.close()
+            self._notifier = None
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Advisor {self.store.uri}>"
+
+
+def open(uri: str | Path | None = None, *, create: bool = True, **settings: Any) -> Advisor:  # noqa: A001  # the public name
+    """Open a store of runs, and make it where there is none.
+
+    Runs whose process died without a word are recovered on the way.
+
+    Parameters
+    ----------
+    uri
+        A folder or an address such as ``s3://bucket/runs``; by default ``$ADVISOR_STORE``, the setting
+        ``store`` of advisor.toml or pyproject.toml, or ``./advisor-store``.
+    create
+        Whether to make a store where there is none.
+    settings
+        Any other setting, see ``advisor.config.Settings``.
+
+    Raises
+    ------
+    StoreNotFoundError
+        If there is no store and ``create`` is false.
+    StoreUnavailableError, SchemaTooNewError
+        If the store cannot be opened.
+    ConfigError
+        If a setting cannot be used.
+
+    Examples
+    --------
+    >>> import advisor, tempfile
+    >>> adv = advisor.open(tempfile.mkdtemp())
+    >>> exp = adv.experiment("demo", objective="loss", space={"lr": advisor.Float(1e-4, 1, log=True)})
+    >>> with exp.start(params={"lr": 0.1}) as run:
+    ...     run.log({"loss": 0.5})
+    >>> exp.best().params["lr"]
+    0.1
+    """
+    if uri is not None:
+        settings["store"] = str(uri)
+    resolved = config.resolve(**settings)
+    embedder = None
+    if resolved.embedder is not None:
+        from storage.embed import choose_embedder
+
+        embedder = choose_embedder(resolved.embedder)
+    return Advisor(open_store(resolved.store, create=create, embedder=embedder), resolved)
+
+
+def checked_reduce(reduce: str) -> str:
+    """Return the way a curve becomes one value, or refuse it.
+
+    Raises
+    ------
+    ConfigError
+        If it is none of ``last``, ``best``, ``mean-last-K``.
+    """
+    tail = reduce.removeprefix("mean-last-")
+    if reduce in ("last", "best") or (tail != reduce and tail.isdecimal() and int(tail) > 0):
+        return reduce
+    raise ConfigError(f"reduce = {reduce!r} is unknown; allowed are 'last', 'best' and 'mean-last-K', K a number like 5")
+
+
+def _differs(record: ExperimentRecord, key: str, value: Any) -> bool:
+    if key == "objectives":
+        return tuple(Objective(o["metric"], o["direction"]) for o in value) != record.objectives
+    if key == "space" and record.space is not None:
+        return bool({name: dict(dim) for name, dim in record.space.items()} != value)
+    return bool(getattr(record, key) != value)
+
+

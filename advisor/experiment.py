@@ -1,0 +1,474 @@
+"""One experiment: start runs, ask what to try next, look at what happened, write it down.
+
+A handle: it holds a name and reads the store whenever it is asked, so it never shows an old state.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from storage.errors import RunNotFoundError
+from storage.records import Document, Event, Finding, FindingState, Run, RunState, new_id
+from storage.records import Experiment as ExperimentRecord
+
+from advisor.errors import ConfigError, NotEnoughRunsError
+from advisor.suggest.space import Space
+from advisor.tracking.run import Collaborators, LiveRun, opened, plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from advisor.app import Advisor
+    from advisor.findings import Checked
+    from advisor.suggest import Forecast, Importances, StopAdvice, Suggestion
+
+PENDING_FOR_S = 3600.0
+"""A suggestion that nobody has started after this long no longer keeps its place free."""
+
+
+class Experiment:
+    """One named question: objectives, a search space, runs. Made by ``Advisor.experiment``."""
+
+    def __init__(self, advisor: Advisor, name: str) -> None:
+        self._advisor = advisor
+        self._store = advisor.store
+        self.name = name
+
+    @property
+    def record(self) -> ExperimentRecord:
+        """What the store says about the experiment now."""
+        return self._store.experiment(self.name)
+
+    def __repr__(self) -> str:
+        return f"<Experiment {self.name}>"
+
+    # -- running
+
+    def start(
+        self,
+        suggestion: Suggestion | Mapping[str, Any] | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        tags: Sequence[str] = (),
+        notes: Sequence[str] = (),
+    ) -> LiveRun:
+        """Start a run in this process.
+
+        Parameters
+        ----------
+        suggestion
+            A suggestion to follow. With neither this nor ``params``, a suggestion is asked for.
+        params
+            Your own parameters; where a space is declared they are checked against it.
+        seed
+            Seed of the training, to be kept with the run.
+        tags, notes
+            Words to find it by.
+
+        Raises
+        ------
+        SpaceError
+            If the parameters do not fit the declared space.
+        ConfigError
+            If a suggestion is needed and the experiment has no objective.
+        """
+        suggestion_id = None
+        if suggestion is not None and params is not None:
+            raise ConfigError("give either a suggestion or params, not both")
+        if isinstance(suggestion, Mapping):
+            params = suggestion
+        elif suggestion is None and params is None:
+            suggestion = self.suggest()[0]
+        if suggestion is not None and not isinstance(suggestion, Mapping):
+            params, suggestion_id = suggestion.params, suggestion.id
+        clean = plain(params or {})
+        record = self.record
+        if record.space and clean:
+            Space.from_json(record.space).check(clean)
+        created = Event.new(
+            "run.created",
+            self.name,
+            new_id(),
+            time=self._advisor.clock(),
+            actor="run",
+            state=RunState.RUNNING,
+            params=clean,
+            seed=seed,
+            tags=list(tags),
+            notes=list(notes),
+            source="tracked",
+            suggestion_id=suggestion_id,
+        )
+        return LiveRun(record, created, self._collaborators(created.run_id, record))
+
+    def optimize(self, n_runs: int, *, sampler: Any = None, seed: int | None = None) -> Iterator[LiveRun]:
+        """Yield ``n_runs`` started runs, each with the parameters suggested by then; yours is the loop.
+
+        A run that the loop did not end is finished before the next one is suggested. With ``seed``, the
+        i-th suggestion is made with ``seed + i``.
+        """
+        for i in range(n_runs):
+            run = self.start(self.suggest(sampler=sampler, seed=None if seed is None else seed + i)[0])
+            try:
+                yield run
+            except GeneratorExit:  # the loop was left: by an exception, by break, or by an interrupt
+                if not run.state.is_over:
+                    run.fail("the loop over optimize() was left before the run ended")
+                raise
+            if not run.state.is_over:
+                run.finish()
+
+    def tell(
+        self,
+        params: Mapping[str, Any],
+        value: float | Sequence[float] | None = None,
+        *,
+        state: RunState | str = RunState.FINISHED,
+        seed: int | None = None,
+        suggestion_id: str | None = None,
+        notes: Sequence[str] = (),
+    ) -> Run:
+        """Record a run that was trained elsewhere: its parameters and its objective's value.
+
+        NaN is accepted, and never best.
+
+        Raises
+        ------
+        SpaceError
+            If the parameters do not fit the declared space.
+        ConfigError
+            If a finished run comes without a value, or with as many as there are not objectives.
+        """
+        over = RunState(state)
+        if not over.is_over:
+            raise ConfigError(f"a run that is told is over; state {state!r} is not, allowed are finished, failed, pruned, crashed")
+        record = self.record
+        clean = plain(params)
+        if record.space:
+            Space.from_json(record.space).check(clean)
+        values = None if value is None else [float(v) for v in (value if isinstance(value, Sequence) else [value])]
+        if values is None and over is RunState.FINISHED:
+            raise ConfigError("a finished run needs a value; give one, or state='failed' if there is none")
+        if not record.objectives:
+            raise ConfigError(
+                f"experiment {self.name!r} has no objective that a value could be of; set one with "
+                f"'advisor experiment {self.name} --objective val_loss --direction minimize'"
+            )
+        if values is not None and len(values) != len(record.objectives):
+            raise ConfigError(f"{len(values)} values were given for {len(record.objectives)} objectives; give one for each")
+        event = Event.new(
+            "run.created",
+            self.name,
+            new_id(),
+            time=self._advisor.clock(),
+            actor="tell",
+            state=over,
+            params=clean,
+            values=values,
+            seed=seed,
+            notes=list(notes),
+            source="told",
+            suggestion_id=suggestion_id,
+        )
+        self._store.append([event])
+        return self._store.run(event.run_id)
+
+    # -- looking
+
+    def runs(
+        self,
+        where: str | None = None,
+        *,
+        order_by: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> list[Run]:
+        """Return frozen runs.
+
+        Parameters
+        ----------
+        where
+            For instance ``params.lr < 0.01 and state = 'finished'``; the grammar is in ``storage.query``.
+        order_by
+            For instance ``val_loss``; runs without a finite value come last.
+
+        Raises
+        ------
+        FilterError
+            If ``where`` or ``order_by`` cannot be understood.
+        """
+        return self._store.runs(self.name, where=where, order_by=order_by, descending=descending, limit=limit)
+
+    def run(self, which: str | int) -> Run:
+        """Return one run of the experiment by its id, the beginning of its id, or its number."""
+        if isinstance(which, int):
+            runs = self._store.runs(self.name)
+            if not 0 <= which < len(runs):
+                raise RunNotFoundError(f"experiment {self.name!r} has no run number {which}; it has {len(runs)} runs")
+            return runs[which]
+        run = self._store.run(which)
+        if run.experiment != self.name:
+            raise RunNotFoundError(f"run {run.id!r} belongs to experiment {run.experiment!r}, not to {self.name!r}")
+        return run
+
+    def best(self) -> Run | None:
+        """Return the best finished run by the first objective, None where there is none.
+
+        Runs whose value, or whose objective's curve at its end, is not finite are never best.
+        """
+        objective = self.record.objective
+        if objective is None:
+            return None
+        ranked = [run for run in self.runs() if run.state is RunState.FINISHED and ends_well(run, objective.metric)]
+        sign = 1.0 if objective.direction == "minimize" else -1.0
+        return min(ranked, key=lambda run: (sign * run.values[0], run.number), default=None)
+
+    def findings(self, *, include_resolved: bool = False) -> list[Finding]:
+        """Return the findings of all runs, the most severe first."""
+        found = [
+            finding
+            for run in self.runs()
+            for finding in run.findings
+            if include_resolved or finding.state is not FindingState.RESOLVED
+        ]
+        return sorted(found, key=lambda finding: -finding.severity.rank)
+
+    def check(self, *, seed: int = 0, keep: bool = True) -> Checked:
+        """Look at all runs for trouble, among their siblings; new findings are kept and notified.
+
+        Parameters
+        ----------
+        seed
+            Of the isolation forest.
+        keep
+            Whether to write new findings into the store and send them to the configured channels.
+        """
+        from advisor.findings import check_experiment
+
+        runs = self.runs()
+        curves = self._store.curves([run.id for run in runs])
+        checked = check_experiment(self.record, runs, curves, now=self._advisor.clock(), seed=seed)
+        if keep:
+            known = {finding.key for run in runs for finding in run.findings}
+            new = [finding for finding in checked.findings if finding.key not in known]
+            self._store.append([opened(finding) for finding in new])
+            if self._advisor.settings.notify:
+                self._advisor.notify(new)
+        return checked
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row a run: id, number, state, objective, then ``params.…`` and ``metrics.…``.
+
+        Raises
+        ------
+        MissingExtraError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            from advisor.errors import MissingExtraError
+
+            raise MissingExtraError.of("a data frame", "pandas") from error
+        rows = []
+        for run in self.runs():
+            row = {"run_id": run.id, "number": run.number, "state": str(run.state), "objective": run.objective}
+            row |= {"seed": run.seed, "started": run.started, "duration_s": run.duration_s}
+            row |= {f"params.{name}": value for name, value in run.params.items()}
+            row |= {f"metrics.{name}": value for name, value in run.metrics.items()}
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    # -- asking
+
+    def space(self) -> tuple[Space, tuple[str, ...]]:
+        """Return the search space, and notes on how it was inferred where none was declared.
+
+        Raises
+        ------
+        NotEnoughRunsError
+            If none is declared and there is no run to infer it from.
+        """
+        record = self.record
+        if record.space:
+            return Space.from_json(record.space), ()
+        from advisor.suggest import infer_space
+
+        runs = self.runs()
+        if not runs:
+            raise NotEnoughRunsError(
+                f"experiment {self.name!r} has neither a search space nor runs to infer one from; declare one: "
+                f"advisor experiment {self.name} --space space.yaml"
+            )
+        inferred = infer_space(runs)
+        return inferred.space, inferred.notes
+
+    def suggest(
+        self,
+        n: int = 1,
+        *,
+        sampler: Any = None,
+        seed: int | None = None,
+        fixed: Mapping[str, Any] | None = None,
+        keep: bool = True,
+    ) -> list[Suggestion]:
+        """Propose parameters for the next runs, with the reasons.
+
+        Parameters
+        ----------
+        n
+            How many.
+        sampler
+            An Optuna sampler by name or object; by default a stated rule chooses.
+        seed
+            By default drawn afresh, so that processes that ask at the same time get different answers;
+            it is kept with the suggestion.
+        fixed
+            Parameters to keep at a value.
+        keep
+            Whether to write the suggestions into the store; those not started count as taken for an hour.
+
+        Raises
+        ------
+        ConfigError
+            If the experiment has no objective.
+        SpaceError, NotEnoughRunsError
+            If there is no space, or all of it has been tried.
+        """
+        from advisor.suggest import suggest
+
+        record, now = self.record, self._advisor.clock()
+        if not record.objectives:
+            raise ConfigError(
+                f"experiment {self.name!r} has no objective to improve; set one with "
+                f"'advisor experiment {self.name} --objective val_loss --direction minimize'"
+            )
+        space, _ = self.space()
+        runs = self.runs()
+        started = {run.suggestion_id for run in runs}
+        made = [s for s in self._store.state().suggestions.values() if s["experiment"] == self.name]
+        pending = [
+            s["params"]
+            for s in made
+            if s["suggestion_id"] not in started and (now - s["time"]).total_seconds() < PENDING_FOR_S
+        ]
+        if seed is None:
+            seed = secrets.randbelow(2**31)
+        found = suggest(
+            record, runs, space, n=n, seed=seed, now=now, sampler=sampler, fixed=fixed, pending=pending
+        )
+        if keep:
+            self._store.append([_made(suggestion, now=now) for suggestion in found])
+        return found
+
+    def forecast(self, run: Run | str | int, *, at: float | None = None) -> tuple[Forecast | None, str]:
+        """Forecast a run's final objective from the first part of its curve; None with a reason where nobody can tell.
+
+        Parameters
+        ----------
+        at
+            Share of the siblings' usual length that may be looked at; by default all there is.
+        """
+        from advisor.suggest import forecast_run
+
+        one = run if isinstance(run, Run) else self.run(run)
+        runs = self.runs()
+        metrics = [objective.metric for objective in self.record.objectives]
+        curves = self._store.curves([each.id for each in runs], metrics=metrics)
+        return forecast_run(self.record, one, curves, [each for each in runs if each.id != one.id], at=at)
+
+    def importances(self) -> tuple[Importances | None, str]:
+        """Return which parameters mattered, or None and why that cannot be told."""
+        from advisor.suggest import importances
+
+        return importances(self.record, self.runs(), self.space()[0])
+
+    # -- writing down
+
+    def report(
+        self,
+        *,
+        format: str = "md",  # noqa: A002  # the word of the command line
+        llm: str | None = None,
+        folder: str | Path | None = None,
+        write: bool = True,
+    ) -> Document:
+        """Write the experiment's report.
+
+        Parameters
+        ----------
+        format
+            ``md`` or ``html``.
+        llm
+            Name of a language model that may write sentences around the facts; by default the setting ``llm``.
+        folder
+            Where to write it; by default the setting ``reports``.
+        write
+            Whether to write files. Pictures of a Markdown report lie beside it.
+        """
+        from advisor.reports import experiment_report
+
+        return experiment_report(self._advisor, self, format=format, llm=llm, folder=folder, write=write)
+
+    def summarize(
+        self,
+        run: Run | str | int,
+        *,
+        format: str = "md",  # noqa: A002
+        llm: str | None = None,
+        folder: str | Path | None = None,
+        write: bool = True,
+    ) -> Document:
+        """Write the summary of one run; parameters as for ``report``."""
+        from advisor.reports import run_summary
+
+        one = run if isinstance(run, Run) else self.run(run)
+        return run_summary(self._advisor, self, one, format=format, llm=llm, folder=folder, write=write)
+
+    # -- inner workings
+
+    def _collaborators(self, run_id: str, record: ExperimentRecord) -> Collaborators:
+        from advisor.findings import Monitor
+
+        advisor = self._advisor
+        return Collaborators(
+            store=self._store,
+            watch=Monitor(run_id, self.name, record.objective, clock=advisor.clock),
+            notify=advisor.notify if advisor.settings.notify else None,
+            advise=self._advise,
+            capture=advisor.capture if advisor.settings.capture else None,
+            clock=advisor.clock,
+        )
+
+    def _advise(self, run_id: str, values: Mapping[int, float]) -> StopAdvice:
+        from storage.records import Curve
+
+        from advisor.suggest import should_stop
+
+        record = self.record
+        metric = record.objectives[0].metric
+        runs = self._store.runs(self.name)
+        finished = [run.id for run in runs if run.state is RunState.FINISHED]
+        curves = self._store.curves(finished, metrics=[metric])
+        own = Curve.of(metric, list(values), list(values.values()))
+        number = next(run.number for run in runs if run.id == run_id)
+        return should_stop(record, number, own, [found[metric] for found in curves.values() if metric in found])
+
+
+def ends_well(run: Run, metric: str) -> bool:
+    """Return whether a run's first value, and the end of the curve that it comes from, are finite."""
+    if not run.values or not math.isfinite(run.values[0]):
+        return False
+    return math.isfinite(run.metrics.get(metric, 0.0))
+
+
+def _made(suggestion: Suggestion, *, now: Any) -> Event:
+    body = suggestion.as_json() | {"seed": suggestion.seed, "sampler": suggestion.sampler}
+    body["forecast_note"] = suggestion.forecast_note
+    return Event.new("suggestion.made", suggestion.experiment, time=now, actor="suggest", **body)
+
