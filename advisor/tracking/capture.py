@@ -20,6 +20,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,15 +74,16 @@ def capture(*, diff_limit_bytes: int = DIFF_LIMIT_BYTES) -> dict[str, Any]:
     """
     quick = capture_quick()
     slow = capture_slow(diff_limit_bytes=diff_limit_bytes)
-    return quick | slow | {"absent": quick["absent"] | slow["absent"]}
+    hardware = quick.get("hardware", {}) | ({"gpus": _counted(slow["gpus"])} if slow.get("gpus") else {})
+    return quick | slow | {"hardware": hardware, "absent": quick["absent"] | slow["absent"]}
 
 
 def capture_quick() -> dict[str, Any]:
     """Return what this process knows of itself.
 
-    Keys: ``command`` (list), ``script``, ``cwd``, ``python``, ``libraries`` (version by distribution or module),
-    ``platform``, ``cpu_count`` (CPUs that the process may use), ``memory_bytes``, ``host``, ``user``, ``pid``,
-    ``env`` (chosen variables), ``absent``.
+    Keys: ``command`` (list), ``script``, ``cwd``, ``python``, ``libraries`` (version by distribution or module,
+    those that are loaded first), ``platform``, ``hardware`` (``machine``; ``cpus`` that the process may use;
+    ``memory_gib``), ``host``, ``user``, ``pid``, ``env`` (chosen variables), ``absent``.
     """
     return _collected(
         {
@@ -94,13 +96,8 @@ def capture_quick() -> dict[str, Any]:
                 "executable": sys.executable,
             },
             "libraries": _libraries,
-            "platform": lambda: {
-                "system": platform.system(),
-                "release": platform.release(),
-                "machine": platform.machine(),
-            },
-            "cpu_count": _cpu_count,
-            "memory_bytes": _memory_bytes,
+            "platform": lambda: {"system": platform.system(), "release": platform.release()},
+            "hardware": _hardware,
             "host": socket.gethostname,
             "user": getpass.getuser,
             "pid": os.getpid,
@@ -161,32 +158,35 @@ def _libraries() -> dict[str, str]:
     """Return versions of libraries that matter, and of what else is loaded and says its version."""
     from importlib import metadata
 
-    versions: dict[str, str] = {}
+    installed: dict[str, str] = {}
     for name in _LIBRARIES:
         try:
-            versions[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
+    loaded = {name: version for name, version in installed.items() if _module_of(name) in sys.modules}
+    versions = loaded | installed
     for name, module in sorted(sys.modules.copy().items()):
         if "." in name or name.startswith("_") or name in sys.stdlib_module_names:
             continue
         # Looked up without getattr, which would run the module's own code and its deprecation warnings.
         version = getattr(module, "__dict__", {}).get("__version__")
-        if isinstance(version, str) and name.replace("_", "-") not in versions and len(versions) < _MAX_LIBRARIES:
+        if isinstance(version, str) and name not in map(_module_of, installed) and len(versions) < _MAX_LIBRARIES:
             versions[name] = _bounded(version, 60)
     return versions
 
 
-def _cpu_count() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _module_of(distribution: str) -> str:
+    known = {"scikit-learn": "sklearn", "experiment-advisor": "advisor"}
+    return known.get(distribution, distribution.replace("-", "_"))
 
 
-def _memory_bytes() -> int:
+def _hardware() -> dict[str, Any]:
     import psutil
 
-    return int(psutil.virtual_memory().total)
+    n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory_gib = round(psutil.virtual_memory().total / 2**30, 1)
+    return {"machine": platform.machine(), "cpus": n_cpus, "memory_gib": memory_gib}
 
 
 def _variables(environ: Mapping[str, str]) -> dict[str, str]:
@@ -305,6 +305,12 @@ def _gpus() -> list[dict[str, Any]]:
         {"name": name, "memory_mib": int(memory) if memory.isdecimal() else None, "driver": driver}
         for name, memory, driver in rows
     ]
+
+
+def _counted(gpus: Sequence[Mapping[str, Any]]) -> str:
+    """Return one line for all GPUs, for instance ``8 × NVIDIA H200``."""
+    counts = Counter(str(gpu["name"]) for gpu in gpus)
+    return ", ".join(f"{n} × {name}" for name, n in counts.items())
 
 
 def _gpus_of_torch() -> list[dict[str, Any]]:

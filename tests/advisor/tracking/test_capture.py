@@ -42,8 +42,8 @@ def test_the_process_describes_itself() -> None:
     assert found["cwd"] == os.getcwd()
     assert found["python"]["version"] == ".".join(map(str, sys.version_info[:3]))
     assert found["libraries"]["numpy"] == np.__version__
-    assert found["cpu_count"] >= 1
-    assert found["memory_bytes"] > 2**20
+    assert found["hardware"]["cpus"] >= 1
+    assert found["hardware"]["memory_gib"] > 0
     assert found["host"]
     assert found["command"]
 
@@ -154,6 +154,7 @@ def test_a_program_that_fails_is_said_and_one_that_answers_is_read(
         {"name": "NVIDIA H200", "memory_mib": 143771, "driver": "580.1"},
         {"name": "Other", "memory_mib": None, "driver": "580.1"},
     ]
+    assert capture()["hardware"]["gpus"] == "1 × NVIDIA H200, 1 × Other"
     program.write_text("#!/bin/sh\necho 'No devices were found' >&2\nexit 6\n")
     assert capture_slow(folder=tmp_path)["absent"]["gpus"] == "No devices were found"
 
