@@ -1,0 +1,307 @@
+"""Check all runs of an experiment: rules for each run, the forest for each among its siblings.
+
+Reads no store and writes none. Invariant: every run with a curve gets a score, and every check that could
+not be applied to it is named with the reason; the same runs give the same result, ids included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advisor.findings import codes
+from advisor.findings.features import FEATURE_NAMES, feature_words, features
+from advisor.findings.pace import MIN_SIBLINGS_TIME, Siblings, step_times
+from advisor.findings.roles import primary, role_of
+from advisor.findings.rules import NotJudged, judge
+from storage.records import Curve, Experiment, Finding, Objective, Run, RunState, Severity
+
+if TYPE_CHECKING:
+    from advisor.findings.forest import Scores
+
+Floats = NDArray[np.float64]
+Curves = Mapping[str, Curve]
+
+ALPHA = 0.1
+"""False discovery rate over the experiment (Benjamini-Hochberg) at which an unusual curve is a warning."""
+ALPHA_SINGLE = 0.05
+"""A conformal p-value is a rank, so a lone strange run cannot pass a false discovery rate over all its siblings;
+at this level by itself it is information: 1 in 20 sound runs reaches it."""
+MIN_SIGMAS = 5.0
+"""And one feature must lie this many robust sigmas off: the strangest of a calm sweep is still calm."""
+VIEWS = (0.1, 0.25, 0.5, 1.0)
+"""Shares of the usual length at which runs are compared: a beginning only with beginnings."""
+FULL_SHARE = 0.9
+"""A run this long counts as whole."""
+MIN_SHAPE_POINTS = 10
+"""A curve must have this many points to be compared with its siblings."""
+N_TOP = 3
+"""Features named in a finding."""
+BROKEN_BONUS = 1.0
+"""Added to the score of a run that a rule found broken: a clear failure ranks before everything unusual."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunScore:
+    """How unusual a run's curves are among its siblings."""
+
+    run_id: str
+    _: KW_ONLY
+    score: float
+    """Higher is more anomalous: the forest's score in (0, 1), and 1 more where a rule found the run broken
+    (values that are not finite, divergence, nothing learned). Without the forest's part where the run could
+    not be compared; ``Checked.not_judged`` says why."""
+    p_value: float | None
+    """Conformal p-value among sound siblings, in (0, 1]; None where the run could not be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The result of a check."""
+
+    findings: tuple[Finding, ...]
+    """Gravest first."""
+    scores: tuple[RunScore, ...]
+    """One for every run with a curve, in the order of the runs."""
+    not_judged: tuple[NotJudged, ...]
+    """What could not be applied, and why."""
+
+
+def check_experiment(
+    experiment: Experiment,
+    runs: Sequence[Run],
+    curves: Mapping[str, Mapping[str, Curve]],
+    *,
+    now: datetime,
+    seed: int = 0,
+) -> Checked:
+    """Check every run of an experiment by rules and against its siblings.
+
+    Parameters
+    ----------
+    curves
+        ``{run_id: {metric: curve}}``; runs may be missing.
+    now
+        UTC; the time of the findings, and what a running run's silence is measured against.
+    seed
+        Of the forest and of the folds; the same seed gives the same scores.
+    """
+    objective = experiment.objective
+    paces = {run.id: _pace(curves.get(run.id, {})) for run in runs}
+    findings: list[Finding] = []
+    not_judged: list[NotJudged] = []
+    for run in runs:
+        judgement = judge(run, curves.get(run.id, {}), objective=objective, siblings=_siblings(run.id, paces), now=now)
+        findings += judgement.findings
+        not_judged += judgement.not_judged
+    ruled = {finding.run_id for finding in findings if _is_broken(finding)}
+    scores, unusual, skipped = _compare(runs, curves, objective, ruled, now=now, seed=seed)
+    findings = sorted(findings + unusual, key=lambda f: (-f.severity.rank, f.code, f.run_id, f.metric or ""))
+    return Checked(tuple(findings), tuple(scores), tuple(not_judged + skipped))
+
+
+def _is_broken(finding: Finding) -> bool:
+    """Return whether a run with this finding shows nothing of what sound curves look like."""
+    if finding.code == codes.NEVER_LEARNED.code:
+        return True
+    return finding.code in (codes.NON_FINITE.code, codes.DIVERGED.code) and finding.severity is Severity.ERROR
+
+
+def _pace(curves: Curves) -> float | None:
+    seconds = step_times(curves)
+    return float(np.median(seconds)) if seconds.size else None
+
+
+def _siblings(run_id: str, paces: Mapping[str, float | None]) -> Siblings:
+    others = [pace for other, pace in paces.items() if other != run_id and pace is not None]
+    usual = float(np.median(others)) if len(others) >= MIN_SIBLINGS_TIME else None
+    return Siblings(len(paces) - 1, step_time_s=usual)
+
+
+def _compare(
+    runs: Sequence[Run],
+    curves: Mapping[str, Curves],
+    objective: Objective | None,
+    broken: set[str],
+    *,
+    now: datetime,
+    seed: int,
+) -> tuple[list[RunScore], list[Finding], list[NotJudged]]:
+    """Return scores for all runs with a curve, findings for the unusual, and reasons for the rest."""
+    present = [run for run in runs if any(len(curve) for curve in curves.get(run.id, {}).values())]
+    extents = {run.id: _extent(curves[run.id], objective) for run in present}
+    view_of, skipped = _views(present, curves, extents, objective, broken)
+    values: dict[str, tuple[float, float | None]] = {run.id: (0.0, None) for run in present}
+    unusual: list[Finding] = []
+    for view in VIEWS:
+        members = [run for run in present if view_of.get(run.id, (0, 0))[0] == view]
+        if not members:
+            continue
+        cut = view_of[members[0].id][1]
+        longer = [run for run in present if view_of.get(run.id, (0, 0))[0] > view and run.id not in broken]
+        cast = members + longer
+        scored = _score_view(cast, curves, objective, broken, cut if view < 1 else None, seed=seed)
+        if scored is None:
+            why = f"too few siblings: {len([r for r in cast if r.id not in broken])} sound runs to compare with"
+            skipped += [NotJudged(run.id, check=codes.UNUSUAL.code, reason=why) for run in members]
+            continue
+        for row, run in enumerate(members):
+            values[run.id] = (float(scored.score[row]), float(scored.p_value[row]))
+            if 1 / (scored.n_siblings[row] + 1) > ALPHA_SINGLE and run.id not in broken:
+                why = f"{scored.n_siblings[row]} siblings: no p-value can be {ALPHA_SINGLE} or less; the score stands"
+                skipped.append(NotJudged(run.id, check=codes.UNUSUAL.code, reason=why))
+        unusual += _unusual(members, scored, broken, now=now)
+    scores = [
+        RunScore(run.id, score=values[run.id][0] + BROKEN_BONUS * (run.id in broken), p_value=values[run.id][1])
+        for run in present
+    ]
+    return scores, unusual, skipped
+
+
+def _extent(curves: Curves, objective: Objective | None) -> float:
+    metric = primary(curves, objective)
+    return float(curves[metric].steps.max()) if metric is not None and len(curves[metric]) else float("nan")
+
+
+def _views(
+    runs: Sequence[Run],
+    curves: Mapping[str, Curves],
+    extents: Mapping[str, float],
+    objective: Objective | None,
+    broken: set[str],
+) -> tuple[dict[str, tuple[float, float]], list[NotJudged]]:
+    """Return (view, last step of it) of each run that can be compared, and reasons for the others."""
+    ended = [
+        extents[r.id]
+        for r in runs
+        if r.state is RunState.FINISHED and r.id not in broken and np.isfinite(extents[r.id])
+    ]
+    usual = float(np.median(ended or [e for e in extents.values() if np.isfinite(e)] or [np.nan]))
+    view_of: dict[str, tuple[float, float]] = {}
+    skipped: list[NotJudged] = []
+    for run in runs:
+        share = extents[run.id] / usual if usual > 0 else 1.0
+        reached = [view for view in VIEWS if share >= (FULL_SHARE if view == 1 else view)]
+        metric = primary(curves[run.id], objective)
+        if metric is None:
+            why = "no curve whose better direction is known; set the experiment's objective"
+        elif len(curves[run.id][metric]) < MIN_SHAPE_POINTS:
+            why = (
+                f"too short: {metric} has {len(curves[run.id][metric])} values, at least {MIN_SHAPE_POINTS} are needed"
+            )
+        elif not reached:
+            why = f"too short: {share:.0%} of its siblings' length, at least {VIEWS[0]:.0%} are needed"
+        else:
+            view_of[run.id] = (reached[-1], reached[-1] * usual)
+            continue
+        skipped.append(NotJudged(run.id, check=codes.UNUSUAL.code, reason=why))
+    return view_of, skipped
+
+
+def _score_view(
+    cast: Sequence[Run],
+    curves: Mapping[str, Curves],
+    objective: Objective | None,
+    broken: set[str],
+    cut: float | None,
+    *,
+    seed: int,
+) -> Scores | None:
+    from advisor.findings.forest import Population, isolate
+
+    seen = [curves[run.id] if cut is None else _until(curves[run.id], cut) for run in cast]
+    sound = np.array([run.id not in broken for run in cast])
+    population = Population(
+        np.array([features(one, objective=objective) for one in seen]),
+        params=[run.params for run in cast],
+        sound=sound,
+        quality=_quality(seen, objective, sound),
+    )
+    return isolate(population, seed=seed)
+
+
+def _until(curves: Curves, step: float) -> dict[str, Curve]:
+    """Return the beginnings of the curves, up to a step."""
+    out = {}
+    for name, curve in curves.items():
+        keep = curve.steps <= step
+        out[name] = Curve.of(name, curve.steps[keep], curve.values[keep], curve.times[keep])
+    return out
+
+
+def _quality(curves: Sequence[Curves], objective: Objective | None, sound: NDArray[np.bool_]) -> Floats:
+    """Return a rank of quality (lower is better): the mean of the ranks by last and by best value.
+
+    By the last alone, an undertrained run beats one that learned and then overfitted; by the best alone,
+    one that collapsed after a good start counts as good.
+    """
+    last, best = np.full(len(curves), np.nan), np.full(len(curves), np.nan)
+    for row, one in enumerate(curves):
+        metric = primary(one, objective)
+        way = role_of(metric, objective).direction if metric is not None else None
+        if metric is None or way is None or not len(one[metric]):
+            continue
+        values = one[metric].values if way == "minimize" else -one[metric].values
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            last[row], best[row] = finite[-1] if np.isfinite(values[-1]) else np.inf, finite.min()
+    last[~sound] = best[~sound] = np.nan
+    return (_ranks(last) + _ranks(best)) / 2
+
+
+def _ranks(values: Floats) -> Floats:
+    """Return ranks from 0, ties share their mean; NaN stays NaN."""
+    out = np.full(values.shape, np.nan)
+    known = ~np.isnan(values)
+    ordered = np.sort(values[known])
+    low = np.searchsorted(ordered, values[known], side="left")
+    high = np.searchsorted(ordered, values[known], side="right")
+    out[known] = (low + high - 1) / 2
+    return out
+
+
+def _unusual(members: Sequence[Run], scored: Scores, broken: set[str], *, now: datetime) -> list[Finding]:
+    """Return findings for the unusual among the runs that the rules left."""
+    from advisor.findings.forest import benjamini_hochberg
+
+    n = len(members)
+    p_values = np.where([run.id in broken for run in members], np.nan, scored.p_value[:n])
+    strong = np.abs(scored.z[:n]).max(axis=1) >= MIN_SIGMAS
+    surprising = strong & benjamini_hochberg(p_values, ALPHA)
+    alone = strong & (p_values <= ALPHA_SINGLE)
+    return [
+        _finding(run, scored, row, now=now, severity=Severity.WARNING if surprising[row] else Severity.INFO)
+        for row, run in enumerate(members)
+        if surprising[row] or alone[row]
+    ]
+
+
+def _finding(run: Run, scored: Scores, row: int, *, now: datetime, severity: Severity) -> Finding:
+    z, p = scored.z[row], float(scored.p_value[row])
+    top = [int(i) for i in np.argsort(-np.abs(z), kind="stable")[:N_TOP] if z[i] != 0]
+    words = [f"{feature_words(FEATURE_NAMES[i])} {z[i]:+.1f} σ" for i in top]
+    evidence = {
+        "n_siblings": int(scored.n_siblings[row]),
+        "p": p,
+        "top": "; ".join(words) or "many small deviations",
+        "sigmas": {FEATURE_NAMES[i]: round(float(z[i]), 2) for i in top},
+        "hyperparameters_regressed_out": scored.regressed,
+        "threshold_p": ALPHA_SINGLE,
+        "threshold_false_discovery_rate": ALPHA,
+    }
+    return codes.finding(
+        codes.UNUSUAL,
+        run_id=run.id,
+        experiment=run.experiment,
+        time=now,
+        evidence=evidence,
+        severity=severity,
+        detector="isolation-forest",
+        p_value=p,
+        score=float(scored.score[row]),
+    )

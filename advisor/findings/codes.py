@@ -1,0 +1,220 @@
+"""The registry of finding codes: what each one is, how it is detected, why it matters, what to do.
+
+The page docs/findings.md documents the same codes with their thresholds, and a test compares the two.
+Invariant: a code, once released, keeps its meaning; a new meaning takes a new code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Literal
+
+from storage.records import Finding, Severity
+
+Detector = Literal["rules", "isolation-forest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One kind of trouble."""
+
+    code: str
+    """Stable name, ``ADV`` and three digits."""
+    _: KW_ONLY
+    slug: str
+    """The same in words, for addresses and filters."""
+    title: str
+    """Template of the one-line title, filled by ``str.format`` with the evidence, ``metric`` and ``step``."""
+    severity: Severity
+    """Its usual severity; a finding may be milder or graver where the documentation says so."""
+    how_detected: str
+    why_it_matters: str
+    what_to_do: str
+
+    @property
+    def anchor(self) -> str:
+        """Where it is documented."""
+        return f"docs/findings.md#{self.code.lower()}"
+
+
+NON_FINITE = Code(
+    "ADV101",
+    slug="non-finite",
+    title="{metric} is not finite from step {step} on ({n_nonfinite} of {n} values)",
+    severity=Severity.ERROR,
+    how_detected="A value is NaN or infinite, or a loss is exactly 0 while the gradient norm is not finite.",
+    why_it_matters="Weights that have become NaN do not recover; everything after is wasted computation.",
+    what_to_do="Lower the learning rate, clip gradients, look for a division or logarithm of zero in the loss, "
+    "and for broken inputs just before the step.",
+)
+DIVERGED = Code(
+    "ADV102",
+    slug="diverged",
+    title="{metric} diverged: {end:.4g} at the end, {start:.4g} at the start, {best:.4g} at best",
+    severity=Severity.ERROR,
+    how_detected="The end lies well above the start, or most of the way back from the best value to the start.",
+    why_it_matters="The training has undone what it had learned; its last checkpoint is worse than an early one.",
+    what_to_do="Lower the learning rate or add warm-up; go back to the checkpoint of the best step.",
+)
+SPIKE = Code(
+    "ADV103",
+    slug="spike",
+    title="{metric} jumped from {before:.4g} to {peak:.4g} at step {step}",
+    severity=Severity.WARNING,
+    how_detected="One upward jump is many times the usual noise, and large on a log scale.",
+    why_it_matters="A spike is often one bad batch or an exploding gradient; repeated ones end in divergence.",
+    what_to_do="Look at the batch of that step, clip gradients, or go back before the step and skip the data.",
+)
+NEVER_LEARNED = Code(
+    "ADV104",
+    slug="never-learned",
+    title="{metric} never got better than at the start ({start:.4g}, at best {best:.4g})",
+    severity=Severity.WARNING,
+    how_detected="Over the whole run the best value is no real improvement on the first.",
+    why_it_matters="A flat curve from the first step means dead units, frozen weights, a learning rate "
+    "that is far off, or labels that do not belong to their inputs.",
+    what_to_do="Check that the optimizer gets the parameters, that gradients are not zero, the learning rate "
+    "and the labels; try to overfit one batch.",
+)
+STOPPED_LEARNING = Code(
+    "ADV105",
+    slug="stopped-learning",
+    title="{metric} has not improved since step {step}",
+    severity=Severity.INFO,
+    how_detected="No new best value for most of the run, after it had improved.",
+    why_it_matters="The rest of the run bought nothing: time to stop, or to lower the learning rate.",
+    what_to_do="Stop earlier, or decay the learning rate when the curve flattens.",
+)
+OVERFITTING = Code(
+    "ADV106",
+    slug="overfitting",
+    title="{metric} rose from {best:.4g} at step {step} to {end:.4g} while {train} kept falling",
+    severity=Severity.INFO,
+    how_detected="The validation loss ends clearly above its best value while the training loss still falls.",
+    why_it_matters="The last model is worse on new data than an earlier one.",
+    what_to_do="Keep the checkpoint of the best step, stop early, or regularise (weight decay, dropout, data).",
+)
+STALLED = Code(
+    "ADV107",
+    slug="stalled",
+    title="no new value for {silent_s:.0f} s, usually one every {rhythm_s:.3g} s",
+    severity=Severity.ERROR,
+    how_detected="A running run has been silent for many times its own usual pause.",
+    why_it_matters="A hung data loader or a lost worker keeps its hardware without training.",
+    what_to_do="Look at the process (py-spy dump), its data loader and the other workers; restart from a checkpoint.",
+)
+SLOW = Code(
+    "ADV108",
+    slug="slow",
+    title="steps take {seconds:.3g} s, {ratio:.1f} times {reference}",
+    severity=Severity.WARNING,
+    how_detected="The time between steps has grown against the run's own beginning, or is far above its siblings'.",
+    why_it_matters="A slow run costs money and holds up the sweep; it usually points at hardware or data loading.",
+    what_to_do="Look at other load on the machine, data loading, temperature throttling, logging or evaluation.",
+)
+UNUSUAL = Code(
+    "ADV109",
+    slug="unusual-curve",
+    title="unlike {n_siblings} sibling runs (p = {p:.3f}): {top}",
+    severity=Severity.INFO,
+    how_detected="An isolation forest on the shape of the curves, relative to sibling runs, isolates it early.",
+    why_it_matters="It may be a fault that no rule knows, or just an extreme configuration: worth a look.",
+    what_to_do="Compare its curves with a sibling's in the figures named; check data, labels, seed and code version.",
+)
+CRASHED = Code(
+    "ADV110",
+    slug="crashed",
+    title="its process vanished without a word; {n} values were kept",
+    severity=Severity.ERROR,
+    how_detected="The run's process is gone and left neither a result nor an exception.",
+    why_it_matters="Killed by the system (often out of memory), by a scheduler or a power cut; it has no result.",
+    what_to_do="Look at the kernel log (dmesg) and the scheduler's; lower the batch size; resume from a checkpoint.",
+)
+
+CODES: Mapping[str, Code] = MappingProxyType(
+    {
+        code.code: code
+        for code in (
+            NON_FINITE,
+            DIVERGED,
+            SPIKE,
+            NEVER_LEARNED,
+            STOPPED_LEARNING,
+            OVERFITTING,
+            STALLED,
+            SLOW,
+            UNUSUAL,
+            CRASHED,
+        )
+    }
+)
+"""All codes by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """What a rule saw, before it is told which run it was."""
+
+    code: Code
+    metric: str | None
+    step: int | None
+    evidence: Mapping[str, Any]
+    severity: Severity | None = None
+
+    def finding(self, run_id: str, experiment: str, time: datetime) -> Finding:
+        """Return it as a finding of a run."""
+        return finding(
+            self.code,
+            run_id=run_id,
+            experiment=experiment,
+            time=time,
+            evidence=self.evidence,
+            metric=self.metric,
+            step=self.step,
+            severity=self.severity,
+        )
+
+
+def finding_id(run_id: str, code: str, metric: str | None) -> str:
+    """Return the id of a finding: the same trouble has the same id at every check.
+
+    >>> finding_id("r", "ADV101", "loss") == finding_id("r", "ADV101", "loss")
+    True
+    """
+    return hashlib.sha256(f"{run_id}\0{code}\0{metric or ''}".encode()).hexdigest()[:32]
+
+
+def finding(
+    code: Code,
+    *,
+    run_id: str,
+    experiment: str,
+    time: datetime,
+    evidence: Mapping[str, Any],
+    metric: str | None = None,
+    step: int | None = None,
+    severity: Severity | None = None,
+    detector: Detector = "rules",
+    p_value: float | None = None,
+    score: float | None = None,
+) -> Finding:
+    """Return a finding of this code, its title filled in from the evidence."""
+    return Finding(
+        finding_id(run_id, code.code, metric),
+        run_id=run_id,
+        experiment=experiment,
+        code=code.code,
+        title=code.title.format(**{**evidence, "metric": metric, "step": step}),
+        severity=severity or code.severity,
+        detector=detector,
+        metric=metric,
+        step=step,
+        p_value=p_value,
+        score=score,
+        evidence=dict(evidence),
+        time=time,
+    )

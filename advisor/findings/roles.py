@@ -1,0 +1,119 @@
+"""What a metric is, guessed from its name: its role, its split, and which way is better.
+
+A guess that cannot be made is None, and rules that need it say so; the experiment's objective is the
+one direction that is known for sure and overrides the guess. Nothing here looks at values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from storage.records import Curve, Direction, Objective
+
+Role = Literal["loss", "score", "grad", "time", "rate", "other"]
+"""``loss``: lower is better. ``score``: higher is better. ``grad``: size of a gradient. ``time``: how
+long something takes. ``rate``: how much is done a second. ``other``: cannot be told."""
+Split = Literal["train", "validation", "unknown"]
+
+_LOSSES = {"loss", "nll", "xent", "ce", "bce", "entropy", "perplexity", "ppl", "bpc", "bpb", "error", "err", "mse"}
+_LOSSES |= {"rmse", "mae", "mape", "wer", "cer", "fid", "regret", "logloss"}
+_SCORES = {"acc", "accuracy", "f1", "auc", "auroc", "auprc", "precision", "recall", "bleu", "rouge", "map", "ndcg"}
+_SCORES |= {"r2", "iou", "dice", "psnr", "ssim", "reward", "return", "mrr", "top1", "top5"}
+_TIMES = {"time", "duration", "seconds", "elapsed", "latency"}
+_RATES = {"throughput", "ips", "fps"}
+_TRAIN = {"train", "training", "minibatch", "batch", "fit"}
+_VALIDATION = {"val", "valid", "validation", "test", "eval", "evaluation", "dev", "holdout"}
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRole:
+    """What a metric's name says about it."""
+
+    role: Role
+    split: Split
+    direction: Direction | None
+    """Which way is better; None where neither the name nor the objective says."""
+
+
+def role_of(metric: str, objective: Objective | None = None) -> MetricRole:
+    """Guess what a metric is from the words in its name.
+
+    The objective's own direction is taken as given.
+
+    >>> role_of("val_loss")
+    MetricRole(role='loss', split='validation', direction='minimize')
+    >>> role_of("temperature").direction is None
+    True
+    """
+    words = _words(metric)
+    split: Split = "validation" if words & _VALIDATION else "train" if words & _TRAIN else "unknown"
+    role = _role(metric, words)
+    direction: Direction | None = {"loss": "minimize", "score": "maximize"}.get(role)  # type: ignore[assignment]  # the two literals
+    if objective is not None and metric == objective.metric:
+        direction = objective.direction
+        if role == "other":
+            role = "loss" if direction == "minimize" else "score"
+    return MetricRole(role, split, direction)
+
+
+def _words(metric: str) -> set[str]:
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", metric)
+    return {word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word}
+
+
+def _role(metric: str, words: set[str]) -> Role:
+    if words & {"grad", "gradient", "gradients"}:
+        return "grad"
+    if words & _RATES or "/s" in metric.lower():
+        return "rate"
+    if words & _TIMES:
+        return "time"
+    if words & _LOSSES:
+        return "loss"
+    return "score" if words & _SCORES else "other"
+
+
+def primary(curves: Mapping[str, Curve], objective: Objective | None) -> str | None:
+    """Return the curve that counts most: the objective's, else a validation loss, else any loss, else a score."""
+    if objective is not None and objective.metric in curves:
+        return objective.metric
+    for role in ("loss", "score"):
+        for split in ("validation", "train", "unknown"):
+            found = _pick(curves, role, split, objective)
+            if found is not None:
+                return found
+    return None
+
+
+def training_loss(curves: Mapping[str, Curve], objective: Objective | None) -> str | None:
+    """Return the name of the curve of the training loss, None where no name says so."""
+    return _pick(curves, "loss", "train", objective) or _pick(curves, "loss", "unknown", objective)
+
+
+def validation_loss(curves: Mapping[str, Curve], objective: Objective | None) -> str | None:
+    """Return the name of the curve of the validation loss; the objective's where it is one."""
+    if objective is not None and objective.metric in curves:
+        known = role_of(objective.metric, objective)
+        if known.split == "validation" and known.role == "loss":
+            return objective.metric
+    return _pick(curves, "loss", "validation", objective)
+
+
+def gradient_norm(curves: Mapping[str, Curve]) -> str | None:
+    """Return the name of the curve of the gradient's size, None where no name says so."""
+    found = [name for name in curves if role_of(name).role == "grad"]
+    return min(found, key=lambda name: (len(name), name)) if found else None
+
+
+def _pick(curves: Mapping[str, Curve], role: Role, split: Split, objective: Objective | None) -> str | None:
+    found = [
+        name
+        for name in curves
+        if (known := role_of(name, objective)).role == role and known.split == split and len(curves[name])
+    ]
+    # Decisions are made on validation, a test set is looked at last. Then the shortest name is the plain one:
+    # "train_loss" before "minibatch_train_loss" or "train_loss_ema".
+    return min(found, key=lambda name: ("test" in _words(name), len(name), name)) if found else None

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from advisor.findings.pace import Siblings
+from advisor.findings.rules import judge
+from storage.records import Curve, Finding, RunState, Severity
+from tests.advisor.findings.made import NOW, OBJECTIVE, a_curve, a_loss, a_run, healthy
+
+
+def found(curves: Mapping[str, Curve], *, state: RunState = RunState.FINISHED) -> dict[str, Finding]:
+    judgement = judge(a_run(state=state), curves, objective=OBJECTIVE, siblings=None, now=NOW)
+    return {finding.code: finding for finding in judgement.findings}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_healthy_run_raises_nothing(seed: int) -> None:
+    assert found(healthy(seed)) == {}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_an_error_and_silences_the_rest(value: float) -> None:
+    values = a_loss()
+    values[40:] = value
+    curves = dict(healthy()) | {"val_loss": a_curve("val_loss", values)}
+    findings = found(curves)
+    assert set(findings) == {"ADV101"}
+    assert (findings["ADV101"].severity, findings["ADV101"].step) == (Severity.ERROR, 40)
+
+
+def test_a_lone_nan_from_which_the_curve_recovered_is_a_warning() -> None:
+    values = a_loss()
+    values[7] = np.nan
+    assert found({"val_loss": a_curve("val_loss", values)})["ADV101"].severity is Severity.WARNING
+
+
+def test_a_loss_of_zero_beside_a_gradient_that_is_not_finite_is_a_hidden_nan() -> None:
+    loss, grad = a_loss(), np.ones(60)
+    loss[50:], grad[50:] = 0.0, np.nan
+    curves = {"train_loss": a_curve("train_loss", loss), "grad_norm": a_curve("grad_norm", grad)}
+    judged = judge(a_run(), curves, objective=None, siblings=None, now=NOW).findings
+    assert {finding.metric for finding in judged if finding.code == "ADV101"} == {"train_loss", "grad_norm"}
+
+
+def test_a_loss_above_its_start_has_diverged() -> None:
+    values = np.concatenate([a_loss(30), np.linspace(0.3, 9.0, 30)])
+    finding = found({"train_loss": a_curve("train_loss", values)})["ADV102"]
+    assert finding.severity is Severity.ERROR
+    assert finding.evidence["end"] > finding.evidence["start"] > finding.evidence["best"]
+
+
+def test_one_large_jump_is_a_spike_at_its_step() -> None:
+    values = a_loss(100)
+    values[70] = 5.10  # a real training of 176 B parameters went from 2.20 to 5.10 in one step
+    finding = found({"train_loss": a_curve("train_loss", values)})["ADV103"]
+    assert (finding.step, finding.evidence["peak"]) == (70, 5.10)
+
+
+def test_a_flat_curve_never_learned() -> None:
+    values = 2.303 + 0.001 * np.random.default_rng(0).standard_normal(60)
+    assert set(found({"train_loss": a_curve("train_loss", values)})) == {"ADV104"}
+
+
+def test_slow_learning_is_not_called_never_learned() -> None:
+    assert "ADV104" not in found({"train_loss": a_curve("train_loss", np.linspace(2.303, 2.1, 60))})
+
+
+def test_a_curve_that_stops_improving_is_information() -> None:
+    values = np.concatenate([np.linspace(2.3, 0.5, 20), np.full(60, 0.5)])
+    assert found({"train_loss": a_curve("train_loss", values)})["ADV105"].severity is Severity.INFO
+
+
+def test_a_validation_loss_that_rises_while_training_goes_on_is_overfitting_not_divergence() -> None:
+    train = a_loss(60, rate=6, floor=0.001)
+    val = np.concatenate([np.linspace(2.3, 0.4, 20), np.linspace(0.4, 3.5, 40)])
+    findings = found({"train_loss": a_curve("train_loss", train), "val_loss": a_curve("val_loss", val)})
+    assert set(findings) == {"ADV106"}
+    assert findings["ADV106"].severity is Severity.WARNING
+    assert "train_loss" in findings["ADV106"].title
+
+
+def test_falling_accuracy_counts_as_worse() -> None:
+    accuracy = np.concatenate([np.linspace(0.1, 0.95, 30), np.full(30, 0.1)])
+    assert "ADV102" in found({"val_accuracy": a_curve("val_accuracy", accuracy)})
+
+
+def test_a_metric_of_unknown_direction_is_checked_for_finite_values_only_and_that_is_said() -> None:
+    rising = a_curve("temperature", np.linspace(1, 100, 60))
+    judgement = judge(a_run(), {"temperature": rising}, objective=None, siblings=None, now=NOW)
+    assert judgement.findings == ()
+    assert any("direction" in entry.reason for entry in judgement.not_judged)
+
+
+def test_a_short_curve_is_too_short_rather_than_healthy() -> None:
+    judgement = judge(a_run(), healthy(n=5), objective=OBJECTIVE, siblings=None, now=NOW)
+    assert judgement.findings == ()
+    reasons = {entry.check: entry.reason for entry in judgement.not_judged}
+    assert {"ADV102", "ADV103", "ADV104", "ADV105"} <= set(reasons)
+    assert "too short" in reasons["ADV102"]
+
+
+def test_a_running_run_that_went_silent_has_stalled() -> None:
+    curves = {"train_loss": a_curve("train_loss", a_loss(60), seconds=1.0)}
+    assert found(curves, state=RunState.RUNNING)["ADV107"].evidence["rhythm_s"] == pytest.approx(1.0)
+    assert "ADV107" not in found(curves, state=RunState.FINISHED)
+
+
+def test_a_running_run_within_its_own_rhythm_has_not_stalled() -> None:
+    run = a_run(state=RunState.RUNNING)
+    curves = {"train_loss": a_curve("train_loss", a_loss(60), seconds=10.0)}
+    soon = NOW - timedelta(hours=1) + timedelta(seconds=700)
+    assert judge(run, curves, objective=None, siblings=None, now=soon).findings == ()
+
+
+def test_steps_that_became_slow_are_a_warning() -> None:
+    pauses = np.concatenate([np.full(50, 1.0), np.full(50, 3.0)])
+    curve = Curve.of("train_loss", np.arange(100), a_loss(100), np.cumsum(pauses))
+    assert found({"train_loss": curve})["ADV108"].evidence["ratio"] == pytest.approx(3.0)
+
+
+def test_a_run_much_slower_than_its_siblings_is_a_warning() -> None:
+    curves = {"train_loss": a_curve("train_loss", a_loss(100), seconds=10.0)}
+    judgement = judge(a_run(), curves, objective=None, siblings=Siblings(9, step_time_s=1.0), now=NOW)
+    assert [finding.code for finding in judgement.findings] == ["ADV108"]
+
+
+def test_a_crash_without_a_word_is_an_error() -> None:
+    assert found(healthy(), state=RunState.CRASHED)["ADV110"].severity is Severity.ERROR
