@@ -177,7 +177,8 @@ def _array(array: NDArray[Any]) -> dict[str, Any]:
 def _update_with_array(digest: hashlib._Hash, array: NDArray[Any]) -> None:
     if isinstance(array, np.ma.MaskedArray):  # what lies under the mask is not content
         _update_with_array(digest, np.ma.getmaskarray(array))
-        array = array.filled(np.zeros((), array.dtype)[()])
+        zero: Any = np.zeros((), array.dtype)[()]
+        array = array.filled(zero)
     array = np.asarray(array)
     if array.dtype.names is not None:  # padding between fields is not content
         digest.update(_line("fields", *array.dtype.names))

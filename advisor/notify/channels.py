@@ -1,0 +1,327 @@
+"""Ways to deliver a message: the console, a webhook, and every service that Apprise knows. Sole importer of apprise.
+
+A channel sends one message when told to, and waits for nothing else: what is sent, when, and how often it is tried is
+the outbox's business. Addresses carry secrets (a webhook's address *is* its password), so they are never stored, logged
+or shown: a channel is named by the hash of its address, and described by scheme and host.
+
+Invariant: no error of this module, and nothing in its traceback, repeats an address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import sys
+import warnings
+from base64 import b64encode
+from datetime import datetime
+from typing import Any, Protocol, TextIO
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from advisor.errors import ConfigError, MissingExtraError, NotificationError
+from advisor.notify.render import Message
+from storage.records import Severity
+
+TIMEOUT_S = 10.0
+"""How long a webhook may take to answer."""
+
+_RETRIED_STATUS = (408, 425, 429)  # a client's mistake for ever, except for these and every 5xx
+_MAX_RETRY_AFTER_S = 3600.0
+
+
+class DeliveryError(NotificationError):
+    """A message did not get through.
+
+    Attributes
+    ----------
+    is_final : bool
+        Whether trying again would be of no use.
+    retry_after_s : float or None
+        How long the receiver asked to be left alone, in seconds.
+    """
+
+    def __init__(self, message: str, *, is_final: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.is_final = is_final
+        self.retry_after_s = retry_after_s
+
+
+class Channel(Protocol):
+    """Somewhere that messages go. ``send`` may be slow; one thread at a time calls it."""
+
+    @property
+    def id(self) -> str:
+        """Identity across processes; tells nothing of the address."""
+
+    def describe(self) -> str:
+        """Return the channel for people: scheme and host, no secret."""
+
+    def send(self, message: Message) -> None:
+        """Deliver a message.
+
+        Raises
+        ------
+        NotificationError
+            If it did not get through; a ``DeliveryError`` says whether to try again.
+        """
+
+
+def open_channel(address: str) -> Channel:
+    """Return the channel at an address; nothing is sent or connected yet.
+
+    Parameters
+    ----------
+    address
+        ``console`` (standard error); ``http://…`` or ``https://…`` (a webhook, see ``WebhookChannel``); anything else
+        is given to Apprise (``slack://…``, ``discord://…``, ``tgram://…``, ``mailto://…``, ``ntfy://…``, ``json://…``).
+
+    Raises
+    ------
+    ConfigError
+        If the address cannot be understood.
+    MissingExtraError
+        If it needs Apprise, which is not installed.
+    """
+    address = address.strip()
+    if address == "console":
+        return ConsoleChannel()
+    scheme, separator, rest = address.partition("://")
+    if not separator or not rest or not scheme:
+        raise ConfigError(
+            "an address of a channel must be 'console' or like scheme://…, "
+            "for instance https://example.org/hook, slack://… or mailto://…"
+        )
+    if scheme.lower() in ("http", "https"):
+        return WebhookChannel(address)
+    return AppriseChannel(address)
+
+
+def channel_id(address: str) -> str:
+    """Return the identity of an address: 12 hexadecimal digits of its SHA-256."""
+    return hashlib.sha256(address.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+class ConsoleChannel:
+    """Writes to standard error, as plain text."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+
+    @property
+    def id(self) -> str:
+        """``console``."""
+        return "console"
+
+    def describe(self) -> str:
+        """Return ``console``."""
+        return "console"
+
+    def send(self, message: Message) -> None:
+        """Write the message in one piece, so that lines of other threads do not get between.
+
+        Raises
+        ------
+        DeliveryError
+            If the stream is closed or full.
+        """
+        stream = self._stream or sys.stderr
+        indented = "".join(f"  {line}\n" for line in message.text.splitlines() if line)
+        text = f"{message.title}\n{indented}"
+        try:
+            stream.write(text.encode(stream.encoding or "utf-8", "replace").decode(stream.encoding or "utf-8"))
+            stream.flush()
+        except (OSError, ValueError, AttributeError) as exc:  # closed, or None in a windowed program
+            raise DeliveryError(f"the console takes no message: {exc}", is_final=True) from exc
+
+
+class WebhookChannel:
+    """Posts JSON to an address.
+
+    The body is an object: ``version`` (1), ``source`` (``experiment-advisor``), ``title``, ``text``, ``severity``
+    (``info``, ``warning`` or ``error``), ``experiment``, ``run_id``, ``findings`` (a list of the objects that
+    ``advisor check --json`` prints), and where the run is at hand ``run_number`` and ``params``. Any 2xx answer means
+    delivered. Redirects are not followed, since the message would be lost on the way. User and password in
+    the address are sent as basic authorization.
+    """
+
+    def __init__(self, address: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        """Check the address.
+
+        Raises
+        ------
+        ConfigError
+            If it has no host, or a port that is none.
+        """
+        try:
+            parts = urlsplit(address)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host = port = None
+        if not host:
+            raise ConfigError("an address of a webhook must be like https://host[:port]/path") from None
+        self.id = channel_id(address)
+        self._timeout_s = timeout_s
+        self._shown = f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+        self._headers = {"Content-Type": "application/json", "User-Agent": "experiment-advisor"}
+        if parts.username is not None:
+            user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            self._headers["Authorization"] = f"Basic {b64encode(user.encode()).decode()}"
+        self._url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
+
+    def describe(self) -> str:
+        """Return scheme, host and port."""
+        return self._shown
+
+    def send(self, message: Message) -> None:
+        """Post the message.
+
+        Raises
+        ------
+        DeliveryError
+            If it was refused, or nobody answered in time.
+        """
+        from http.client import HTTPException
+        from urllib.error import HTTPError
+        from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+        class NoRedirect(HTTPRedirectHandler):
+            def redirect_request(self, *args: object) -> None:
+                return None
+
+        body = {"version": 1, "source": "experiment-advisor", "title": message.title, "text": message.text}
+        content = json.dumps(body | {"severity": str(message.severity)} | dict(message.fields)).encode()
+        # From None, because these exceptions hold the address.
+        try:
+            request = Request(self._url, data=content, headers=self._headers, method="POST")
+            with build_opener(NoRedirect).open(request, timeout=self._timeout_s) as answer:
+                answer.read(1_000)
+        except HTTPError as exc:
+            with exc:
+                raise self._refused(exc.code, exc.headers.get("Retry-After")) from None
+        except (OSError, HTTPException, ValueError) as exc:
+            why = f"no answer within {self._timeout_s:g} s" if _is_timeout(exc) else _cause(exc)
+            raise DeliveryError(f"{self.describe()} was not reached: {why}") from None
+
+    def _refused(self, status: int, retry_after: str | None) -> DeliveryError:
+        is_final = status < 500 and status not in _RETRIED_STATUS
+        return DeliveryError(
+            f"{self.describe()} answered with HTTP status {status}",
+            is_final=is_final,
+            retry_after_s=_retry_after_s(retry_after),
+        )
+
+
+class AppriseChannel:
+    """Sends by Apprise; see https://appriseit.com/services/ for its addresses."""
+
+    def __init__(self, address: str) -> None:
+        """Let Apprise check the address.
+
+        Raises
+        ------
+        MissingExtraError
+            If Apprise is not installed.
+        ConfigError
+            If it does not know the service or finds the address incomplete.
+        """
+        try:
+            import apprise
+        except ImportError as exc:
+            raise MissingExtraError.of("notification by other services than console and webhook", "notify") from exc
+        self.id = channel_id(address)
+        scheme = address.partition("://")[0].lower()
+        # In most schemes the place of the host is a token; it is shown only where it is certainly a host.
+        self._shown = f"{scheme}://{_host(address) if scheme in _WITH_HOST else '…'}"
+        self._apprise = apprise.Apprise()
+        _keep_out_of_logs(address)
+        with warnings.catch_warnings():
+            # Apprise loads its plugins now, and on Python 3.11 and 3.12 one of them imports the deprecated imghdr.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            is_known = self._apprise.add(address)
+        if not is_known:
+            raise ConfigError(
+                f"the channel {scheme}://… cannot be used: Apprise does not know the service, or the address "
+                "lacks a part; see https://appriseit.com/services/"
+            )
+
+    def describe(self) -> str:
+        """Return the scheme, and the host where the address has one."""
+        return self._shown
+
+    def send(self, message: Message) -> None:
+        """Hand the message to the service; Apprise keeps each service's own pace, which can take seconds.
+
+        Raises
+        ------
+        DeliveryError
+            If the service did not take it.
+        """
+        kinds = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.ERROR: "failure"}
+        options: dict[str, Any] = {"notify_type": kinds[message.severity], "body_format": "text"}
+        try:
+            taken = self._apprise.notify(title=message.title, body=message.text, **options)
+        except Exception as exc:  # noqa: BLE001  # 170 plugins by as many authors; their errors may hold the address
+            raise DeliveryError(f"{self.describe()} failed: {type(exc).__name__}") from None
+        if not taken:
+            raise DeliveryError(f"{self.describe()} did not take the message")
+
+
+_hidden: set[str] = set()
+_MIN_HIDDEN = 6  # shorter parts of an address are words such as "hook", which would silence too much
+
+
+def _names_no_address(record: logging.LogRecord) -> bool:
+    text = record.getMessage()
+    return not any(part in text for part in _hidden)
+
+
+def _keep_out_of_logs(address: str) -> None:
+    """Drop log records that repeat a part of an address: Apprise and the library below it log tokens and paths.
+
+    Apprise sends in threads of its own, so the records can only be told by what they say.
+    """
+    scheme, _, rest = address.partition("://")
+    host = _host(address) if scheme.lower() in _WITH_HOST else ""
+    words = {*re.split(r"[/:@?&=#,]+", rest), *re.split(r"[/:@?&=#,]+", unquote(rest))}
+    _hidden.update(word for word in words if len(word) >= _MIN_HIDDEN and word != host)
+    for name in ("apprise", "urllib3.connectionpool"):
+        logging.getLogger(name).addFilter(_names_no_address)  # adding it again changes nothing
+
+
+_WITH_HOST = ("json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos", "syslog")
+
+
+def _host(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or "…"
+    except ValueError:
+        return "…"
+
+
+def _is_timeout(exc: BaseException) -> bool:
+    return isinstance(exc, TimeoutError) or isinstance(getattr(exc, "reason", None), TimeoutError)
+
+
+def _cause(exc: BaseException) -> str:
+    """Return what the operating system says; other texts may repeat the address."""
+    reason = getattr(exc, "reason", exc)
+    return str(getattr(reason, "strerror", None) or type(reason).__name__)
+
+
+def _retry_after_s(value: str | None) -> float | None:
+    """Read a Retry-After header: seconds, or a date."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        from email.utils import parsedate_to_datetime
+
+        try:
+            until = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = (until - datetime.now(until.tzinfo)).total_seconds()
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER_S) if seconds == seconds else None

@@ -1,0 +1,200 @@
+"""Turn findings into messages; pure, no I/O.
+
+A message is bounded so that every channel takes it whole, and everything in it that came from a run (names, titles,
+parameters) is made harmless first: it may have been written by anyone.
+
+Invariant: a message holds no control character but the newlines between its own lines.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+from storage.records import Finding, FindingState, Run, Severity
+
+TITLE_LIMIT = 150
+"""Characters of a title; subject lines and push notifications cut later than this."""
+TEXT_LIMIT = 1_700
+"""Characters of a text; with the title it stays below Discord's 2,000, the tightest of the common channels."""
+
+_NAME_LIMIT = 60
+_VALUE_LIMIT = 80
+_MAX_EVIDENCE = 8
+_MAX_PARAMS = 8
+_MAX_LISTED = 10
+
+_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+_MENTION = re.compile(r"(?<!\w)@(?=\w)|<(?=[!@#&])")
+_MARKS = {Severity.INFO: "ℹ", Severity.WARNING: "⚠", Severity.ERROR: "✖"}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One notification, ready to be sent."""
+
+    title: str
+    """One line of at most ``TITLE_LIMIT`` characters."""
+    _: KW_ONLY
+    text: str
+    """Lines of at most ``TEXT_LIMIT`` characters together; does not repeat the title."""
+    severity: Severity
+    fields: Mapping[str, Any]
+    """The same for programs: JSON values, NaN and ±inf as "NaN", "Infinity", "-Infinity"."""
+
+
+def render(finding: Finding, run: Run | None = None) -> Message:
+    """Return the message that says what is wrong, where, on what evidence, and how to look at it.
+
+    Parameters
+    ----------
+    finding
+        What was found.
+    run
+        The run it was found in, for its number and parameters; None where it is not at hand.
+    """
+    lines = [_where(finding), *_evidence(finding), *_params(run), "", _how_to_look(finding)]
+    verb = "resolved: " if finding.state is FindingState.RESOLVED else ""
+    return Message(
+        clean(f"{_MARKS[finding.severity]} {_run_name(finding, run)}: {verb}{finding.title}", TITLE_LIMIT),
+        text=_joined(lines),
+        severity=finding.severity,
+        fields={"findings": [_fields(finding)]} | _run_fields(finding, run),
+    )
+
+
+def render_group(findings: Sequence[Finding], run: Run | None = None) -> Message:
+    """Return one message for several findings of one run, the gravest first.
+
+    Raises
+    ------
+    ValueError
+        If there are no findings, or they belong to more than one run.
+    """
+    if len({finding.run_id for finding in findings}) != 1:
+        raise ValueError("a group must hold findings of one run")
+    ordered = sorted(findings, key=lambda finding: -finding.severity.rank)
+    if len(ordered) == 1:
+        return render(ordered[0], run)
+    first = ordered[0]
+    lines = [
+        f"{_MARKS[finding.severity]} {finding.code} {clean(finding.title, TITLE_LIMIT)}"
+        for finding in ordered[:_MAX_LISTED]
+    ]
+    if len(ordered) > _MAX_LISTED:
+        lines.append(f"… and {len(ordered) - _MAX_LISTED} more")
+    title = f"{_MARKS[first.severity]} {_run_name(first, run)}: {len(ordered)} findings, first {first.title}"
+    return Message(
+        clean(title, TITLE_LIMIT),
+        text=_joined([*lines, *_params(run), "", _how_to_look(first)]),
+        severity=first.severity,
+        fields={"findings": [_fields(finding) for finding in ordered]} | _run_fields(first, run),
+    )
+
+
+def clean(text: str, limit: int) -> str:
+    r"""Return one line that a terminal and a chat show as it is.
+
+    Terminal sequences, control, formatting and bidirectional characters are dropped, line breaks become blanks,
+    mentions (``@everyone``, ``<!channel>``) are broken up, and what exceeds ``limit`` characters is cut with ``…``.
+
+    Examples
+    --------
+    >>> clean("\x1b[31mred\x1b[0m\nalert @everyone", 40)
+    'red alert ＠everyone'
+    """
+    text = _ESCAPE_SEQUENCE.sub("", text[: 20 * limit])
+    kept = (" " if char.isspace() else char for char in text)
+    line = "".join(char for char in kept if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
+    line = _MENTION.sub(lambda match: "＠" if match.group() == "@" else "‹", " ".join(line.split()))
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+# -- lines for people
+
+
+def _run_name(finding: Finding, run: Run | None) -> str:
+    name = f"run {run.number}" if run is not None else f"run {finding.run_id[:8]}"
+    return f"{clean(finding.experiment, _NAME_LIMIT)} {name}"
+
+
+def _where(finding: Finding) -> str:
+    parts = [f"{finding.code}, {finding.severity}"]
+    if finding.metric:
+        parts.append(f"metric {clean(finding.metric, _NAME_LIMIT)}")
+    if finding.step is not None:
+        parts.append(f"from step {finding.step}")
+    if finding.p_value is not None:
+        parts.append(f"p = {finding.p_value:.2g} among sibling runs")
+    return ", ".join(parts)
+
+
+def _evidence(finding: Finding) -> list[str]:
+    items = list(finding.evidence.items())
+    lines = [f"{clean(str(name), _NAME_LIMIT)}: {_shown(value)}" for name, value in items[:_MAX_EVIDENCE]]
+    return [*lines, f"… and {len(items) - _MAX_EVIDENCE} more figures"] if len(items) > _MAX_EVIDENCE else lines
+
+
+def _params(run: Run | None) -> list[str]:
+    if run is None or not run.params:
+        return []
+    items = list(run.params.items())
+    shown = ", ".join(f"{clean(str(name), _NAME_LIMIT)}={_shown(value)}" for name, value in items[:_MAX_PARAMS])
+    return [f"parameters: {shown}" + (f" … ({len(items)} in all)" if len(items) > _MAX_PARAMS else "")]
+
+
+def _how_to_look(finding: Finding) -> str:
+    return f"advisor show {clean(finding.run_id, _NAME_LIMIT)}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        more = f", … ({len(value)} in all)" if len(value) > 5 else ""
+        return clean("[" + ", ".join(_shown(item) for item in value[:5]) + more + "]", _VALUE_LIMIT)
+    return clean(str(value), _VALUE_LIMIT)
+
+
+def _joined(lines: Sequence[str]) -> str:
+    """Join lines within the limit; the last line, which says where to look, always stays."""
+    *body, last = lines
+    text = "\n".join(body)
+    room = TEXT_LIMIT - len(last) - 1
+    if len(text) > room:
+        text = text[: room - 2] + "…\n"
+    return f"{text}\n{last}"
+
+
+# -- fields for programs
+
+
+def _fields(finding: Finding) -> dict[str, Any]:
+    fields: dict[str, Any] = _plain(finding.as_json())
+    return fields
+
+
+def _run_fields(finding: Finding, run: Run | None) -> dict[str, Any]:
+    fields: dict[str, Any] = {"experiment": clean(finding.experiment, _NAME_LIMIT), "run_id": finding.run_id}
+    if run is not None:
+        fields |= {"run_number": run.number, "params": _plain(dict(list(run.params.items())[:50]))}
+    return fields
+
+
+def _plain(value: Any) -> Any:
+    """Return strict, bounded JSON: no NaN, no control characters, nothing endless."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {clean(str(key), _NAME_LIMIT): _plain(inner) for key, inner in list(value.items())[:100]}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value[:100]]
+    return clean(str(value), 500)
