@@ -202,7 +202,7 @@ class RunStore(abc.ABC):
     ) -> list[SearchHit]:
         """Return the runs whose description fits ``text`` best, words and meaning together.
 
-        Embeds what has no vector yet. ``where`` is applied before ranking.
+        Computes vectors that are missing, for some seconds at most. ``where`` is applied before ranking.
 
         Raises
         ------
@@ -212,7 +212,7 @@ class RunStore(abc.ABC):
 
     @abc.abstractmethod
     def reindex(self, *, embedder: Embedder | None = None, progress: Progress | None = None) -> int:
-        """Drop the derived index and build it again; return the number of runs in it."""
+        """Build the derived index anew, all vectors included; return the number of runs in it."""
 
     # -- files
 

@@ -97,7 +97,8 @@ def import_path(adv: Advisor, path: Path, *, progress: Progress | None = None) -
     events = [_created(adv, row, curves.get(row["run_id"], {})) for row in new]
     for start in range(0, len(events), EVENTS_AT_ONCE):
         adv.store.append(events[start : start + EVENTS_AT_ONCE])
-    wanted = [chunk for chunk in chunks if adv.store.delivered(chunk.run_id) == 0] if len(new) < len(rows) else chunks
+    there = adv.store.curves([row["run_id"] for row in rows if row["run_id"] in known])
+    wanted = [chunk for chunk in chunks if chunk.metric not in there.get(chunk.run_id, {})]
     for start in range(0, len(wanted), EVENTS_AT_ONCE):
         adv.store.append_curves(wanted[start : start + EVENTS_AT_ONCE])
         if progress is not None:
