@@ -206,7 +206,8 @@ class Advisor:
         with self._lock:
             if self._notifier is None:
                 self._notifier = self._make_notifier()
-        self._notifier.notify(findings, {f.run_id: self.store.run(f.run_id) for f in findings})
+        known = self.store.state().runs
+        self._notifier.notify(findings, {f.run_id: known[f.run_id] for f in findings if f.run_id in known})
 
     def capture(self) -> Mapping[str, Any]:
         """Return what is known of code, environment and hardware; empty where capturing is switched off."""

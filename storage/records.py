@@ -238,6 +238,7 @@ class Event:
         kind: str,
         experiment: str,
         run_id: str = "",
+        /,
         *,
         time: datetime | None = None,
         actor: str = "",

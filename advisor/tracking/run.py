@@ -90,6 +90,7 @@ class LiveRun:
 
     def __init__(self, experiment: Experiment, created: Event, collaborators: Collaborators) -> None:
         self._with = collaborators
+        self._watch = collaborators.watch
         self._record = experiment
         self.id = created.run_id
         self.experiment = experiment.name
@@ -387,9 +388,17 @@ class LiveRun:
                 del self._events[: len(events)]
 
     def _look_at(self, points: Sequence[Point]) -> None:
-        watch = self._with.watch
-        if watch is None:
+        if self._watch is None:
             return
+        try:
+            found = self._watched(self._watch, points)
+            if found and self._with.notify is not None:
+                self._with.notify(found)
+        except Exception:  # noqa: BLE001  # the training and its delivery go on, whatever the watching does
+            log.exception("run %s is no longer watched; its points are kept as before", self.id)
+            self._watch = None
+
+    def _watched(self, watch: Watch, points: Sequence[Point]) -> list[Finding]:
         found: list[Finding] = []
         for chunk in chunks_of(self.id, points, first=0):
             found += watch.observe(chunk.metric, list(chunk.steps), list(chunk.values), list(chunk.times))
@@ -400,8 +409,7 @@ class LiveRun:
             with self._lock:
                 self._spool.event(event)
                 self._events.append(event)
-        if found and self._with.notify is not None:
-            self._with.notify(found)
+        return found
 
     def _capture(self) -> None:
         if self._with.capture is None:

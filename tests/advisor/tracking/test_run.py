@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import math
+import multiprocessing
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import advisor
+from advisor.app import Advisor
+from advisor.errors import ConfigError, SpaceError
+from storage.errors import RecordError, RunFinishedError
+from storage.records import Event, RunState
+
+
+@pytest.fixture
+def adv(tmp_path: Path) -> Iterator[Advisor]:
+    with advisor.open(tmp_path / "store", capture=False) as opened:
+        yield opened
+
+
+def test_what_was_logged_is_read_back(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    with exp.start(params={"lr": 0.1}, seed=3, tags=["a"], notes=["first try"]) as run:
+        for step in range(50):
+            run.log({"loss": 1.0 / (step + 1)}, step=step)
+        run.log(accuracy=np.float32(0.5))
+        run.note("went well")
+        run.tag("b", "a")
+    read = exp.run(0)
+    assert (read.state, read.seed, read.tags) == (RunState.FINISHED, 3, ("a", "b"))
+    assert read.notes == ("first try", "went well")
+    assert read.objective == 0.02
+    np.testing.assert_array_equal(read.curve("loss").steps, np.arange(50))
+    np.testing.assert_array_equal(read.curve("accuracy").steps, [50])
+    assert np.all(np.diff(read.curve("loss").times) >= 0)
+    assert read.metrics == {"loss": 0.02, "accuracy": 0.5}
+    assert not list(adv.store.spool_folder().glob("*.spool"))
+
+
+def test_points_reach_the_store_while_the_run_goes_on(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    run = exp.start(params={})
+    run.log({"loss": 2.0})
+    deadline = time.monotonic() + 10
+    while not exp.run(0).curves and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert exp.run(0).metrics == {"loss": 2.0}
+    assert exp.run(0).state is RunState.RUNNING
+    run.finish()
+
+
+def test_an_exception_marks_the_run_failed_keeps_the_traceback_and_is_raised_on(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    with pytest.raises(ZeroDivisionError), exp.start(params={}) as run:
+        run.log({"loss": 1.0})
+        raise ZeroDivisionError("batch size")
+    read = exp.run(0)
+    assert read.state is RunState.FAILED
+    assert "ZeroDivisionError: batch size" in str(read.error)
+    assert len(read.curve("loss")) == 1
+    assert exp.best() is None
+
+
+def test_nothing_is_logged_after_the_end(adv: Advisor) -> None:
+    run = adv.experiment("toy").start(params={})
+    run.finish()
+    for late in (lambda: run.log({"loss": 1.0}), lambda: run.note("late"), run.finish):
+        with pytest.raises(RunFinishedError, match=r"has ended \(finished\); start a new run"):
+            late()
+
+
+def test_of_two_processes_that_end_a_run_the_second_is_told(adv: Advisor) -> None:
+    exp = adv.experiment("toy")
+    run = exp.start(params={})
+    adv.store.append([Event.new("run.state", "toy", run.id, state="failed", error="by somebody else")])
+    with pytest.raises(RunFinishedError, match="ended as failed by another process"):
+        run.finish()
+    assert exp.run(0).error == "by somebody else"
+
+
+def test_nan_as_objective_is_accepted_and_never_best(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    exp.start(params={}).finish(value=math.nan)
+    with exp.start(params={}) as run:
+        run.log({"loss": 5.0})
+    with exp.start(params={}) as run:  # its last finite value is the lowest, but it ended in NaN
+        run.log({"loss": 1.0})
+        run.log({"loss": math.nan})
+    runs = exp.runs()
+    assert math.isnan(runs[0].values[0])
+    assert runs[0].state is RunState.FINISHED
+    best = exp.best()
+    assert best is not None
+    assert best.number == 1
+
+
+@pytest.mark.parametrize("value", ["much", None, [1, 2], object()])
+def test_a_value_that_is_no_number_is_refused_in_one_sentence(adv: Advisor, value: object) -> None:
+    run = adv.experiment("toy").start(params={})
+    with pytest.raises(RecordError, match="metric 'loss' is .* log\\(\\) takes numbers"):
+        run.log({"loss": value})
+    run.finish()
+
+
+def test_parameters_are_checked_against_the_declared_space(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss", space={"lr": advisor.Float(1e-4, 1, log=True)})
+    with pytest.raises(SpaceError, match="lr"):
+        exp.start(params={"lr": 3.0})
+    with pytest.raises(SpaceError, match="did you mean 'lr'"):
+        exp.start(params={"lrr": 0.1})
+    assert exp.runs() == []
+
+
+def test_secrets_among_parameters_and_notes_never_reach_the_store(adv: Advisor, tmp_path: Path) -> None:
+    exp = adv.experiment("toy")
+    canary = "sk-" + "c4n4ry" * 8
+    with pytest.raises(RuntimeError), exp.start(params={"api_key": canary, "lr": 0.1}) as run:
+        run.note(f"OPENAI_API_KEY={canary}")
+        raise RuntimeError(f"401 for Bearer {canary}")
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file())
+    assert canary.encode() not in kept
+    assert exp.run(0).params == {"api_key": "[redacted]", "lr": 0.1}
+
+
+def test_data_and_files_are_kept_by_content(adv: Advisor, tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    exp = adv.experiment("toy")
+    with exp.start(params={}) as run:
+        run.use_data("train", np.arange(6.0).reshape(3, 2))
+        sha256 = run.save(tmp_path / "model.bin")
+        with pytest.raises(RecordError, match="no such file"):
+            run.save(tmp_path / "nothing.bin")
+    read = exp.run(0)
+    assert read.data[0]["shape"] == [3, 2]
+    assert read.artifacts[0] == {"name": "model.bin", "sha256": sha256, "size": 7}
+    with adv.store.open_artifact(sha256) as file:
+        assert file.read() == b"weights"
+
+
+def test_environment_is_captured_without_being_asked(tmp_path: Path) -> None:
+    adv = advisor.open(tmp_path / "store")
+    with adv.experiment("toy").start(params={}):
+        pass
+    environment = adv.experiment("toy").run(0).environment
+    assert environment["python"]["version"].count(".") == 2
+    assert environment["libraries"]["numpy"] == np.__version__
+
+
+def test_a_finding_is_raised_while_the_run_trains(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    with exp.start(params={}) as run:
+        for step in range(20):
+            run.log({"loss": math.nan if step > 10 else 1.0}, step=step)
+    (finding,) = exp.findings()
+    assert (finding.run_id, finding.metric, finding.step) == (run.id, "loss", 11)
+
+
+def test_a_forked_process_cannot_log_into_its_parents_run(adv: Advisor) -> None:
+    run = adv.experiment("toy").start(params={})
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+
+    def child() -> None:
+        try:
+            run.log({"loss": 1.0})
+        except RecordError as error:
+            queue.put(str(error))
+
+    process = context.Process(target=child)
+    process.start()
+    assert "belongs to process" in queue.get(timeout=20)
+    process.join()
+    run.finish()
+
+
+SCRIPT = """
+    import advisor, sys
+    run = advisor.init("script", params={"lr": 0.1}, store=sys.argv[1], objective="loss", capture=False)
+    advisor.log({"loss": 0.5})
+    if sys.argv[2] == "fails":
+        raise ValueError("by design")
+    if sys.argv[2] == "finishes":
+        advisor.finish()
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "state"), [("finishes", "finished"), ("forgets", "finished"), ("fails", "failed")]
+)
+def test_a_script_that_does_not_finish_its_run_ends_it_with_the_interpreter(
+    tmp_path: Path, ending: str, state: str
+) -> None:
+    script = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(tmp_path / "store"), ending]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert ("ValueError: by design" in done.stderr) == (ending == "fails")
+    (run,) = advisor.open(tmp_path / "store").runs()
+    assert run.state == state
+    assert ("by design" in str(run.error)) == (ending == "fails")
+    assert run.objective == 0.5
+
+
+def test_optimize_starts_what_was_suggested_and_ends_what_the_loop_left(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss", space={"x": advisor.Float(-1, 1)})
+    for run in exp.optimize(n_runs=3, seed=1):
+        run.log({"loss": run.params["x"] ** 2})
+    for run in exp.optimize(n_runs=3):
+        run.log({"loss": 9.0})
+        break
+    runs = exp.runs()
+    assert [run.state for run in runs] == ["finished"] * 3 + ["failed"]
+    assert len({run.params["x"] for run in runs}) == 4
+    assert all(run.suggestion_id for run in runs)
+
+
+def test_stopping_is_advised_for_a_hopeless_run_with_the_reason(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    for _ in range(6):
+        with exp.start(params={}) as run:
+            for step in range(20):
+                run.log({"loss": 1.0 / (step + 1)}, step=step)
+    with exp.start(params={}) as run:
+        for step in range(20):
+            run.log({"loss": 10.0}, step=step)
+            if run.should_stop():
+                break
+    assert exp.run(6).state is RunState.PRUNED
+    assert "worse than the median" in run.stop_reason
+
+
+def test_values_must_be_as_many_as_objectives(adv: Advisor) -> None:
+    exp = adv.experiment("two", objective=["loss", "size"], direction=["minimize", "minimize"])
+    run = exp.start(params={})
+    with pytest.raises(RecordError, match="2 objectives"):
+        run.finish(value=1.0)
+    run.finish(value=[1.0, 2.0])
+    assert exp.run(0).values == (1.0, 2.0)
+    with pytest.raises(ConfigError, match="2 objectives"):
+        exp.tell({}, 1.0)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from storage import RunState, open_store
+from storage.embed import HashingEmbedder
+from storage.recovery import Recovered
+from storage.store import RunStore
+
+CHILD = """
+    import sys, advisor
+    adv = advisor.open(sys.argv[1], capture=False)
+    exp = adv.experiment("killed", objective="loss")
+    run = exp.start(params={"lr": 0.1}, seed=7)
+    print(run.id, flush=True)
+    i = 0
+    while True:
+        run.log({"loss": 1.0 / (i + 1), "grad": float("nan") if i == 3 else float(i)}, step=i)
+        i += 1
+        print(i, flush=True)
+"""
+
+
+def killed_after(uri: Path, n_calls: int) -> tuple[str, int]:
+    """Let a process log, kill it after its n-th acknowledged call; return the run's id and the calls acknowledged."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(CHILD), str(uri)], stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert child.stdout is not None
+    run_id = child.stdout.readline().strip()
+    acknowledged = 0
+    while acknowledged < n_calls:
+        acknowledged = int(child.stdout.readline())
+    child.send_signal(signal.SIGKILL)
+    tail = [int(line) for line in child.stdout.read().split()]
+    child.wait()
+    child.stdout.close()
+    return run_id, max([acknowledged, *tail])
+
+
+def reopened(uri: Path) -> tuple[RunStore, tuple[Recovered, ...]]:
+    store = open_store(uri, create=False, embedder=HashingEmbedder())
+    return store, store.recovered
+
+
+def test_a_run_killed_after_500_acknowledged_calls_has_them_all_and_is_crashed(tmp_path: Path) -> None:
+    run_id, acknowledged = killed_after(tmp_path / "store", 500)
+    store, recovered = reopened(tmp_path / "store")
+    run = store.run(run_id)
+    assert [item.run_id for item in recovered] == [run_id]
+    assert run.state is RunState.CRASHED
+    assert run.error is not None
+    assert "without a word" in run.error
+    loss = run.curve("loss")
+    assert len(loss) >= acknowledged >= 500  # a call may have been written and not yet acknowledged
+    np.testing.assert_array_equal(loss.steps, np.arange(len(loss)))
+    np.testing.assert_array_equal(loss.values, 1.0 / (np.arange(len(loss)) + 1))
+    assert math.isnan(run.curve("grad").values[3])
+    assert run.objective == loss.values[-1]
+    assert run.params == {"lr": 0.1}
+    assert run.seed == 7
+
+
+def test_recovery_happens_once(tmp_path: Path) -> None:
+    run_id, _ = killed_after(tmp_path / "store", 20)
+    first, _ = reopened(tmp_path / "store")
+    again, recovered = reopened(tmp_path / "store")
+    assert recovered == ()
+    assert again.run(run_id) == first.run(run_id)
+    assert not list((tmp_path / "store" / "spool").glob("*.spool"))
+
+
+def test_a_torn_end_is_recovered_up_to_the_last_whole_record_and_the_rest_is_kept(tmp_path: Path) -> None:
+    run_id, _ = killed_after(tmp_path / "store", 300)
+    spool = tmp_path / "store" / "spool" / f"{run_id}.spool"
+    with spool.open("rb+") as file:
+        file.truncate(spool.stat().st_size - 5)
+    store, (recovered,) = reopened(tmp_path / "store")
+    assert recovered.damage is not None
+    assert recovered.damage.n_bytes_lost > 0
+    run = store.run(run_id)
+    assert run.state is RunState.CRASHED
+    assert len(run.curve("loss")) == recovered.n_calls >= 299
+    assert str(run.error).endswith("could not be read")
+    assert (spool.parent / "damaged" / spool.name).exists()
+    assert reopened(tmp_path / "store")[1] == ()
+
+
+def test_a_spool_without_a_readable_beginning_stops_nobody_from_opening(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_store(tmp_path / "store", embedder=HashingEmbedder())
+    folder = tmp_path / "store" / "spool"
+    folder.mkdir()
+    (folder / "abc.spool").write_bytes(os.urandom(100))
+    _, recovered = reopened(tmp_path / "store")
+    assert recovered == ()
+    assert "abc.spool" in caplog.text
+
+
+def test_the_run_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
+    import advisor
+
+    run = advisor.open(tmp_path / "store", capture=False).experiment("alive").start(params={})
+    run.log({"loss": 1.0})
+    store, recovered = reopened(tmp_path / "store")
+    assert recovered == ()
+    assert store.run(run.id).state is RunState.RUNNING
+    run.finish()
+    assert store.run(run.id).state is RunState.FINISHED
