@@ -312,7 +312,9 @@ def checked_reduce(reduce: str) -> str:
     tail = reduce.removeprefix("mean-last-")
     if reduce in ("last", "best") or (tail != reduce and tail.isdecimal() and int(tail) > 0):
         return reduce
-    raise ConfigError(f"reduce = {reduce!r} is unknown; allowed are 'last', 'best' and 'mean-last-K', K a number like 5")
+    raise ConfigError(
+        f"reduce = {reduce!r} is unknown; allowed are 'last', 'best' and 'mean-last-K', K a number like 5"
+    )
 
 
 def _differs(record: ExperimentRecord, key: str, value: Any) -> bool:
@@ -321,5 +323,3 @@ def _differs(record: ExperimentRecord, key: str, value: Any) -> bool:
     if key == "space" and record.space is not None:
         return bool({name: dict(dim) for name, dim in record.space.items()} != value)
     return bool(getattr(record, key) != value)
-
-

@@ -146,7 +146,9 @@ class Experiment:
         """
         over = RunState(state)
         if not over.is_over:
-            raise ConfigError(f"a run that is told is over; state {state!r} is not, allowed are finished, failed, pruned, crashed")
+            raise ConfigError(
+                f"a run that is told is over; state {state!r} is not, allowed are finished, failed, pruned, crashed"
+            )
         record = self.record
         clean = plain(params)
         if record.space:
@@ -160,7 +162,9 @@ class Experiment:
                 f"'advisor experiment {self.name} --objective val_loss --direction minimize'"
             )
         if values is not None and len(values) != len(record.objectives):
-            raise ConfigError(f"{len(values)} values were given for {len(record.objectives)} objectives; give one for each")
+            raise ConfigError(
+                f"{len(values)} values were given for {len(record.objectives)} objectives; give one for each"
+            )
         event = Event.new(
             "run.created",
             self.name,
@@ -359,9 +363,7 @@ class Experiment:
         ]
         if seed is None:
             seed = secrets.randbelow(2**31)
-        found = suggest(
-            record, runs, space, n=n, seed=seed, now=now, sampler=sampler, fixed=fixed, pending=pending
-        )
+        found = suggest(record, runs, space, n=n, seed=seed, now=now, sampler=sampler, fixed=fixed, pending=pending)
         if keep:
             self._store.append([_made(suggestion, now=now) for suggestion in found])
         return found
@@ -471,4 +473,3 @@ def _made(suggestion: Suggestion, *, now: Any) -> Event:
     body = suggestion.as_json() | {"seed": suggestion.seed, "sampler": suggestion.sampler}
     body["forecast_note"] = suggestion.forecast_note
     return Event.new("suggestion.made", suggestion.experiment, time=now, actor="suggest", **body)
-

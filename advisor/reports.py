@@ -176,7 +176,9 @@ def _keep(
     if write:
         fields = ("kind", "title", "format", "facts_hash", "writer", "path")
         body = {"document_id": document.id, **{field: getattr(document, field) for field in fields}}
-        adv.store.append([Event.new("document.written", experiment, run_id, time=document.time, actor="report", **body)])
+        adv.store.append(
+            [Event.new("document.written", experiment, run_id, time=document.time, actor="report", **body)]
+        )
     return document
 
 
@@ -197,4 +199,3 @@ def _file_name(experiment: str, run_id: str) -> str:
     """Return a name that is safe on every file system; text from runs never becomes a path."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", experiment).strip(".-")[:80] or "experiment"
     return f"{safe}-{re.sub(r'[^A-Za-z0-9-]', '-', run_id)[:40]}" if run_id else safe
-

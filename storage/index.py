@@ -207,7 +207,9 @@ class RunIndex:
         if self.compatible():
             vector = self._embedder().embed([text])[0]
             near = dict(
-                self._database.nearest(TABLE, [float(x) for x in vector], where=f"({where}) and encoder <> ''", limit=pool)
+                self._database.nearest(
+                    TABLE, [float(x) for x in vector], where=f"({where}) and encoder <> ''", limit=pool
+                )
             )
         else:
             log.warning(
@@ -251,7 +253,9 @@ class RunIndex:
         columns = ["run_id", "text_hash", "encoder", "vector"]
         wanted = set(run_ids)
         rows = self._database.select(TABLE, columns, where="encoder is not null and encoder <> ''")
-        return {row["run_id"]: (row["text_hash"], row["encoder"], row["vector"]) for row in rows if row["run_id"] in wanted}
+        return {
+            row["run_id"]: (row["text_hash"], row["encoder"], row["vector"]) for row in rows if row["run_id"] in wanted
+        }
 
     def _fit_dimension(self, embedder: Embedder) -> None:
         """Make the still empty vector column as wide as the encoder's vectors."""

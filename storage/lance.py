@@ -335,7 +335,9 @@ class Database:
             present = {entry.name for entry in folder.iterdir()}
         except OSError as error:
             raise StoreUnavailableError(f"cannot read the folder {self.uri!r}: {error.strerror}") from error
-        if "migrations.lance" not in present and not present <= OURS | {f"{name}.lance" for name in ("events", "curves")}:
+        if "migrations.lance" not in present and not present <= OURS | {
+            f"{name}.lance" for name in ("events", "curves")
+        }:
             raise StoreNotFoundError(f"{self.uri!r} is a folder but holds no store; give a new or empty folder")
 
     def _migrate(self, present: Sequence[str]) -> None:

@@ -100,7 +100,9 @@ class LanceRunStore(RunStore):
         with self._lock:
             experiments = self.state().experiments
             if name not in experiments:
-                raise ExperimentNotFoundError(f"no experiment {name!r} in this store; {did_you_mean(name, experiments)}")
+                raise ExperimentNotFoundError(
+                    f"no experiment {name!r} in this store; {did_you_mean(name, experiments)}"
+                )
             return experiments[name]
 
     # -- runs
@@ -330,7 +332,11 @@ def ordered(runs: Sequence[Run], order: Order, *, descending: bool) -> list[Run]
         return {"run_id": run.id, "state": str(run.state)}.get(order.column, getattr(run, order.column, None))
 
     def missing(value: Any) -> bool:
-        return value is None or value in ("NaN", "Infinity", "-Infinity") or (isinstance(value, float) and value - value != 0)
+        return (
+            value is None
+            or value in ("NaN", "Infinity", "-Infinity")
+            or (isinstance(value, float) and value - value != 0)
+        )
 
     def rank(value: Any) -> tuple[int, Any]:  # numbers before text, so that mixed values can be compared
         return (0, value) if isinstance(value, (bool, int, float)) else (1, str(value))
@@ -360,5 +366,3 @@ def _no_run(run_id: str, fitting: Sequence[str], runs: Any) -> str:
 
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-

@@ -103,7 +103,9 @@ def _crashed(store: LanceRunStore, run: Run, contents: SpoolContents) -> Event:
     ended = run.started or run.created
     if contents.points:
         ended += timedelta(seconds=max(0.0, contents.points[-1][1]))
-    error = f"the process ended without a word (killed, out of memory or power cut) after {len(contents.points)} log calls"
+    error = (
+        f"the process ended without a word (killed, out of memory or power cut) after {len(contents.points)} log calls"
+    )
     if contents.damage is not None:
         error += f"; {contents.damage.n_bytes_lost} bytes of its write-ahead log could not be read"
     return Event.new(

@@ -210,7 +210,7 @@ class RunStoreContract:
             "nan": math.nan,
             "inf": -math.inf,
             "nested": {"a.b": [1, None, True]},
-            "quote": "it's \"so\"",
+            "quote": 'it\'s "so"',
             "line\nbreak": "\x00\u202e😀",
             "lone": "\ud800",
             "": "",
@@ -222,7 +222,10 @@ class RunStoreContract:
 
     def test_a_value_that_is_no_json_is_refused_and_nothing_is_written(self, store: RunStore) -> None:
         add_experiment(store)
-        events = [Event.new("run.created", "digits", "good"), Event.new("run.created", "digits", "bad", params=object())]
+        events = [
+            Event.new("run.created", "digits", "good"),
+            Event.new("run.created", "digits", "bad", params=object()),
+        ]
         with pytest.raises(RecordError, match="object"):
             store.append(events)
         assert store.runs() == []

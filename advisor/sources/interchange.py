@@ -81,7 +81,9 @@ def import_path(adv: Advisor, path: Path, *, progress: Progress | None = None) -
         If the folder is not what it should be; nothing has been written then.
     """
     if not path.exists():
-        raise ImportFormatError(f"there is nothing at {str(path)!r}; give a folder with runs.parquet and curves.parquet")
+        raise ImportFormatError(
+            f"there is nothing at {str(path)!r}; give a folder with runs.parquet and curves.parquet"
+        )
     if not path.is_dir():
         raise ImportFormatError(f"{str(path)!r} is a file; give the folder with runs.parquet and curves.parquet")
     rows = [_read_row(row, i) for i, row in enumerate(interchange.read_runs(path))]
@@ -137,7 +139,9 @@ def _read_row(row: Mapping[str, Any], i: int) -> dict[str, Any]:
         raise ImportFormatError(f"row {i} of runs.parquet has no {'run_id' if not run_id else 'experiment'}")
     state = STATES.get(str(row["state"]).lower())
     if state is None:
-        raise ImportFormatError(f"run {run_id!r} has the state {row['state']!r}; allowed are {', '.join(map(str, RunState))}")
+        raise ImportFormatError(
+            f"run {run_id!r} has the state {row['state']!r}; allowed are {', '.join(map(str, RunState))}"
+        )
     seed = row["seed"]
     out: dict[str, Any] = {
         "run_id": str(run_id),

@@ -231,7 +231,9 @@ class LiveRun:
 
     # -- the end
 
-    def finish(self, *, value: float | Sequence[float] | None = None, state: RunState | str = RunState.FINISHED) -> None:
+    def finish(
+        self, *, value: float | Sequence[float] | None = None, state: RunState | str = RunState.FINISHED
+    ) -> None:
         """End the run and wait until the store has it.
 
         Parameters
@@ -432,7 +434,9 @@ class Tally:
         self._figures: dict[str, Any] = {"n": 0, "n_nonfinite": 0, "first": None, "last": None, "last_finite": None}
         self._figures |= {"min": None, "max": None, "min_step": None, "max_step": None, "last_step": None}
         self._reduce = reduce
-        self._recent: deque[float] = deque(maxlen=int(reduce.rsplit("-", 1)[1]) if reduce.startswith("mean-last-") else 1)
+        self._recent: deque[float] = deque(
+            maxlen=int(reduce.rsplit("-", 1)[1]) if reduce.startswith("mean-last-") else 1
+        )
 
     def add(self, step: int, value: float) -> None:
         """Take one more point in."""
@@ -486,7 +490,9 @@ def _not_a_number(values: Mapping[str, Any]) -> str:
         try:
             float(value)
         except (TypeError, ValueError):
-            return f"metric {name!r} is {value!r:.60}, a {type(value).__name__}; log() takes numbers (a note takes text)"
+            return (
+                f"metric {name!r} is {value!r:.60}, a {type(value).__name__}; log() takes numbers (a note takes text)"
+            )
     return "log() takes numbers"
 
 
@@ -508,4 +514,3 @@ def _plain_value(value: Any) -> Any:
     if hasattr(value, "tolist") and getattr(value, "size", 0) <= 1_000:  # numpy and torch scalars and small arrays
         return _plain_value(value.tolist())
     return str(value)[:1_000]
-

@@ -191,9 +191,7 @@ SCRIPT = """
 """
 
 
-@pytest.mark.parametrize(
-    ("ending", "state"), [("finishes", "finished"), ("forgets", "finished"), ("fails", "failed")]
-)
+@pytest.mark.parametrize(("ending", "state"), [("finishes", "finished"), ("forgets", "finished"), ("fails", "failed")])
 def test_a_script_that_does_not_finish_its_run_ends_it_with_the_interpreter(
     tmp_path: Path, ending: str, state: str
 ) -> None:
