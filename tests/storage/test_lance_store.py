@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from storage import SchemaTooNewError, StoreNotFoundError, StoreUnavailableError, open_store
+from storage.embed import HashingEmbedder
+from storage.lance import Database
+from storage.migrations import MIGRATIONS_TABLE, SCHEMA_VERSION
+from storage.store import RunStore
+from storage.testing import add_experiment, add_finished, add_run, chunk
+
+
+def opened(path: Path, **how: bool) -> RunStore:
+    return open_store(path, embedder=HashingEmbedder(), **how)
+
+
+class OtherEncoder:
+    """Another encoder, of another dimension."""
+
+    identity = "other"
+    dimension = 8
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.ones((len(texts), 8), dtype=np.float32) / np.float32(np.sqrt(8))
+
+
+# -- opening
+
+
+def test_a_store_of_a_newer_version_is_not_opened(tmp_path: Path) -> None:
+    opened(tmp_path / "store")
+    newer = {"number": [SCHEMA_VERSION + 1], "name": ["m"], "time": [datetime.now(UTC)], "program": ["later"]}
+    Database(tmp_path / "store", create=False).append("migrations", newer, MIGRATIONS_TABLE)
+    with pytest.raises(SchemaTooNewError, match=r"has schema 2, this program knows up to 1; upgrade: pip install"):
+        opened(tmp_path / "store")
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("important")
+    with pytest.raises(StoreNotFoundError, match="holds no store; give a new or empty folder"):
+        opened(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreNotFoundError, match="is a file; a store is a folder"):
+        opened(tmp_path / "file")
+
+
+def test_looking_for_a_store_makes_none(tmp_path: Path) -> None:
+    with pytest.raises(StoreNotFoundError):
+        opened(tmp_path / "store", create=False)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_store_whose_files_are_damaged_says_so_in_one_line(tmp_path: Path) -> None:
+    add_experiment(opened(tmp_path / "store"))
+    for path in (tmp_path / "store" / "events.lance" / "data").iterdir():
+        path.write_bytes(b"not what it was")
+    with pytest.raises(StoreUnavailableError, match="cannot read the store") as caught:
+        opened(tmp_path / "store").runs()
+    assert "\n" not in str(caught.value)
+
+
+# -- many writers
+
+WRITER = """
+    import sys
+    from storage import CurveChunk, Event, open_store
+    from storage.embed import HashingEmbedder
+    store = open_store(sys.argv[1], embedder=HashingEmbedder())
+    for i in range(8):
+        run_id = f"{sys.argv[2]}-{i}"
+        store.append([Event.new("run.created", "exp", run_id)])
+        store.append_curves([CurveChunk(run_id, metric="loss", chunk=0, through=1, steps=[0], values=[float(i)])])
+        store.append([Event.new("run.state", "exp", run_id, state="finished", values=[float(i)])])
+        print(run_id, store.run(run_id).number)
+"""
+
+
+def test_processes_that_write_at_once_get_consecutive_numbers_and_lose_nothing(tmp_path: Path) -> None:
+    store = opened(tmp_path / "store")
+    add_experiment(store, "exp")
+    command = [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path / "store")]
+    writers = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE, text=True) for n in range(3)]
+    seen = dict(line.split() for writer in writers for line in writer.communicate()[0].splitlines())
+    runs = store.runs("exp")
+    assert [run.number for run in runs] == list(range(24))
+    assert seen == {run.id: str(run.number) for run in runs}
+    assert all(run.state == "finished" and run.curve("loss").last == run.objective for run in runs)
+
+
+# -- the index
+
+
+def test_a_filter_is_current_while_another_process_holds_the_index(tmp_path: Path) -> None:
+    store = opened(tmp_path / "store")
+    add_experiment(store)
+    add_finished(store, loss=0.1, params={"lr": 0.1})
+    assert len(store.runs(where="params.lr = 0.1")) == 1
+    with FileLock(tmp_path / "store" / "locks" / "index.lock"):
+        add_finished(store, loss=0.2, params={"lr": 0.1})
+        add_finished(store, loss=0.3, params={"lr": "auto", "layers": [1]})
+        assert [run.number for run in store.runs(where="params.lr = 0.1 and val_loss > 0.15")] == [1]
+    assert [run.number for run in store.runs(where="params.lr = 0.1")] == [0, 1]
+
+
+def test_runs_of_a_deleted_experiment_are_found_no_more(tmp_path: Path) -> None:
+    from storage.records import Event
+
+    store = opened(tmp_path / "store")
+    add_experiment(store)
+    add_finished(store, loss=0.1, notes=["exploded"])
+    assert store.search("exploded")
+    store.append([Event.new("experiment.deleted", "digits")])
+    assert store.search("exploded") == []
+    assert store.runs() == []
+
+
+def test_vectors_of_two_encoders_are_never_compared(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = opened(tmp_path / "store")
+    add_experiment(store)
+    add_finished(store, loss=0.1, notes=["exploded"])
+    store.search("exploded")
+    other = open_store(tmp_path / "store", embedder=OtherEncoder())
+    with caplog.at_level(logging.WARNING):
+        assert len(other.search("exploded")) == 1
+    assert "searching by words only; run 'advisor store reindex'" in caplog.text
+    assert other.info().encoder == HashingEmbedder().identity
+    other.reindex()
+    assert other.info().encoder == "other"
+    assert other.info().n_embedded == 1
+
+
+def test_a_vector_is_computed_again_only_when_the_text_changed(tmp_path: Path) -> None:
+    from storage.records import Event
+
+    texts: list[str] = []
+
+    class Counting(HashingEmbedder):
+        def embed(self, texts_: Sequence[str]) -> NDArray[np.float32]:
+            texts.extend(texts_)
+            return super().embed(texts_)
+
+    store = open_store(tmp_path / "store", embedder=Counting())
+    add_experiment(store)
+    run = add_finished(store, loss=0.1)
+    add_finished(store, loss=0.2)
+    store.search("a")
+    assert len(texts) == 3
+    store.search("b")
+    assert len(texts) == 4
+    store.append([Event.new("run.noted", "digits", run.id, text="new words")])
+    store.search("c")
+    assert len(texts) == 6
+    store.reindex()
+    assert len(texts) == 6
+
+
+def test_many_small_commits_are_compacted_on_the_way(tmp_path: Path) -> None:
+    store = opened(tmp_path / "store")
+    add_experiment(store)
+    for i in range(70):
+        add_run(store, run_id=f"r{i:03}")
+    assert store.info().n_fragments["events"] < 30
+    assert [run.id for run in opened(tmp_path / "store").runs()] == [f"r{i:03}" for i in range(70)]
+
+
+def test_curves_keep_their_points_through_compaction(tmp_path: Path) -> None:
+    store = opened(tmp_path / "store")
+    add_experiment(store)
+    run = add_run(store)
+    for i in range(70):
+        store.append_curves([chunk(run.id, float(i), first=i)])
+    np.testing.assert_array_equal(store.run(run.id).curve("val_loss").values, np.arange(70.0))
+    assert store.info().n_fragments["curves"] < 30
