@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+
+import advisor
+from advisor.app import Advisor
+from advisor.errors import ConfigError, NotEnoughRunsError, SpaceError
+from storage.errors import ExperimentNotFoundError, RunNotFoundError
+
+SPACE = {
+    "lr": advisor.Float(1e-5, 1, log=True),
+    "hidden": advisor.Int(16, 512, log=True),
+    "optimizer": advisor.Choice("sgd", "adam"),
+}
+
+
+@pytest.fixture
+def adv(tmp_path: Path) -> Iterator[Advisor]:
+    with advisor.open(tmp_path / "store", capture=False, reports=str(tmp_path / "reports")) as opened:
+        yield opened
+
+
+def trained(adv: Advisor, n_runs: int = 12) -> advisor.Experiment:
+    """Return an experiment with runs whose loss depends on the learning rate."""
+    exp = adv.experiment("toy", objective="loss", space=SPACE, description="a bowl in lr")
+    for run in exp.optimize(n_runs=n_runs, seed=0):
+        with run:
+            for step in range(12):
+                run.log({"loss": (math.log10(run.params["lr"]) + 2) ** 2 + 1 / (step + 1)}, step=step)
+    return exp
+
+
+def test_an_experiment_is_created_once_and_reopened(adv: Advisor) -> None:
+    adv.experiment("toy", objective="loss", space=SPACE, description="first")
+    record = adv.experiment("toy", direction="maximize").record
+    assert (record.description, record.objectives[0].metric, record.objectives[0].direction) == ("first", "loss", "maximize")
+    assert list(record.space or {}) == ["lr", "hidden", "optimizer"]
+    assert [exp.name for exp in adv.experiments()] == ["toy"]
+
+
+def test_reopening_with_the_same_settings_writes_nothing(adv: Advisor) -> None:
+    for _ in range(3):
+        adv.experiment("toy", objective="loss", direction="minimize", space=SPACE, description="same", reduce="best")
+    assert adv.store.info().n_events == 1
+
+
+def test_optuna_distributions_are_a_space(adv: Advisor) -> None:
+    space = {"lr": optuna.distributions.FloatDistribution(1e-5, 1, log=True)}
+    assert adv.experiment("toy", objective="loss", space=space).suggest()[0].params["lr"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"direction": "minimize"}, "no objective"),
+        ({"objective": "loss", "direction": "down"}, "'down' is not one of 'minimize' and 'maximize'"),
+        ({"objective": ["a", "b"], "direction": ["minimize"]}, "2 objectives and 1 directions"),
+        ({"reduce": "median"}, "allowed are 'last', 'best' and 'mean-last-K'"),
+        ({"space": {"lr": advisor.Float}}, "lr"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(adv: Advisor, settings: dict[str, object], message: str) -> None:
+    with pytest.raises((ConfigError, SpaceError), match=message):
+        adv.experiment("toy", **settings)  # type: ignore[arg-type]
+    assert adv.experiments() == []
+
+
+def test_an_experiment_that_is_only_looked_for_is_not_created(adv: Advisor) -> None:
+    adv.experiment("digits-mlp")
+    with pytest.raises(ExperimentNotFoundError, match="did you mean 'digits-mlp'"):
+        adv.experiment("digits-mpl", create=False)
+
+
+def test_suggestions_are_kept_differ_and_count_as_taken(adv: Advisor) -> None:
+    space = {"a": advisor.Choice("x", "y"), "b": advisor.Int(0, 1)}
+    exp = adv.experiment("toy", objective="loss", space=space)
+    first = exp.suggest(n=2)
+    second = exp.suggest(n=2)
+    assert len({tuple(s.params.items()) for s in [*first, *second]}) == 4
+    with pytest.raises(SpaceError, match="tried"):
+        exp.suggest()
+
+
+def test_a_suggestion_says_why_and_what_it_learned_from(adv: Advisor) -> None:
+    exp = trained(adv)
+    (suggestion,) = exp.suggest(seed=5)
+    assert set(suggestion.learned_from) == {run.id for run in exp.runs()}
+    assert "12 runs" in suggestion.why
+    with exp.start(suggestion) as run:
+        run.log({"loss": 1.0})
+    assert exp.run(12).suggestion_id == suggestion.id
+    assert dict(exp.run(12).params) == dict(suggestion.params)
+
+
+def test_the_same_seed_gives_the_same_suggestion(adv: Advisor) -> None:
+    exp = trained(adv, 4)
+    assert exp.suggest(seed=1, keep=False)[0].params == exp.suggest(seed=1, keep=False)[0].params
+
+
+def test_a_suggestion_needs_an_objective_and_something_to_vary(adv: Advisor) -> None:
+    with pytest.raises(ConfigError, match="has no objective to improve; set one with"):
+        adv.experiment("bare").suggest()
+    with pytest.raises(NotEnoughRunsError, match="neither a search space nor runs"):
+        adv.experiment("spaceless", objective="loss").suggest()
+
+
+def test_failed_and_nan_runs_are_learned_from(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss", space=SPACE)
+    params = {"hidden": 16, "optimizer": "sgd"}
+    exp.tell({"lr": 1.0, **params}, math.nan)
+    exp.tell({"lr": 0.9, **params}, state="failed")
+    (suggestion,) = exp.suggest()
+    assert set(suggestion.learned_from) == {run.id for run in exp.runs()}
+    assert exp.best() is None
+
+
+def test_telling_needs_a_value_and_parameters_that_fit(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss", space=SPACE)
+    with pytest.raises(ConfigError, match="needs a value"):
+        exp.tell({"lr": 0.1, "hidden": 16, "optimizer": "sgd"})
+    with pytest.raises(SpaceError, match="hidden"):
+        exp.tell({"lr": 0.1, "hidden": 1, "optimizer": "sgd"}, 1.0)
+    with pytest.raises(ConfigError, match="is over"):
+        exp.tell({"lr": 0.1, "hidden": 16, "optimizer": "sgd"}, 1.0, state="running")
+
+
+def test_runs_are_found_by_number_id_and_filter(adv: Advisor) -> None:
+    exp = trained(adv, 4)
+    ids = [run.id for run in exp.runs()]
+    assert exp.run(2).id == exp.run(ids[2]).id == exp.run(ids[2][:12]).id
+    with pytest.raises(RunNotFoundError, match="no run number 9; it has 4 runs"):
+        exp.run(9)
+    with pytest.raises(RunNotFoundError, match="belongs to experiment 'toy', not to 'other'"):
+        adv.experiment("other").run(ids[0])
+    low = exp.runs(where="params.lr < 0.01 and state = 'finished'", order_by="loss")
+    assert [run.id for run in low] == [
+        run.id for run in sorted(exp.runs(), key=lambda r: r.metrics["loss"]) if run.params["lr"] < 0.01
+    ]
+
+
+def test_best_follows_the_direction(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="acc", direction="maximize")
+    for value in (0.5, math.inf, 0.9, math.nan, 0.7):
+        exp.tell({"v": value if math.isfinite(value) else 0}, value)
+    best = exp.best()
+    assert best is not None
+    assert best.objective == 0.9
+
+
+def test_a_check_keeps_each_finding_once(adv: Advisor) -> None:
+    exp = trained(adv, 8)
+    with exp.start(params={"lr": 1.0, "hidden": 16, "optimizer": "sgd"}) as run:
+        for step in range(12):
+            run.log({"loss": 10.0**step if step < 8 else math.nan}, step=step)
+    exp.check()
+    once = [finding.id for finding in exp.findings()]
+    exp.check()
+    assert once
+    assert [finding.id for finding in exp.findings()] == once
+    assert exp.run(8).findings
+
+
+def test_a_data_frame_has_a_row_a_run(adv: Advisor) -> None:
+    frame = trained(adv, 3).to_pandas()
+    assert list(frame["number"]) == [0, 1, 2]
+    assert {"params.lr", "metrics.loss", "objective"} <= set(frame.columns)
+
+
+def test_a_report_is_written_with_its_pictures_and_remembered(adv: Advisor, tmp_path: Path) -> None:
+    exp = trained(adv)
+    document = exp.report(format="html")
+    assert document.path is not None
+    assert Path(document.path).read_text(encoding="utf-8") == str(document)
+    markdown = exp.report()
+    assert list((tmp_path / "reports").rglob("*.svg"))
+    assert markdown.facts_hash
+    summary = exp.summarize(3)
+    assert summary.run_id == exp.run(3).id
+    kinds = [event.body["kind"] for event in adv.store.state().documents]
+    assert kinds == ["report", "report", "run-summary"]
+    with pytest.raises(ConfigError, match="allowed are 'md' and 'html'"):
+        exp.report(format="pdf")
+
+
+def test_the_name_of_an_experiment_never_becomes_a_path(adv: Advisor, tmp_path: Path) -> None:
+    exp = adv.experiment("../../etc/<passwd>", objective="loss")
+    exp.tell({"a": 1}, 1.0)
+    path = Path(str(exp.report().path)).resolve()
+    assert path.parent == (tmp_path / "reports").resolve()
+
+
+def test_a_forecast_says_when_nobody_can_tell(adv: Advisor) -> None:
+    exp = trained(adv, 3)
+    forecast, note = exp.forecast(0, at=0.5)
+    assert forecast is None
+    assert "not enough" in note or "too few" in note
+
+
+def test_search_finds_by_words_and_by_filter(adv: Advisor) -> None:
+    exp = trained(adv, 3)
+    with exp.start(params={"lr": 0.1, "hidden": 16, "optimizer": "sgd"}, notes=["the validation set was shuffled"]) as run:
+        run.log({"loss": 1.0})
+    assert adv.search("shuffled validation", limit=1)[0].run.id == run.id
+    assert [hit.run.id for hit in adv.search("shuffled", where="params.hidden = 16 and note like '%shuffled%'")] == [run.id]
