@@ -1,0 +1,67 @@
+"""What to try next: search spaces, suggestions, forecasts, stopping advice, and Optuna on the store.
+
+Names are loaded when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from advisor.suggest.explain import Neighbour
+    from advisor.suggest.forecast import Forecast, forecast_run
+    from advisor.suggest.importance import Importances, importances
+    from advisor.suggest.infer import Inferred, infer_space
+    from advisor.suggest.pruning import StopAdvice, should_stop
+    from advisor.suggest.space import Choice, Float, Int, Space
+    from advisor.suggest.suggester import Suggestion, suggest
+    from advisor.suggest.surrogate import forecast_params
+
+__all__ = [
+    "Choice",
+    "Float",
+    "Forecast",
+    "Importances",
+    "Inferred",
+    "Int",
+    "Neighbour",
+    "Space",
+    "StopAdvice",
+    "Suggestion",
+    "forecast_params",
+    "forecast_run",
+    "importances",
+    "infer_space",
+    "should_stop",
+    "suggest",
+]
+
+_HOME = {
+    "Choice": "space",
+    "Float": "space",
+    "Forecast": "forecast",
+    "Importances": "importance",
+    "Inferred": "infer",
+    "Int": "space",
+    "Neighbour": "explain",
+    "Space": "space",
+    "StopAdvice": "pruning",
+    "Suggestion": "suggester",
+    "forecast_params": "surrogate",
+    "forecast_run": "forecast",
+    "importances": "importance",
+    "infer_space": "infer",
+    "should_stop": "pruning",
+    "suggest": "suggester",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

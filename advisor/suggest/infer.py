@@ -1,0 +1,122 @@
+"""A search space for runs that came without one: inferred from the parameters they used.
+
+Left out, with a note each: constants, seeds, parameters that only part of the runs have, free text, and
+values that are not scalars.
+
+Invariant: every run whose parameters are all in the space lies inside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from advisor.suggest.dimensions import Choice, Dimension, Float, Int, is_whole
+from advisor.suggest.space import Space
+from storage.records import Run
+
+NEARLY_ALL: Final = 0.9
+"""Share of the runs that must have a parameter; below it is taken as conditional on another."""
+LOG_RATIO: Final = 100.0
+"""Positive values that span two decades are searched on a log scale."""
+MARGIN: Final = 0.1
+"""How far the range goes beyond the values seen, as a share of their spread on the scale, to each side."""
+MAX_CHOICES: Final = 30
+"""More different words than these are text (a path, a name), not a choice."""
+SEED_NAMES: Final = frozenset({"seed", "random_seed", "random_state", "rng_seed", "manual_seed"})
+"""These say which draw was made, not how to train."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """A space that nobody declared, and how it came about."""
+
+    space: Space
+    """Empty where no parameter varies."""
+    notes: tuple[str, ...]
+    """One plain sentence a parameter: what was inferred, or why it was left out."""
+
+
+def infer_space(runs: Sequence[Run]) -> Inferred:
+    """Return the search space that the parameters of ``runs`` suggest."""
+    names = dict.fromkeys(name for run in runs for name in run.params)
+    dimensions: dict[str, Dimension] = {}
+    notes: list[str] = []
+    for name in names:
+        values = [run.params[name] for run in runs if run.params.get(name) is not None]
+        found, note = _infer(name, values, n_runs=len(runs))
+        if found is not None:
+            dimensions[name] = found
+        notes.append(f"{name}: {note}")
+    return Inferred(Space(dimensions), tuple(notes))
+
+
+def _infer(name: str, values: list[Any], *, n_runs: int) -> tuple[Dimension | None, str]:
+    values = [value for value in values if not (isinstance(value, float) and not math.isfinite(value))]
+    if not values:
+        return None, "left out, no run gives it a value"
+    if not all(isinstance(value, (bool, int, float, str)) for value in values):
+        return None, "left out, its values are not all numbers or words"
+    if name.lower() in SEED_NAMES:
+        return None, "left out, a seed is not something to tune"
+    distinct = list(dict.fromkeys((isinstance(value, bool), value) for value in values))
+    if len(distinct) == 1:
+        return None, f"left out, always {values[0]!r}"
+    if len(values) < NEARLY_ALL * n_runs:
+        return None, f"left out, only {len(values)} of {n_runs} runs have it, so it depends on another parameter"
+    if any(isinstance(value, (bool, str)) for value in values):
+        return _choice([value for _, value in distinct], n_values=len(values))
+    return _range(values)
+
+
+def _choice(distinct: list[Any], *, n_values: int) -> tuple[Dimension | None, str]:
+    ordered = sorted(distinct, key=lambda value: (type(value).__name__, str(value)))
+    if len(ordered) > MAX_CHOICES or (len(ordered) > 10 and len(ordered) > n_values / 2):
+        return None, f"left out, {len(ordered)} different words in {n_values} runs look like text, not a choice"
+    if len(set(ordered)) < len(ordered):  # True and 1 in one parameter
+        return None, "left out, it mixes truth values with equal numbers"
+    return Choice(*ordered), f"one of the {len(ordered)} values seen"
+
+
+def _range(values: list[Any]) -> tuple[Dimension, str]:
+    low, high = float(min(values)), float(max(values))
+    whole = all(is_whole(value) for value in values)
+    log = low > 0 and high / low >= LOG_RATIO
+    if log:
+        factor = (high / low) ** MARGIN
+        first, last = _rounded(low / factor, down=True), _rounded(high * factor, down=False)
+    else:
+        first, last = _widened(low, high)
+        first, last = min(_rounded(first, down=True), low), max(_rounded(last, down=False), high)
+    scale = "on a log scale, since the values span two decades or more" if log else "on a linear scale"
+    if whole:
+        floor = 1 if low >= 1 else 0 if low >= 0 else -math.inf  # a count that was never 0 stays above it
+        found: Float | Int = Int(round(max(first, floor)), round(last), log=log)
+    else:
+        found = Float(first, last, log=log)
+    kind = "whole numbers" if whole else "numbers"
+    return found, (
+        f"{kind} from {found.low:g} to {found.high:g} {scale}; seen were {low:g} to {high:g}, with a margin added"
+    )
+
+
+def _rounded(value: float, *, down: bool) -> float:
+    """Round away from the values seen, to three digits: a range that nobody chose need not look exact."""
+    if value == 0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(abs(value))) - 2)
+    rounded = (math.floor if down else math.ceil)(value / unit) * unit
+    return float(f"{rounded:.3g}")
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    """Add the margin on a linear scale, but keep to the side of 0, and below the 1, that the values kept to."""
+    margin = MARGIN * (high - low)
+    first, last = low - margin, high + margin
+    if low >= 0 > first or (low > 0 and first == 0):
+        first = low / 2
+    if low >= 0 and high <= 1 < last:
+        last = (high + 1) / 2
+    return first, last

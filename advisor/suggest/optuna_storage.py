@@ -1,0 +1,289 @@
+"""An Optuna storage on the store of runs: an experiment is a study, a run is a trial.
+
+Optuna programs, samplers, pruners and optuna-dashboard work on it unchanged, and runs that were tracked or
+imported are trials to learn from. A study's id is ``Experiment.number``, a trial's id is ``Run.ordinal``.
+
+What differs from Optuna's own storages: a finished run whose objective is NaN is a failed trial here (the
+store keeps the NaN); a crashed run is a failed trial; an experiment without objectives has the
+direction ``NOT_SET``. There is no heartbeat.
+
+Invariant: nothing is true here that is not in the journal. Every write is one append, and who came first is
+read back from the fold.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+import uuid
+from collections.abc import Container, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from optuna.distributions import BaseDistribution, check_distribution_compatibility, distribution_to_json
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy  # the return type that BaseStorage asks for has no public name
+from optuna.trial import FrozenTrial, TrialState
+
+from advisor.suggest.trial_cache import TrialCache
+from advisor.suggest.trials import (
+    METRIC_NAMES,
+    TO_RUN_STATE,
+    default_metric_names,
+    directions_of,
+    objectives_json,
+    system_attrs_of,
+    trial_body,
+)
+from storage.records import Event, Experiment, Run, RunState, new_id
+
+if TYPE_CHECKING:
+    from storage.journal import State
+    from storage.store import RunStore
+
+ACTOR: Final = "optuna"
+NAME_PREFIX: Final = "no-name-"
+"""What Optuna calls studies without a name."""
+
+
+class AdvisorStorage(BaseStorage):
+    """Optuna's storage interface on a store of runs.
+
+    Parameters
+    ----------
+    store
+        Address of a store, made where there is none, or an open one.
+
+    Examples
+    --------
+    >>> import optuna
+    >>> from advisor.optuna import AdvisorStorage
+    >>> study = optuna.create_study(storage=AdvisorStorage("experiments"), study_name="demo")  # doctest: +SKIP
+    """
+
+    def __init__(self, store: RunStore | str | Path) -> None:
+        if isinstance(store, (str, Path)):
+            from storage.store import open_store
+
+            store = open_store(store)
+        self._start(store)
+
+    def _start(self, store: RunStore) -> None:
+        self._store = store
+        self._lock = threading.RLock()
+        self._trials = TrialCache(store)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"uri": self._store.uri}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from storage.store import open_store
+
+        self._start(open_store(state["uri"], create=False))
+
+    # -- studies
+
+    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+        """Create an experiment; objectives are called ``value``, or ``value_0``, ``value_1`` and so on."""
+        name = f"{NAME_PREFIX}{uuid.uuid4()}" if study_name is None else study_name
+        objectives = objectives_json(default_metric_names(len(directions)), list(directions))
+        event = Event.new("experiment.created", name, actor=ACTOR, objectives=objectives, reduce="last", space=None)
+        with self._lock:
+            if name not in self._state().experiments:
+                state = self._append(event)
+                if event.id not in state.refused:
+                    return state.experiments[name].number
+        raise DuplicatedStudyError(
+            f"an experiment {name!r} exists in this store; give another study_name, or load_if_exists=True"
+        )
+
+    def delete_study(self, study_id: int) -> None:
+        """Hide an experiment and its runs; their ids are not used again."""
+        with self._lock:
+            name = self._experiment(study_id).name
+            self._append(Event.new("experiment.deleted", name, actor=ACTOR))
+            self._trials.forget(name)
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        """Keep an attribute of a study."""
+        self._set_study_attr(study_id, "user", key, value)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        """Keep an attribute of Optuna's own; metric names rename the experiment's objectives."""
+        self._set_study_attr(study_id, "system", key, value)
+
+    def _set_study_attr(self, study_id: int, scope: str, key: str, value: Any) -> None:
+        with self._lock:
+            experiment = self._experiment(study_id)
+            events = [Event.new("experiment.attr", experiment.name, actor=ACTOR, scope=scope, key=key, value=value)]
+            if scope == "system" and key == METRIC_NAMES and len(value) == len(experiment.objectives):
+                objectives = objectives_json([str(name) for name in value], directions_of(experiment))
+                events.append(Event.new("experiment.updated", experiment.name, actor=ACTOR, objectives=objectives))
+            self._append(*events)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        """Return the number of an experiment."""
+        experiment = self._state().experiments.get(study_name)
+        if experiment is None:
+            raise KeyError(f"there is no experiment {study_name!r} in this store")
+        return experiment.number
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        """Return the name of an experiment."""
+        return self._experiment(study_id).name
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        """Return the direction of each objective."""
+        return directions_of(self._experiment(study_id))
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """Return a study's attributes."""
+        return copy.deepcopy(dict(self._experiment(study_id).user_attrs))
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        """Return Optuna's own attributes of a study."""
+        return system_attrs_of(self._experiment(study_id))
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        """Return all experiments in the order of their numbers."""
+        return [
+            FrozenStudy(
+                study_name=experiment.name,
+                direction=None,
+                directions=directions_of(experiment),
+                user_attrs=copy.deepcopy(dict(experiment.user_attrs)),
+                system_attrs=system_attrs_of(experiment),
+                study_id=experiment.number,
+            )
+            for experiment in list(self._state().experiments.values())
+        ]
+
+    # -- writing trials
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """Create a run and return its id; it is running unless a template says otherwise."""
+        if template_trial is None:
+            # Started when it was asked for, not when the commit came through.
+            body: dict[str, Any] = {"state": "running", "params": {}, "source": "optuna"}
+            body["started"] = datetime.now().astimezone().isoformat()
+        else:
+            body = trial_body(template_trial)
+        with self._lock:
+            run_id = new_id()
+            state = self._append(Event.new("run.created", self._experiment(study_id).name, run_id, actor=ACTOR, **body))
+            if run_id not in state.runs:
+                raise KeyError(f"study {study_id} has been deleted")
+            return state.runs[run_id].ordinal
+
+    def set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+    ) -> None:
+        """Keep a parameter of a run that goes on."""
+        with self._lock:
+            run = self._live(trial_id)
+            known = self._trials.declared(run.experiment, param_name)
+            if known is not None:
+                check_distribution_compatibility(known, distribution)
+            value = distribution.to_external_repr(param_value_internal)
+            self._write(run, "run.param", name=param_name, value=value, distribution=distribution_to_json(distribution))
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """Change a run's state; of two processes that start a waiting run only one is told True."""
+        with self._lock:
+            run = self._live(trial_id)
+            if state is TrialState.RUNNING and run.state is not RunState.WAITING:
+                return False
+            body: dict[str, Any] = {"state": str(TO_RUN_STATE[state])}
+            if state.is_finished():
+                body["values"] = [float(value) for value in values or ()]
+            return self._write(run, "run.state", **body)
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        """Keep a reported value; a step reported twice keeps the later one."""
+        with self._lock:
+            self._write(self._live(trial_id), "run.reported", step=step, value=intermediate_value)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Keep an attribute of a trial."""
+        with self._lock:
+            self._write(self._live(trial_id), "run.attr", scope="user", key=key, value=value)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Keep an attribute of Optuna's own."""
+        with self._lock:
+            self._write(self._live(trial_id), "run.attr", scope="system", key=key, value=value)
+
+    # -- reading trials
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """Return a run as a trial; a finished one is shared, so do not change it."""
+        with self._lock:
+            return self._trials.of([self._run(trial_id)])[0]
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Return an experiment's runs as trials, in the order of their numbers."""
+        with self._lock:
+            state = self._state()
+            name = self._experiment(study_id, state).name
+            trials = self._trials.of([state.runs[run_id] for run_id in list(state.by_experiment[name])])
+        if states is not None:
+            trials = [trial for trial in trials if trial.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        """Return the ordinal of a run."""
+        with self._lock:
+            state = self._state()
+            ids = state.by_experiment[self._experiment(study_id, state).name]
+            if not 0 <= trial_number < len(ids):
+                raise KeyError(f"study {study_id} has {len(ids)} trials, none of number {trial_number}")
+            return state.runs[ids[trial_number]].ordinal
+
+    def get_trial_number_from_id(self, trial_id: int) -> int:
+        """Return a run's number in its experiment."""
+        return self._run(trial_id).number
+
+    # -- the fold
+
+    def _state(self) -> State:
+        return self._store.state()
+
+    def _append(self, *events: Event) -> State:
+        self._store.append(events)
+        return self._state()
+
+    def _experiment(self, study_id: int, state: State | None = None) -> Experiment:
+        for experiment in list((state or self._state()).experiments.values()):
+            if experiment.number == study_id:
+                return experiment
+        raise KeyError(f"there is no study {study_id} in this store")
+
+    def _run(self, trial_id: int) -> Run:
+        state = self._state()
+        run = state.runs.get(state.by_ordinal[trial_id]) if 0 <= trial_id < len(state.by_ordinal) else None
+        if run is None:
+            raise KeyError(f"there is no trial {trial_id} in this store")
+        return run
+
+    def _live(self, trial_id: int) -> Run:
+        """Return a run that may still change."""
+        run = self._run(trial_id)
+        if run.state.is_over:
+            raise UpdateFinishedTrialError(f"run #{run.number} of {run.experiment!r} is {run.state} and cannot change")
+        return run
+
+    def _write(self, run: Run, kind: str, **body: Any) -> bool:
+        """Append one event about a run; return whether it had an effect, or raise if the run is over by now."""
+        event = Event.new(kind, run.experiment, run.id, actor=ACTOR, **body)
+        state = self._append(event)
+        if event.id not in state.refused:
+            return True
+        now = state.runs.get(run.id)
+        if now is not None and now.state.is_over:
+            raise UpdateFinishedTrialError(f"run #{now.number} of {now.experiment!r} was ended by another process")
+        return False

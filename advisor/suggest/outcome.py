@@ -1,0 +1,64 @@
+"""What a past run says about its parameters: objective values that can be ranked, or that it went wrong.
+
+One place decides what counts as knowledge, for the sampler, the forecast and the importances alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from storage.records import Experiment, Objective, Run, RunState
+
+
+def went_wrong(experiment: Experiment, run: Run) -> bool:
+    """Whether a run that is over failed, crashed, or diverged.
+
+    It diverged when an objective is NaN or infinite, or when the last value logged of an objective's
+    curve is, even where an earlier finite value stands for the run.
+    """
+    if run.state in (RunState.FAILED, RunState.CRASHED):
+        return True
+    if not run.state.is_over:
+        return False
+    last = [run.metrics[objective.metric] for objective in experiment.objectives if objective.metric in run.metrics]
+    return any(not math.isfinite(value) for value in (*run.values, *last))
+
+
+def is_measured(experiment: Experiment, run: Run) -> bool:
+    """Whether a run finished by itself with a finite value for every objective."""
+    return (
+        run.state is RunState.FINISHED
+        and len(run.values) == max(len(experiment.objectives), 1)
+        and not went_wrong(experiment, run)
+    )
+
+
+def measured(experiment: Experiment, runs: Iterable[Run]) -> list[Run]:
+    """Return the runs that ``is_measured`` accepts, in their order."""
+    return [run for run in runs if is_measured(experiment, run)]
+
+
+def best_of(objective: Objective, values: Iterable[float]) -> float | None:
+    """Return the best finite value, None where there is none."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return None
+    return min(finite) if objective.direction == "minimize" else max(finite)
+
+
+def worse_than_all(objective: Objective, values: Sequence[float]) -> float:
+    """Return a finite value a little worse than every finite one: what a run that went wrong counts as.
+
+    The worst value plus a tenth of the distance between best and worst (at least one thousandth of the
+    worst one's size, 1 where there is nothing to compare with). Samplers that rank see it last; those that
+    regress are not blinded by an outlier.
+    """
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return 1.0 if objective.direction == "minimize" else -1.0
+    worst = max(finite) if objective.direction == "minimize" else min(finite)
+    gap = 0.1 * (max(finite) / 2 - min(finite) / 2) * 2  # halved first: two huge floats must not overflow
+    gap = max(gap, 1e-3 * abs(worst)) or 1.0
+    beyond = worst + gap if objective.direction == "minimize" else worst - gap
+    return beyond if math.isfinite(beyond) else worst

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from advisor.suggest import forecast_params, forecast_run, importances
+from advisor.suggest.space import Choice, Float, Space
+from advisor.suggest.surrogate import fit_params_model
+from storage.records import Curve, Run, RunState
+from tests.advisor.suggest.helpers import SPACE, curve, experiment, random_runs, run
+
+
+def _noisy(n: int, seed: int) -> list[Run]:
+    rng = np.random.default_rng(seed)
+    return [
+        run(each.number, each.params, each.values[0] + float(rng.normal(0, 0.2))) for each in random_runs(n, seed=seed)
+    ]
+
+
+def test_eight_in_ten_unseen_runs_fall_into_the_interval() -> None:
+    hits = []
+    for seed in range(12):
+        runs = _noisy(40, seed)
+        model, _ = fit_params_model(experiment(), runs[:30], SPACE)
+        assert model is not None
+        forecasts = [(model.forecast(held_out.params), held_out.values[0]) for held_out in runs[30:]]
+        hits += [forecast.low <= value <= forecast.high for forecast, value in forecasts]
+    assert 0.72 <= np.mean(hits) <= 0.92
+
+
+def test_few_runs_noise_and_equal_values_give_a_reason_instead_of_a_forecast() -> None:
+    params = random_runs(1)[0].params
+    forecast, note = forecast_params(experiment(), random_runs(7), SPACE, params)
+    assert (forecast, note) == (None, "not enough runs to tell: 7 finished, 8 are needed")
+    rng = np.random.default_rng(0)
+    noise = [run(each.number, each.params, float(rng.normal())) for each in random_runs(30)]
+    forecast, note = forecast_params(experiment(), noise, SPACE, params)
+    assert forecast is None
+    assert "no better than its mean" in note
+    same = [run(each.number, each.params, 1.0) for each in random_runs(30)]
+    assert "all 30 finished runs have the same loss" in forecast_params(experiment(), same, SPACE, params)[1]
+
+
+def test_failed_and_diverged_runs_do_not_enter_the_forecast() -> None:
+    runs = random_runs(20)
+    wrong = [run(20 + i, runs[i].params, math.nan) for i in range(5)]
+    wrong += [run(30 + i, runs[i].params, 1e9, state=RunState.FAILED) for i in range(5)]
+    params = random_runs(1, seed=9)[0].params
+    assert forecast_params(experiment(), runs + wrong, SPACE, params) == forecast_params(
+        experiment(), runs, SPACE, params
+    )
+
+
+def _decaying(n: int, length: int = 50) -> tuple[list[Run], dict[str, dict[str, Curve]]]:
+    rng = np.random.default_rng(1)
+    runs, curves = [], {}
+    for i in range(n):
+        values = 1 + rng.random() + np.exp(-np.arange(length) / 10) + rng.normal(0, 0.01, length)
+        runs.append(run(i, {}, float(values[-1])))
+        curves[f"run-{i}"] = {"loss": curve(values.tolist())}
+    return runs, curves
+
+
+def test_the_first_part_of_a_curve_foretells_its_end() -> None:
+    runs, curves = _decaying(60)
+    hits, errors, naive = [], [], []
+    for held_out in runs[20:]:
+        forecast, _ = forecast_run(experiment(), held_out, curves, runs[:20], at=0.3)
+        assert forecast is not None
+        assert forecast.p_best is not None
+        hits.append(forecast.low <= held_out.values[0] <= forecast.high)
+        errors.append(abs(forecast.mean - held_out.values[0]))
+        naive.append(abs(curves[held_out.id]["loss"].values[14] - held_out.values[0]))
+    assert 0.65 <= np.mean(hits) <= 0.95
+    assert np.mean(errors) < np.mean(naive) / 3
+
+
+def test_a_run_that_goes_on_is_compared_at_the_same_progress() -> None:
+    runs, curves = _decaying(12)
+    live = run(99, {}, state=RunState.RUNNING)
+    curves[live.id] = {"loss": curve(curves["run-0"]["loss"].values[:25].tolist())}
+    forecast, note = forecast_run(experiment(), live, curves, runs)
+    assert forecast is not None
+    assert "after 50% of the training" in note
+    assert forecast.low <= runs[0].values[0] <= forecast.high
+
+
+@pytest.mark.parametrize(
+    ("n", "own", "reason"),
+    [
+        (7, [1.0], "not enough runs to tell: 7 finished with a curve, 8 are needed"),
+        (12, [], "loss has not been logged yet"),
+        (12, [math.nan], "loss has no finite value yet"),
+    ],
+)
+def test_without_enough_to_go_on_there_is_a_reason(n: int, own: list[float], reason: str) -> None:
+    runs, curves = _decaying(n)
+    live = run(99, {}, state=RunState.RUNNING)
+    curves[live.id] = {"loss": curve(own)}
+    assert forecast_run(experiment(), live, curves, runs) == (None, reason)
+
+
+def test_a_fraction_outside_the_training_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a fraction"):
+        forecast_run(experiment(), run(0, {}, 1.0), {}, [], at=1.5)
+
+
+def test_the_parameter_that_matters_comes_first() -> None:
+    found, _ = importances(experiment(), random_runs(40), SPACE)
+    assert found is not None
+    assert next(iter(found.shares)) == "lr"
+    assert found.shares["lr"] > 0.7
+    assert sum(found.shares.values()) == pytest.approx(1.0)
+    assert found.n_runs == 40
+
+
+def test_a_learning_rate_that_spans_decades_of_loss_outweighs_three_optimizers() -> None:
+    space = Space.of({"optimizer": Choice("a", "b", "c"), "lr": Float(1e-5, 100, log=True)})
+    rows = random_runs(135, space=space)
+    runs = [run(each.number, each.params, 0.3 * (1 + each.params["lr"] * 5)) for each in rows]
+    found, _ = importances(experiment(), runs, space)
+    assert found is not None
+    assert found.shares["lr"] > 0.9
+
+
+def test_importances_are_not_made_up() -> None:
+    assert importances(experiment(), random_runs(9), SPACE)[0] is None
+    rng = np.random.default_rng(0)
+    noise = [run(each.number, each.params, float(rng.normal())) for each in random_runs(30)]
+    found, note = importances(experiment(), noise, SPACE)
+    assert found is None
+    assert "no better than its mean" in note

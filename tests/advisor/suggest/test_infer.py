@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from typing import Any
+
+from advisor.suggest.infer import infer_space
+from advisor.suggest.space import Choice, Float, Int
+from tests.advisor.suggest.helpers import random_runs, run
+
+
+def _space_of(rows: list[dict[str, Any]]) -> Any:
+    return infer_space([run(i, row, 0.5) for i, row in enumerate(rows)])
+
+
+def test_every_run_with_all_parameters_lies_inside_the_inferred_space() -> None:
+    runs = random_runs(40)
+    space = infer_space(runs).space
+    for each in runs:
+        space.check(each.params)
+
+
+def test_values_over_two_decades_get_a_log_scale_with_a_margin() -> None:
+    space = _space_of([{"lr": value} for value in (0.0001, 0.01, 1.0)]).space
+    assert isinstance(space["lr"], Float)
+    assert space["lr"].log
+    assert 2e-5 < space["lr"].low < 1e-4
+    assert 1 < space["lr"].high < 5
+
+
+def test_whole_numbers_words_and_truth_values_are_told_apart() -> None:
+    rows = [{"n": n, "act": act, "bn": n > 2} for n, act in ((1, "relu"), (2, "tanh"), (5, "relu"))]
+    space = _space_of(rows).space
+    assert space == {"n": Int(1, 5), "act": Choice("relu", "tanh"), "bn": Choice(False, True)}
+
+
+def test_the_margin_does_not_cross_zero_or_reach_a_one_that_was_not_tried() -> None:
+    space = _space_of([{"dropout": 0.0, "momentum": 0.5}, {"dropout": 0.5, "momentum": 0.99}]).space
+    assert space["dropout"].low == 0
+    assert 0.99 < space["momentum"].high < 1
+
+
+def test_what_cannot_be_tuned_is_left_out_with_the_reason() -> None:
+    rows: list[dict[str, Any]] = [
+        {"lr": 0.1 * (i + 1), "batch": 128, "wd": None, "seed": i, "path": f"/runs/{i}", "layers": [i]}
+        for i in range(12)
+    ]
+    for row in rows[:5]:
+        row["beta1"] = row["lr"]
+    inferred = _space_of(rows)
+    assert list(inferred.space) == ["lr"]
+    notes = dict(note.split(": ", 1) for note in inferred.notes)
+    assert notes["batch"] == "left out, always 128"
+    assert notes["wd"] == "left out, no run gives it a value"
+    assert notes["seed"] == "left out, a seed is not something to tune"
+    assert notes["path"] == "left out, 12 different words in 12 runs look like text, not a choice"
+    assert notes["layers"] == "left out, its values are not all numbers or words"
+    assert notes["beta1"] == "left out, only 5 of 12 runs have it, so it depends on another parameter"
+
+
+def test_without_runs_the_space_is_empty() -> None:
+    assert len(infer_space([]).space) == 0
