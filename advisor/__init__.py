@@ -1,4 +1,4 @@
-"""What should I try next, what went wrong, and what did we learn?
+"""Ask what to try next, what went wrong, and what was learned.
 
 >>> import advisor
 >>> adv = advisor.open("experiments")                          # doctest: +SKIP
@@ -15,9 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from storage.errors import StorageError
-    from storage.records import Curve, Finding, Run, RunState
-
     from advisor.app import Advisor, open
     from advisor.errors import AdvisorError
     from advisor.experiment import Experiment
@@ -25,6 +22,8 @@ if TYPE_CHECKING:
     from advisor.suggest.space import Choice, Float, Int
     from advisor.suggest.suggester import Suggestion
     from advisor.tracking.run import LiveRun
+    from storage.errors import StorageError
+    from storage.records import Curve, Finding, Run, RunState
 
 __version__ = "0.1.0"
 

@@ -127,7 +127,8 @@ class Curve:
         time = np.full(step.shape, np.nan) if times is None or not len(times) else np.array(times, dtype=np.float64)
         if not (step.shape == value.shape == time.shape and step.ndim == 1):
             raise RecordError(
-                f"curve {metric!r} has {step.size} steps, {value.size} values and {time.size} times; they must be equally many"
+                f"curve {metric!r} has {step.size} steps, {value.size} values and {time.size} times; "
+                "they must be equally many"
             )
         for array in (step, value, time):
             array.flags.writeable = False

@@ -12,11 +12,16 @@ import advisor.notify
 import advisor.suggest
 import storage
 
-ADVISOR = """Advisor AdvisorError Choice Curve Experiment Finding Float Int LiveRun Run RunState StorageError Suggestion
-finish init log open"""
-STORAGE = """Curve CurveChunk Document EmbeddingError Event Experiment ExperimentExistsError ExperimentNotFoundError FilterError
-Finding FindingState Objective RecordError Run RunFinishedError RunNotFoundError RunState RunStore SchemaTooNewError SearchHit
-Severity SpoolError StorageError StoreInfo StoreNotFoundError StoreUnavailableError open_store"""
+ADVISOR = """
+Advisor AdvisorError Choice Curve Experiment Finding Float Int LiveRun Run RunState StorageError
+Suggestion finish init log open
+"""
+STORAGE = """
+Curve CurveChunk Document EmbeddingError Event Experiment ExperimentExistsError
+ExperimentNotFoundError FilterError Finding FindingState Objective RecordError Run RunFinishedError
+RunNotFoundError RunState RunStore SchemaTooNewError SearchHit Severity SpoolError StorageError
+StoreInfo StoreNotFoundError StoreUnavailableError open_store
+"""
 
 
 @pytest.mark.parametrize(("package", "names"), [(advisor, ADVISOR), (storage, STORAGE)])

@@ -15,13 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from advisor.errors import ImportFormatError
+from advisor.tracking.redact import redact
 from storage import interchange
 from storage.curves import assemble
 from storage.records import Curve, CurveChunk, Event, Run, RunState
 from storage.store import summaries
-
-from advisor.errors import ImportFormatError
-from advisor.tracking.redact import redact
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
@@ -180,7 +179,8 @@ def _distinct(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, list[str]], lis
     if not n_twice:
         return names, []
     return names, [
-        f"{n_twice} run ids occur more than once; later runs got '~2' behind the id, and curves were assigned in the file's order"
+        f"{n_twice} run ids occur more than once; later runs got '~2' behind the id, "
+        "and curves were assigned in the file's order"
     ]
 
 

@@ -38,7 +38,11 @@ def trained(adv: Advisor, n_runs: int = 12) -> advisor.Experiment:
 def test_an_experiment_is_created_once_and_reopened(adv: Advisor) -> None:
     adv.experiment("toy", objective="loss", space=SPACE, description="first")
     record = adv.experiment("toy", direction="maximize").record
-    assert (record.description, record.objectives[0].metric, record.objectives[0].direction) == ("first", "loss", "maximize")
+    assert (record.description, record.objectives[0].metric, record.objectives[0].direction) == (
+        "first",
+        "loss",
+        "maximize",
+    )
     assert list(record.space or {}) == ["lr", "hidden", "optimizer"]
     assert [exp.name for exp in adv.experiments()] == ["toy"]
 
@@ -203,7 +207,11 @@ def test_a_forecast_says_when_nobody_can_tell(adv: Advisor) -> None:
 
 def test_search_finds_by_words_and_by_filter(adv: Advisor) -> None:
     exp = trained(adv, 3)
-    with exp.start(params={"lr": 0.1, "hidden": 16, "optimizer": "sgd"}, notes=["the validation set was shuffled"]) as run:
+    with exp.start(
+        params={"lr": 0.1, "hidden": 16, "optimizer": "sgd"}, notes=["the validation set was shuffled"]
+    ) as run:
         run.log({"loss": 1.0})
     assert adv.search("shuffled validation", limit=1)[0].run.id == run.id
-    assert [hit.run.id for hit in adv.search("shuffled", where="params.hidden = 16 and note like '%shuffled%'")] == [run.id]
+    assert [hit.run.id for hit in adv.search("shuffled", where="params.hidden = 16 and note like '%shuffled%'")] == [
+        run.id
+    ]

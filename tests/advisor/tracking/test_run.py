@@ -104,7 +104,7 @@ def test_nan_as_objective_is_accepted_and_never_best(adv: Advisor) -> None:
 @pytest.mark.parametrize("value", ["much", None, [1, 2], object()])
 def test_a_value_that_is_no_number_is_refused_in_one_sentence(adv: Advisor, value: object) -> None:
     run = adv.experiment("toy").start(params={})
-    with pytest.raises(RecordError, match="metric 'loss' is .* log\\(\\) takes numbers"):
+    with pytest.raises(RecordError, match=r"metric 'loss' is .* log\(\) takes numbers"):
         run.log({"loss": value})
     run.finish()
 
