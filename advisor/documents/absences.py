@@ -1,0 +1,176 @@
+"""What was not recorded, and what a reader cannot conclude because of it.
+
+Pure; leaves out what is there. Invariant: an absence is only claimed of something that the records
+were looked through for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING
+
+from advisor.documents.provenance import Provenance, provenance
+from advisor.documents.standing import SEED_NAMES, standing
+from storage.records import Experiment, Run
+
+if TYPE_CHECKING:
+    from advisor.documents.material import ExperimentMaterial
+
+_TEST_METRIC = re.compile(r"(^|[^a-z])(test|holdout|hold_out|eval|ood)([^a-z]|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """Something that is not in the store."""
+
+    id: str
+    _: KW_ONLY
+    what: str
+    """The thing, in a word or two."""
+    text: str
+    """One phrase that says what is missing."""
+    so: str
+    """What cannot be told because of it, one sentence; may be empty."""
+    source: str
+    """The field of the record that is empty."""
+
+
+def of_experiment(material: ExperimentMaterial) -> tuple[Absence, ...]:
+    """Return what an experiment lacks, the gravest first."""
+    experiment, runs = material.experiment, material.runs
+    found = list(_of_question(experiment))
+    unseeded = sum(not _has_seed(run) for run in runs)
+    if unseeded:
+        found.append(
+            Absence(
+                "seed",
+                what="seed",
+                text=f"the seed of {_of_all(unseeded, len(runs))}",
+                so="Such a run cannot be repeated exactly.",
+                source="runs.seed",
+            )
+        )
+    where = standing(experiment, runs)
+    if where.ranked and not where.repeats:
+        found.append(
+            Absence(
+                "repeats",
+                what="repeated runs",
+                text="repeated runs of any configuration",
+                so="How much of a difference is noise cannot be told.",
+                source="runs.params",
+            )
+        )
+    metrics = {name for run in runs for name in (*run.metrics, *run.summary)}
+    found.extend(_of_metrics(metrics, experiment))
+    if runs:
+        found.extend(_of_origin([provenance(run) for run in runs]))
+    if not experiment.description:
+        found.append(
+            Absence(
+                "description",
+                what="description",
+                text="a description of the experiment",
+                so="Why it was run is not written down.",
+                source="experiment.description",
+            )
+        )
+    return tuple(found)
+
+
+def of_run(run: Run, experiment: Experiment) -> tuple[Absence, ...]:
+    """Return what a run lacks, the gravest first."""
+    found = list(_of_question(experiment))
+    if experiment.objective is not None and run.objective is None:
+        found.append(
+            Absence(
+                "objective_value",
+                what="value of the objective",
+                text="a value of the objective",
+                so="It cannot be ranked.",
+                source="run.values",
+            )
+        )
+    if not _has_seed(run):
+        found.append(
+            Absence("seed", what="seed", text="the seed", so="It cannot be repeated exactly.", source="run.seed")
+        )
+    found.extend(_of_metrics({*run.metrics, *run.summary}, experiment))
+    found.extend(_of_origin([provenance(run)]))
+    if run.duration_s is None:
+        found.append(Absence("duration", what="duration", text="when it started and ended", so="", source="run.ended"))
+    if not run.notes:
+        found.append(
+            Absence(
+                "notes",
+                what="notes",
+                text="notes",
+                so="Why it was tried is not written down.",
+                source="run.notes",
+            )
+        )
+    return tuple(found)
+
+
+def _of_question(experiment: Experiment) -> Iterator[Absence]:
+    if experiment.objective is None:
+        yield Absence(
+            "objective",
+            what="objective",
+            text="an objective: no objective is set",
+            so="Runs cannot be ranked; set one with advisor experiment NAME --objective METRIC --direction minimize.",
+            source="experiment.objectives",
+        )
+
+
+def _of_metrics(metrics: set[str], experiment: Experiment) -> Iterator[Absence]:
+    if not metrics:
+        yield Absence(
+            "curves", what="curves", text="any metric", so="Nothing can be said about training.", source="curves"
+        )
+    elif not any(_TEST_METRIC.search(name) for name in metrics):
+        chosen_on = experiment.objective
+        so = "The objective was used to choose among the runs, so its best value is likely too good."
+        yield Absence(
+            "test_metric",
+            what="test metric",
+            text="a metric on test data",
+            so=so if chosen_on else "",
+            source="curves",
+        )
+
+
+def _of_origin(origins: list[Provenance]) -> Iterator[Absence]:
+    n = len(origins)
+    checks = (
+        ("commit", "code version", "the git commit", [origin.commit for origin in origins], "environment"),
+        ("command", "command line", "the command line", [origin.command for origin in origins], "environment"),
+        ("data", "data fingerprint", "a fingerprint of the data", [origin.data for origin in origins], "data"),
+        (
+            "versions",
+            "library versions",
+            "Python and library versions",
+            [origin.python for origin in origins],
+            "environment",
+        ),
+        ("hardware", "hardware", "the hardware", [origin.hardware for origin in origins], "environment"),
+    )
+    consequence = {
+        "commit": "The code that ran is unknown.",
+        "data": "Whether runs saw the same data is unknown.",
+    }
+    for key, what, text, values, source in checks:
+        lacking = sum(not value for value in values)
+        if lacking:
+            phrase = text if n == 1 else f"{text} of {_of_all(lacking, n)}"
+            yield Absence(key, what=what, text=phrase, so=consequence.get(key, ""), source=f"runs.{source}")
+
+
+def _of_all(some: int, n: int) -> str:
+    return f"all {n:,} runs" if some == n else f"{some:,} of {n:,} runs"
+
+
+def _has_seed(run: Run) -> bool:
+    return run.seed is not None or any(name.lower() in SEED_NAMES for name in run.params)

@@ -1,0 +1,236 @@
+"""The content of a document, before it is Markdown or HTML: sections of a few kinds of block.
+
+Leaves out escaping and layout. Invariant: text in here is plain text, untrusted unless it is our own;
+each renderer escapes all of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from advisor.documents.fact import Fact, FactSheet
+
+Tone = Literal["plain", "good", "bad", "warn", "quiet"]
+
+PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
+"""How a sentence refers to a fact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of a line."""
+
+    text: str
+    _: KW_ONLY
+    kind: Literal["plain", "figure", "name", "strong"] = "plain"
+    fact: Fact | None = None
+    """The fact that a figure or name comes from."""
+    tone: Tone = "plain"
+
+
+Line = tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """Running text."""
+
+    line: Line
+    _: KW_ONLY
+    role: Literal["plain", "lead", "caveat", "quiet"] = "plain"
+    kind: Literal["paragraph"] = field(default="paragraph", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    """A list."""
+
+    items: tuple[Line, ...]
+    kind: Literal["bullets"] = field(default="bullets", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One headline figure."""
+
+    label: str
+    _: KW_ONLY
+    value: str
+    detail: str = ""
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """The headline figures, side by side."""
+
+    tiles: tuple[Tile, ...]
+    kind: Literal["tiles"] = field(default="tiles", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table."""
+
+    title: str
+    _: KW_ONLY
+    align: Literal["left", "right"] = "left"
+    nowrap: bool = False
+    """Whether its cells stay on one line however narrow the page is."""
+    bar: bool = False
+    """Whether its cells are shares of one that are drawn as bars beside their text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of a table."""
+
+    line: Line
+    _: KW_ONLY
+    share: float | None = None
+    """Length of the bar in [0, 1], for a column of bars."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table; its first cell is its heading."""
+
+    cells: tuple[Cell, ...]
+    _: KW_ONLY
+    highlight: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with its caption."""
+
+    caption: str
+    _: KW_ONLY
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    note: str = ""
+    """What is not shown, and why."""
+    kind: Literal["table"] = field(default="table", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A drawing; its colours are left to the page (see ``pictures.standalone`` and ``pictures.inline``)."""
+
+    name: str
+    """File name without its ending."""
+    _: KW_ONLY
+    title: str
+    alt: str
+    """What the picture shows, for who cannot see it."""
+    caption: str = ""
+    svg: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Pictures side by side where there is room."""
+
+    pictures: tuple[Picture, ...]
+    kind: Literal["gallery"] = field(default="gallery", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Text to copy: a command, parameters, the end of a traceback."""
+
+    text: str
+    _: KW_ONLY
+    caption: str = ""
+    language: str = ""
+    kind: Literal["code"] = field(default="code", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a person or a program wrote, word for word."""
+
+    text: str
+    _: KW_ONLY
+    by: str = ""
+    kind: Literal["quote"] = field(default="quote", init=False)
+
+
+Block = Paragraph | Bullets | Tiles | Table | Gallery | Code | Quote
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and what stands under it."""
+
+    title: str
+    _: KW_ONLY
+    anchor: str
+    blocks: tuple[Block, ...]
+    unverified: bool = False
+    """Whether it holds opinion that was not checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A whole document."""
+
+    title: str
+    _: KW_ONLY
+    subtitle: str
+    kicker: str
+    """What kind of document it is."""
+    opening: tuple[Block, ...]
+    """What a reader sees first, without a heading."""
+    sections: tuple[Section, ...]
+    footer: tuple[str, ...]
+    """Where it comes from: facts hash, writer, time, version."""
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """All pictures in their order."""
+        blocks = [*self.opening, *(block for section in self.sections for block in section.blocks)]
+        return tuple(picture for block in blocks if isinstance(block, Gallery) for picture in block.pictures)
+
+
+def plain(text: str) -> Line:
+    """Return a line of one plain piece."""
+    return (Span(text),)
+
+
+def strong(text: str, *, tone: Tone = "plain") -> Line:
+    """Return a line of one emphasised piece."""
+    return (Span(text, kind="strong", tone=tone),)
+
+
+def name(text: str) -> Line:
+    """Return a line of one name: a metric, a parameter, a run."""
+    return (Span(text, kind="name"),)
+
+
+def fill(sentence: str, sheet: FactSheet) -> Line:
+    """Return a sentence with its placeholders filled from the sheet.
+
+    Raises
+    ------
+    KeyError
+        If a placeholder names no fact.
+    """
+    spans: list[Span] = []
+    end = 0
+    for match in PLACEHOLDER.finditer(sentence):
+        fact = sheet[match[1]]
+        spans.append(Span(sentence[end : match.start()]))
+        spans.append(Span(fact.text, kind="name" if fact.kind == "name" else "figure", fact=fact))
+        end = match.end()
+    spans.append(Span(sentence[end:]))
+    return tuple(span for span in spans if span.text)
+
+
+def text_of(line: Iterable[Span]) -> str:
+    """Return a line's text without its marks."""
+    return "".join(span.text for span in line)

@@ -1,0 +1,177 @@
+"""The program's own sentences: what a document says with no language model at all.
+
+Each function returns sentences with ``{{fact}}`` placeholders, chosen by what the sheet holds.
+Leaves out figures: they are filled in later. Invariant: no sentence holds a figure of its own,
+and none claims more than the facts say: a lead that repetitions do not confirm is called a lead only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from advisor.documents.fact import FactSheet
+from advisor.documents.standing import Standing
+from storage.records import RunState
+
+ENOUGH_RUNS = 5
+"""Below this many ranked runs nothing is said about which parameter mattered."""
+
+
+def experiment_lead(sheet: FactSheet) -> str:
+    """Return the outcome of an experiment in one sentence."""
+    if "best" in sheet:
+        lead = "Run {{best_run}} has the best {{metric}} so far, {{best}}"
+        if "gain_share" in sheet and sheet["gain_share"].value:
+            return lead + ": {{gain_share}} " + _better_word(sheet) + " than the first run."
+        return lead + "."
+    if "absent_objective" in sheet:
+        return "{{n_runs}} runs are recorded, and none can be called the best: no objective is set."
+    return "No run has finished with a finite objective yet, so there is no best run."
+
+
+def experiment_summary(sheet: FactSheet, where: Standing) -> tuple[str, ...]:
+    """Return the paragraph below the lead."""
+    return (*_against_baseline(sheet), *_spread(sheet), *_since(sheet), *_states(sheet, where), *_findings(sheet))
+
+
+def experiment_caution(sheet: FactSheet, where: Standing) -> str:
+    """Return how far the order of the runs can be trusted, empty where nothing is ranked."""
+    if "best" not in sheet:
+        return ""
+    if len(where.ranked) < 2:
+        return "There is a single run to judge by: nothing can be compared yet."
+    if "noise" not in sheet:
+        return (
+            "Single run per configuration: differences may be noise. Repeat the leading configurations "
+            "with other seeds before relying on their order."
+        )
+    own = (
+        " Over its {{n_best_repeats}} repeats the best configuration has a mean of {{best_mean}}: "
+        "expect that, not its best run."
+        if "n_best_repeats" in sheet
+        else " The best configuration itself was run once."
+    )
+    if where.beyond_noise is None:
+        return "Repeats of a configuration have a standard deviation of {{noise}}." + own
+    if where.beyond_noise:
+        return (
+            "The lead of {{gap}} over the next configuration is more than chance between repeats would explain "
+            "(their standard deviation is {{noise}})." + own
+        )
+    return (
+        "The lead of {{gap}} over the next configuration ({{runner_up}}, run {{runner_up_run}}) may be chance: "
+        "repeats of a configuration have a standard deviation of {{noise}}." + own
+    )
+
+
+def run_lead(sheet: FactSheet, where: Standing, state: RunState) -> str:
+    """Return the outcome of a run in one sentence."""
+    if state is RunState.FINISHED and "rank" in sheet:
+        return "Run {{run}} finished with {{metric}} {{objective}}, rank {{rank}} of {{n_ranked}}."
+    ending = {
+        RunState.WAITING: "is waiting to be started",
+        RunState.RUNNING: "is still running, or ended without a word",
+        RunState.FINISHED: "finished",
+        RunState.PRUNED: "was stopped early because other runs were ahead",
+        RunState.FAILED: "failed with an error",
+        RunState.CRASHED: "crashed: its process vanished",
+    }[state]
+    if "objective" in sheet:
+        return "Run {{run}} " + ending + "; its {{metric}} is {{objective}}, and it is not ranked."
+    if "last_step" in sheet:
+        return "Run {{run}} " + ending + "; its last step is {{last_step}}."
+    return "Run {{run}} " + ending + "."
+
+
+def run_summary(sheet: FactSheet, where: Standing) -> tuple[str, ...]:
+    """Return the paragraph below the lead."""
+    return (*_beside_others(sheet, where), *_duration(sheet), *_findings_of_run(sheet))
+
+
+def run_caution(sheet: FactSheet, where: Standing) -> str:
+    """Return how far the run's rank can be trusted, empty where it has none."""
+    if "rank" not in sheet or "best_other" not in sheet:
+        return ""
+    if "noise" not in sheet:
+        return "Single run per configuration: differences may be noise."
+    return "Repeats of a configuration have a standard deviation of {{noise}}: differences of that order may be chance."
+
+
+def _better_word(sheet: FactSheet) -> str:
+    return "lower" if sheet["best"].direction == "minimize" else "higher"
+
+
+def _against_baseline(sheet: FactSheet) -> Iterator[str]:
+    if "gain" not in sheet:
+        if "runner_up" in sheet:
+            yield "It is the first run that can be ranked; no later one has improved on it."
+    elif sheet["gain"].value == 0:
+        yield "That is the same as the first run, {{baseline_run}}, reached."
+    else:
+        yield "The first run that can be ranked, {{baseline_run}}, had {{baseline}}."
+
+
+def _spread(sheet: FactSheet) -> Iterator[str]:
+    if "quartile_low" in sheet:
+        yield (
+            "The median of {{n_ranked}} ranked runs is {{median}}; "
+            "the middle half lies between {{quartile_low}} and {{quartile_high}}."
+        )
+
+
+def _since(sheet: FactSheet) -> Iterator[str]:
+    if "n_since_best" in sheet and sheet["n_since_best"].number:
+        yield "The best has stood for {{n_since_best}} runs."
+
+
+def _states(sheet: FactSheet, where: Standing) -> Iterator[str]:
+    words = {
+        RunState.PRUNED: "pruned",
+        RunState.FAILED: "failed",
+        RunState.CRASHED: "crashed",
+        RunState.RUNNING: "still running",
+        RunState.WAITING: "waiting",
+    }
+    parts = [f"{{{{n_{state}}}}} {word}" for state, word in words.items() if where.by_state.get(state)]
+    if "n_unranked" in sheet:
+        parts.append("{{n_unranked}} finished without a finite objective")
+    if parts:
+        yield "Of {{n_runs}} runs, {{n_finished}} finished; " + _joined(parts) + "."
+    elif where.runs:
+        yield "All {{n_runs}} runs finished." if len(where.runs) > 1 else "The run finished."
+
+
+def _findings(sheet: FactSheet) -> Iterator[str]:
+    if "n_flagged" in sheet:
+        yield "{{n_findings}} findings concern {{n_flagged}} runs."
+
+
+def _beside_others(sheet: FactSheet, where: Standing) -> Iterator[str]:
+    if "best_other" not in sheet or where.objective is None:
+        return
+    own, other = sheet["objective"].number, sheet["best_other"].number
+    if own is None or other is None:
+        return
+    if where.objective.better(own, other):
+        yield "It is ahead of all others; the next best is run {{best_other_run}} with {{best_other}}."
+    elif own == other:
+        yield "Run {{best_other_run}} reached the same."
+    else:
+        yield "The best other run is {{best_other_run}} with {{best_other}}."
+    yield "The median of the other ranked runs is {{median_other}}."
+
+
+def _duration(sheet: FactSheet) -> Iterator[str]:
+    if "duration" in sheet:
+        beside = ", where the median of the others is {{duration_median}}" if "duration_median" in sheet else ""
+        yield "It took {{duration}}" + beside + "."
+
+
+def _findings_of_run(sheet: FactSheet) -> Iterator[str]:
+    if sheet["n_findings"].number:
+        one = sheet["n_findings"].number == 1
+        yield "There is {{n_findings}} finding." if one else "There are {{n_findings}} findings."
+
+
+def _joined(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

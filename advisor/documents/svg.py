@@ -1,0 +1,72 @@
+"""Make matplotlib's SVG ours: colours that the page decides, ids of their own, words for who cannot see it.
+
+Leaves out drawing. Invariant: the bytes depend on the figure and its name only.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from advisor.documents.content import Picture
+from advisor.documents.untrusted import one_line
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Stand-ins that a page replaces by its own colours; the values beside them serve where there is no page.
+INK, GRID, BEST, FLAG, OTHER, SECOND = "#010203", "#010204", "#010205", "#010206", "#010207", "#010208"
+_THEME: Mapping[str, tuple[str, str]] = {
+    INK: ("--ink-soft", "#767d88"),
+    GRID: ("--grid", "#b9bec6"),
+    BEST: ("--best", "#2f6fde"),
+    FLAG: ("--flag", "#d9482b"),
+    OTHER: ("--other", "#8d949f"),
+    SECOND: ("--second", "#c98a1b"),
+}
+
+
+def inline(picture: Picture) -> str:
+    """Return the SVG for an HTML page whose style sheet defines the colours."""
+    svg = picture.svg
+    for stand_in, (variable, fallback) in _THEME.items():
+        svg = svg.replace(stand_in, f"var({variable},{fallback})")
+    return svg[svg.index("<svg") :]
+
+
+def standalone(picture: Picture) -> bytes:
+    """Return the SVG as a file of its own, in colours that can be read on light and dark pages."""
+    svg = picture.svg
+    for stand_in, (_, fallback) in _THEME.items():
+        svg = svg.replace(stand_in, fallback)
+    return svg.encode()
+
+
+_LONG_DECIMAL = re.compile(r"(-?\d+\.\d\d)\d+")
+_ID = re.compile(r'\bid="([^"]+)"')
+
+
+def finished(figure: Figure, name: str, alt: str) -> str:
+    """Return the figure as SVG without a date, with ids of its own and no size but its proportions."""
+    from xml.sax.saxutils import escape, quoteattr
+
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!DOCTYPE[^>]*>\s*", "", svg)
+    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
+    svg = _LONG_DECIMAL.sub(r"\1", svg)
+    svg = svg.replace("'DejaVu Sans'", "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif")
+    for found in sorted(set(_ID.findall(svg)), key=len, reverse=True):
+        svg = svg.replace(f'id="{found}"', f'id="{name}-{found}"')
+        svg = svg.replace(f'"#{found}"', f'"#{name}-{found}"').replace(f"url(#{found})", f"url(#{name}-{found})")
+    opening = re.compile(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>')
+    spoken = quoteattr(one_line(alt, limit=600))
+    head = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        rf'{{}} role="img" aria-label={spoken}><title>{escape(one_line(alt, limit=600))}</title>'
+    )
+    return opening.sub(lambda match: head.replace("{}", match[1], 1), svg, count=1)

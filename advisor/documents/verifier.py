@@ -1,0 +1,298 @@
+"""Check sentences that a language model wrote: pure functions that say what is wrong with them.
+
+A factual sentence may hold fact placeholders, comparison placeholders backed by true claims, and plain words.
+Leaves out repair and rendering (see ``writer``). Invariant: a sentence without problems states no figure,
+no direction, no judgement and no cause of its own. Judgement words are refused outright; the words
+that compare come from the program.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal, get_args
+
+from advisor.documents.content import PLACEHOLDER
+from advisor.documents.fact import Fact, FactSheet
+from advisor.documents.lexicon import (
+    ASPECT_WORDS,
+    METRIC_NOUNS,
+    SPLIT_WORDS,
+    SYNONYMS,
+    canonical,
+    is_judgement,
+    is_number_word,
+)
+
+Op = Literal["lt", "gt", "eq", "le", "ge"]
+
+MAX_SENTENCE = 320
+"""Characters of a sentence with its placeholders."""
+MAX_INTERPRETATION = 300
+
+_OPS: Mapping[str, Callable[[float, float], bool]] = {
+    "lt": operator.lt,
+    "gt": operator.gt,
+    "eq": operator.eq,
+    "le": operator.le,
+    "ge": operator.ge,
+}
+_COMPARABLE = frozenset({"count", "value", "delta", "share", "rank", "duration", "importance"})
+_ALLOWED_PUNCTUATION = frozenset(" .,;:'()-/" + "\u2019\u2013\u2014")
+_ASCII_LETTER = re.compile(r"[A-Za-z]")
+_LINK = re.compile(r"://|\bwww\b|\bhttps?\b|\bmailto\b|\.(com|org|net|io|ai|dev)\b", re.IGNORECASE)
+_CLAUSE = re.compile(r"[,;:()\u2013\u2014]| - |\b(?:and|while|whereas|but|against|versus|than|with)\b", re.IGNORECASE)
+_WORD = re.compile(r"[a-z]+")
+_PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_/]*")
+_CLAIM_SLOT = re.compile(r"^c[A-Za-z0-9_]*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A comparison of two facts that a sentence makes."""
+
+    id: str
+    _: KW_ONLY
+    op: str
+    """One of ``Op``; anything else is a problem of the sentence."""
+    a: str
+    b: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One sentence of a draft."""
+
+    text: str
+    _: KW_ONLY
+    claims: tuple[Claim, ...] = ()
+
+
+def problems(sentence: Sentence, sheet: FactSheet) -> tuple[str, ...]:
+    """Return what is wrong with a factual sentence, as short codes; empty when it may be shipped."""
+    claims = {claim.id: claim for claim in sentence.claims}
+    slots = PLACEHOLDER.findall(sentence.text)
+    facts = [slot for slot in slots if slot not in claims]
+    found = [*_form(_without_names(sentence.text, sheet), MAX_SENTENCE)]
+    found.extend(f"unknown-id:{slot}" for slot in facts if slot not in sheet)
+    if not any(slot in sheet for slot in facts):
+        found.append("no-fact")
+    if len(claims) != len(sentence.claims) or any(claim_id in sheet for claim_id in claims):
+        found.append("claim-id")
+    for claim in sentence.claims:
+        found.extend(_claim_problems(claim, slots, claims, sheet))
+    if not found:
+        found.extend(_word_problems(sentence.text, [sheet[slot] for slot in facts]))
+        found.extend(_label_problems(sentence.text, claims, sheet))
+        found.extend(_name_problems(sentence.text, sheet))
+        found.extend(_superlative_problems(sentence.text, sheet))
+    return tuple(dict.fromkeys(found))
+
+
+def interpretation_problems(text: str) -> tuple[str, ...]:
+    """Return what is wrong with a sentence of opinion: figures, links and markup are refused there as well."""
+    found = list(_form(text, MAX_INTERPRETATION))
+    if "{" in text or "}" in text:
+        found.append("placeholder")
+    found.extend(f"number-word:{word}" for word in _WORD.findall(text.lower()) if is_number_word(word))
+    return tuple(dict.fromkeys(found))
+
+
+def comparison(claim: Claim, sheet: FactSheet) -> str:
+    """Return the words that the program puts for a true claim.
+
+    Whether that is good is said where the metric has a direction.
+    """
+    a = sheet[claim.a]
+    words = {"lt": "lower than", "gt": "higher than", "eq": "equal to", "le": "no higher than", "ge": "no lower than"}
+    if a.kind == "count":
+        words |= {"lt": "fewer than", "gt": "more than", "le": "no more than", "ge": "no fewer than"}
+    text = words[claim.op]
+    if a.direction is not None and claim.op in ("lt", "gt"):
+        better = (claim.op == "lt") == (a.direction == "minimize")
+        first, rest = text.split(" ", 1)
+        text = f"{first} ({'better' if better else 'worse'}) {rest}"
+    return text
+
+
+def verify_rendered(text: str, sheet: FactSheet) -> tuple[str, ...]:
+    """Return the figures in a finished narrative that no fact of the sheet accounts for; empty when all are.
+
+    Texts of facts are taken out, the longest first and only as whole words; whatever numeric
+    character is left belongs to a figure that the sheet does not know.
+    """
+    left = text
+    for known in sorted({fact.text for fact in sheet if fact.text}, key=lambda known: (-len(known), known)):
+        left = re.sub(rf"(?<![\w.,]){re.escape(known)}(?![\w%]|[.,]\d)", "\x00", left)
+    return tuple(chunk.strip(".,;:()") for chunk in left.replace("\x00", " ").split() if any(map(_is_numeric, chunk)))
+
+
+def _form(text: str, limit: int) -> list[str]:
+    """Return what is wrong with the characters of a text, placeholders aside."""
+    found = []
+    if not text.strip():
+        return ["empty"]
+    if len(text) > limit:
+        found.append("too-long")
+    bare = PLACEHOLDER.sub(" ", text)
+    if any(map(_is_numeric, unicodedata.normalize("NFKC", bare))):
+        found.append("digit")
+    if _LINK.search(bare):
+        found.append("link")
+    if any(char in '<>[]{}*_`#|\\!@$&=~^"' for char in bare) or "\n" in bare:
+        found.append("markup")
+    if any(not _ASCII_LETTER.match(char) and char not in _ALLOWED_PUNCTUATION for char in bare):
+        found.append("character")
+    return found
+
+
+def _without_names(text: str, sheet: FactSheet) -> str:
+    """Return the text with the names of metrics and parameters that the sheet has spelled as words."""
+    for name in {fact.about for fact in sheet if _PLAIN_NAME.fullmatch(fact.about)}:
+        text = re.sub(rf"(?<![\w{{]){re.escape(name)}(?!\w)", " ".join(_WORD.findall(name.lower())), text)
+    return text
+
+
+def _is_numeric(char: str) -> bool:
+    return char.isdigit() or unicodedata.category(char).startswith("N") or unicodedata.numeric(char, None) is not None
+
+
+def _claim_problems(claim: Claim, slots: list[str], claims: Mapping[str, Claim], sheet: FactSheet) -> Iterable[str]:
+    if not _CLAIM_SLOT.match(claim.id) or claim.op not in get_args(Op):
+        yield f"claim-form:{claim.id[:20]}"
+        return
+    a, b = sheet.get(claim.a), sheet.get(claim.b)
+    if a is None or b is None:
+        yield f"unknown-id:{claim.a if a is None else claim.b}"
+        return
+    if not _may_compare(a, b):
+        yield f"claim-not-comparable:{claim.id}"
+    elif a.number is None or b.number is None or not _OPS[claim.op](a.number, b.number):
+        yield f"claim-false:{claim.id}"
+    if slots.count(claim.id) != 1:
+        yield f"claim-unused:{claim.id}"
+        return
+    at = slots.index(claim.id)
+    before = [slot for slot in slots[:at] if slot not in claims]
+    after = [slot for slot in slots[at + 1 :] if slot not in claims]
+    if before[-1:] != [claim.a] or after[:1] != [claim.b]:
+        yield f"claim-order:{claim.id}"
+
+
+def _may_compare(a: Fact, b: Fact) -> bool:
+    numbers = (a.number, b.number)
+    if any(number is None or math.isnan(number) for number in numbers):
+        return False
+    return a.kind == b.kind and a.kind in _COMPARABLE and a.unit == b.unit and a.about == b.about and a.id != b.id
+
+
+def _word_problems(text: str, facts: Iterable[Fact]) -> Iterable[str]:
+    named = {word for fact in facts for word in _label_words(fact)}
+    for word in _WORD.findall(PLACEHOLDER.sub(" ", text).lower()):
+        if canonical(word) in ASPECT_WORDS:
+            if canonical(word) not in named:
+                yield f"unsupported-word:{word}"
+        elif is_number_word(word):
+            yield f"number-word:{word}"
+        elif is_judgement(word) and canonical(word) not in METRIC_NOUNS:
+            yield f"judgement-word:{word}"
+
+
+def _label_words(fact: Fact) -> frozenset[str]:
+    words = _WORD.findall(f"{fact.label} {fact.about}".lower())
+    return frozenset(canonical(word) for word in words)
+
+
+def _telling(text: str, sheet: FactSheet) -> set[str]:
+    """Return the words of a text that say which figure is meant."""
+    words = _WORD.findall(text.lower())
+    names = {word for fact in sheet for word in _WORD.findall(fact.about.lower()) if len(word) > 1} - _COMMON
+    out = set()
+    for place, raw in enumerate(words):
+        word = canonical(raw)
+        follows = canonical(words[place + 1]) if place + 1 < len(words) else ""
+        split = word in SPLIT_WORDS and (follows in METRIC_NOUNS or follows in _METRICS or follows in names)
+        if split or word in ASPECT_WORDS or word in _METRICS or (word in names and word not in SPLIT_WORDS):
+            out.add(word)
+    return out
+
+
+_METRICS = frozenset(canonical(noun) for noun in METRIC_NOUNS)
+_SUPERLATIVES = frozenset({"best", "worst", "lowest", "highest"})
+_RANKED = frozenset(
+    {"", "{}", "run", "configuration", "value", "is", "was", "are", "were", "and", "reached", "has", "had"}
+)
+_WORD_OR_SLOT = re.compile(r"[a-z]+|\{\}")
+_COMMON = frozenset({"runs", "times", "steps", "points", "configurations", "findings", "of", "the", "a", "in", "rate"})
+
+
+def _label_problems(text: str, claims: Mapping[str, Claim], sheet: FactSheet) -> Iterable[str]:
+    """Yield words that name another figure than the fact beside them.
+
+    A sentence is cut into clauses. Words before a figure, back to the figure before it, must be words of its
+    label; words after the last figure of a clause, of some label in the clause; words of a clause
+    without figures, of some label in the sentence. Names count as words on the way.
+    """
+    everything = {word for slot in PLACEHOLDER.findall(text) if slot in sheet for word in _label_words(sheet[slot])}
+    for clause in _CLAUSE.split(text):
+        together: set[str] = set()
+        words = ""
+        for place, piece in enumerate(PLACEHOLDER.split(clause)):
+            if place % 2 == 0 or piece in claims:
+                words += f" {piece}" if place % 2 == 0 else " "
+                continue
+            label = _label_words(sheet[piece])
+            together |= label
+            if sheet[piece].kind != "name":
+                yield from (f"label:{word}" for word in sorted(_telling(words, sheet) - label))
+                words = ""
+        yield from (f"label:{word}" for word in sorted(_telling(words, sheet) - (together or everything)))
+
+
+def _name_problems(text: str, sheet: FactSheet) -> Iterable[str]:
+    """Yield names of runs, parameters and metrics that do not belong to the figure beside them.
+
+    Beside a name are the figures of its clause, or else the figure before it, or else the one after it.
+    """
+    clauses = [[sheet[slot] for slot in PLACEHOLDER.findall(clause) if slot in sheet] for clause in _CLAUSE.split(text)]
+    for place, clause in enumerate(clauses):
+        for name in (fact for fact in clause if fact.kind == "name"):
+            near = [fact for fact in clause if _belongs(name, fact) is not None]
+            before = [fact for other in clauses[:place] for fact in other if _belongs(name, fact) is not None]
+            after = [fact for other in clauses[place + 1 :] for fact in other if _belongs(name, fact) is not None]
+            beside = near or before[-1:] or after[:1]
+            if beside and not any(_belongs(name, fact) for fact in beside):
+                yield f"name:{name.id}"
+
+
+def _superlative_problems(text: str, sheet: FactSheet) -> Iterable[str]:
+    """Yield what is called best or worst although no fact ranks it: only runs, configurations and metrics are."""
+    names = {word for fact in sheet for word in _WORD.findall(fact.about.lower())}
+    words = _WORD_OR_SLOT.findall(PLACEHOLDER.sub("{}", text.lower()))
+    for place, word in enumerate(words):
+        if word not in _SUPERLATIVES:
+            continue
+        after = [other for other in words[place + 1 :] if canonical(other) not in SPLIT_WORDS | _METRICS | names][:2]
+        first, second = [*after, "", ""][:2]
+        if first not in _RANKED and not (first in ("of", "in", "over") and second == "{}"):
+            yield f"superlative:{first}"
+
+
+def _belongs(name: Fact, figure: Fact) -> bool | None:
+    """Return whether a name is that of the figure's run, parameter or metric; None where that makes no sense."""
+    if figure.kind == "name":
+        return None
+    if name.source.startswith("run "):
+        return figure.source == name.source if figure.source.startswith("run ") else None
+    if name.label.startswith("parameter "):
+        return name.text in figure.label if figure.kind in ("importance", "setting") else None
+    if name.id == "metric":
+        return figure.about == name.text if figure.kind in ("value", "delta") else None
+    return None
+
+
+assert not set(SYNONYMS) & set(SYNONYMS.values()), "a synonym must lead to its word in one step"
