@@ -15,20 +15,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from advisor import config
+from advisor.errors import ConfigError
+from advisor.suggest.space import Space
 from storage.errors import ExperimentNotFoundError
 from storage.records import DIRECTIONS, Direction, Event, Finding, Objective, Run
 from storage.records import Experiment as ExperimentRecord
 from storage.store import RunStore, SearchHit, open_store
 
-from advisor import config
-from advisor.errors import ConfigError
-from advisor.suggest.space import Space
-
 if TYPE_CHECKING:
-    from storage.store import Progress
-
     from advisor.experiment import Experiment
     from advisor.notify import Notifier
+    from storage.store import Progress
 
 log = logging.getLogger(__name__)
 
@@ -256,7 +254,7 @@ class Advisor:
         return f"<Advisor {self.store.uri}>"
 
 
-def open(uri: str | Path | None = None, *, create: bool = True, **settings: Any) -> Advisor:  # noqa: A001  # the public name
+def open(uri: str | Path | None = None, *, create: bool = True, **settings: Any) -> Advisor:  # the public name
     """Open a store of runs, and make it where there is none.
 
     Runs whose process died without a word are recovered on the way.

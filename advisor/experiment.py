@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storage.errors import RunNotFoundError
-from storage.records import Document, Event, Finding, FindingState, Run, RunState, new_id
-from storage.records import Experiment as ExperimentRecord
-
 from advisor.errors import ConfigError, NotEnoughRunsError
 from advisor.suggest.space import Space
 from advisor.tracking.run import Collaborators, LiveRun, opened, plain
+from storage.errors import RunNotFoundError
+from storage.records import Document, Event, Finding, FindingState, Run, RunState, new_id
+from storage.records import Experiment as ExperimentRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -395,7 +394,7 @@ class Experiment:
     def report(
         self,
         *,
-        format: str = "md",  # noqa: A002  # the word of the command line
+        format: str = "md",  # the word of the command line
         llm: str | None = None,
         folder: str | Path | None = None,
         write: bool = True,
@@ -421,7 +420,7 @@ class Experiment:
         self,
         run: Run | str | int,
         *,
-        format: str = "md",  # noqa: A002
+        format: str = "md",
         llm: str | None = None,
         folder: str | Path | None = None,
         write: bool = True,
@@ -448,9 +447,8 @@ class Experiment:
         )
 
     def _advise(self, run_id: str, values: Mapping[int, float]) -> StopAdvice:
-        from storage.records import Curve
-
         from advisor.suggest import should_stop
+        from storage.records import Curve
 
         record = self.record
         metric = record.objectives[0].metric

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from storage.records import Direction
-
 from advisor.errors import AdvisorError
 from advisor.tracking.run import LiveRun
+from storage.records import Direction
 
 _current: LiveRun | None = None
 

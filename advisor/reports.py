@@ -10,9 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from storage.errors import StoreUnavailableError
-from storage.records import Document, Event, Run, new_id
-
 import advisor as package
 from advisor.documents import (
     ExperimentMaterial,
@@ -23,6 +20,8 @@ from advisor.documents import (
     write_run_summary,
 )
 from advisor.errors import AdvisorError, ConfigError, NotEnoughRunsError
+from storage.errors import StoreUnavailableError
+from storage.records import Document, Event, Run, new_id
 
 if TYPE_CHECKING:
     from advisor.app import Advisor

@@ -64,5 +64,5 @@ def _end_all() -> None:
                 run.fail(_uncaught)
             else:
                 run.finish()
-        except Exception:  # noqa: BLE001  # the interpreter ends: say it and let the next run end too
+        except Exception:  # the interpreter ends: say it and let the next run end too
             log.exception("run %s could not be ended; it is recovered when the store is next opened", run.id)

@@ -22,14 +22,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
+from advisor.tracking import exits
+from advisor.tracking.redact import redact, scrub
 from storage.curves import chunks_of
 from storage.errors import RecordError, RunFinishedError, StorageError, StoreUnavailableError
 from storage.records import Event, Experiment, Finding, RunState
 from storage.spool import Point, Spool, owner_header
 from storage.store import RunStore
-
-from advisor.tracking import exits
-from advisor.tracking.redact import redact, scrub
 
 if TYPE_CHECKING:
     from advisor.suggest import StopAdvice
@@ -396,7 +395,7 @@ class LiveRun:
             found = self._watched(self._watch, points)
             if found and self._with.notify is not None:
                 self._with.notify(found)
-        except Exception:  # noqa: BLE001  # the training and its delivery go on, whatever the watching does
+        except Exception:  # the training and its delivery go on, whatever the watching does
             log.exception("run %s is no longer watched; its points are kept as before", self.id)
             self._watch = None
 
