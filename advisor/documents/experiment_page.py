@@ -96,7 +96,7 @@ def _experiment_tiles(where: Standing, sheet: FactSheet) -> list[Tile]:
             tiles.append(Tile(f"{word} the first run", value=value, detail=f"which had {sheet['baseline'].text}"))
     failed = len(where.ended_badly)
     finished = sheet["n_finished"].text
-    detail = f"{finished} finished" + (f", {numbers.count(failed)} failed" if failed else "")
+    detail = f"{finished} finished" + (f", {numbers.count(failed)} failed or crashed" if failed else "")
     tiles.append(Tile("runs", value=sheet["n_runs"].text, detail=detail))
     tiles.append(frame.findings_tile(sheet))
     if len(tiles) < 4 and "median" in sheet:

@@ -7,8 +7,6 @@ within the deadline, and no message of it holds a key, an address with credentia
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import threading
 import time
@@ -202,11 +200,12 @@ def load_litellm() -> Any:
     MissingExtraError
         If it is not installed.
     """
-    if importlib.util.find_spec("litellm") is None:
-        raise MissingExtraError.of("a language model", "llm")
     # without it the import fetches a price list from the internet
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    litellm: Any = importlib.import_module("litellm")
+    try:
+        import litellm
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of("a language model", "llm") from error
     litellm.suppress_debug_info = True
     return litellm
 
@@ -218,7 +217,7 @@ def _retryable(litellm: Any) -> tuple[type[BaseException], ...]:
 
 
 def _any_error(litellm: Any) -> tuple[type[BaseException], ...]:
-    import openai
+    import openai  # litellm's own dependency, whose errors its own derive from
 
     # litellm lets plain errors of its parsers through where a server answers nonsense
     plain: tuple[type[BaseException], ...] = (ValueError, TypeError, KeyError, AttributeError, IndexError, OSError)

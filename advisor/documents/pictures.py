@@ -34,6 +34,8 @@ WIDTH_IN, HEIGHT_IN = 5.0, 3.25
 """Inches: two fit side by side on a page, and one is readable on a phone."""
 POINTS = 220
 """Points of a curve that are drawn: about one for two pixels."""
+NOT_RANKED = "not ranked"
+"""What stands at the foot of a picture of runs: no finite objective, or failed, crashed, pruned."""
 LEGEND_CHARS = 66
 """Characters that fit in one row of a legend."""
 
@@ -125,7 +127,7 @@ def draw_progress(
 ) -> Picture:
     """Draw every run's objective by its number, and the best so far as a line; runs without one stand at the foot."""
     finite = np.array([dot.y for dot in dots if _drawable(dot)], dtype=float)
-    scale = scales.choose(finite, must_show=np.array([value for _, value in records]))
+    scale = scales.choose(finite, must_show=np.array([value for _, value in records]), focus=True)
     with _figure() as figure:
         axes = _axes(figure, x="run number", y=metric)
         _apply(axes, scale)
@@ -135,7 +137,7 @@ def draw_progress(
             steps, values = [*(x for x, _ in records), end], [*(y for _, y in records), records[-1][1]]
             axes.plot(steps, values, drawstyle="steps-post", color=BEST, linewidth=2.2, zorder=4, label="best so far")
             axes.plot(records[-1][0], records[-1][1], "o", color=BEST, markersize=7, zorder=5)
-        _missing_at_foot(axes, [float(dot.x) for dot in dots if not _drawable(dot)], "no finite objective")
+        _missing_at_foot(axes, [float(dot.x) for dot in dots if not _drawable(dot)], NOT_RANKED)
         _integer_ticks(axes)
         _legend(axes, ())
         svg = finished(figure, name, alt)
@@ -146,12 +148,13 @@ def draw_parameter(
     name: str, dots: Sequence[Dot], *, parameter: str, metric: str, alt: str, title: str, caption: str = ""
 ) -> Picture:
     """Draw the objective against one parameter; choices are columns, numbers have a log axis where it fits."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     finite = [dot for dot in dots if _drawable(dot)]
     scale = scales.choose(
         np.array([dot.y for dot in finite], dtype=float),
         must_show=np.array([dot.y for dot in finite if dot.role == "best"], dtype=float),
+        focus=True,
     )
     with _figure() as figure:
         axes = _axes(figure, x=parameter, y=metric)
@@ -161,14 +164,16 @@ def draw_parameter(
         ):
             placed = list(dots)
             xs = np.array([float(dot.x) for dot in dots])
-            if scales.spans_decades(xs):
+            if scales.spans_decades(xs) and 1e-100 < xs.min() < xs.max() < 1e100:
                 axes.set_xscale("log")
+                subs = scales.log_subs(float(np.log10(xs.max()) - np.log10(xs.min())))
+                axes.xaxis.set_major_locator(LogLocator(base=10, subs=subs, numticks=7))
                 axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: scales.tick(value)))
                 axes.xaxis.set_minor_formatter(NullFormatter())
         else:
             placed = _columns(axes, dots)
         _dots(axes, placed, scale)
-        _missing_at_foot(axes, [float(dot.x) for dot in placed if not _drawable(dot)], "no finite objective")
+        _missing_at_foot(axes, [float(dot.x) for dot in placed if not _drawable(dot)], NOT_RANKED)
         _legend(axes, ())
         svg = finished(figure, name, alt)
     return Picture(name, title=title, alt=alt, caption=caption, svg=svg)
@@ -202,13 +207,12 @@ def _axes(figure: Figure, *, x: str, y: str) -> Axes:
 def _apply(axes: Axes, scale: Scale) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+    axes.set_ylim(scale.low, scale.high)  # before the scale, which would look at all values otherwise
     if scale.log:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(base=10, subs=scale.subs, numticks=8))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: scales.tick(value)))
         axes.yaxis.set_minor_formatter(NullFormatter())
-    if scale.low < scale.high:
-        axes.set_ylim(scale.low, scale.high)
 
 
 def _curve(axes: Axes, line: CurveLine, scale: Scale, zorder: int) -> None:
@@ -222,11 +226,15 @@ def _curve(axes: Axes, line: CurveLine, scale: Scale, zorder: int) -> None:
     if len(steps) == 1:
         axes.plot(steps, clipped, "o", color=colour, alpha=alpha, markersize=4, zorder=zorder)
     axes.plot(steps, clipped, color=colour, linewidth=width, alpha=alpha, zorder=zorder, solid_joinstyle="round")
-    for mark in line.marks:
-        at = int(np.argmin(np.abs(line.steps - mark))) if len(line.steps) else -1
-        if at >= 0 and np.isfinite(line.values[at]):
-            y = float(np.clip(line.values[at], scale.low, scale.high))
-            axes.plot(line.steps[at], y, "o", color=FLAG, markersize=4, zorder=6, clip_on=False)
+    for step, value in _marked(line):
+        y = float(np.clip(value, scale.low, scale.high))
+        axes.plot(step, y, "o", color=FLAG, markersize=4, zorder=6, clip_on=False)
+
+
+def _marked(line: CurveLine) -> list[tuple[int, float]]:
+    """Return the points at which something was found; one that is not finite has a mark of its own."""
+    places = [int(np.argmin(np.abs(line.steps - mark))) for mark in line.marks] if len(line.steps) else []
+    return [(int(line.steps[at]), float(line.values[at])) for at in places if np.isfinite(line.values[at])]
 
 
 def _edge_marks(axes: Axes, lines: Sequence[CurveLine], scale: Scale) -> None:
@@ -248,9 +256,9 @@ def _edge_marks(axes: Axes, lines: Sequence[CurveLine], scale: Scale) -> None:
     if lost:
         axes.plot(*zip(*lost, strict=True), marker="x", markersize=7, markeredgewidth=1.8, label="not finite", **style)
     if above:
-        axes.plot(above, [scale.high] * len(above), marker="^", markersize=5, label="beyond the picture", **style)
+        axes.plot(above, [scale.high] * len(above), marker="^", markersize=5, label="off the scale", **style)
     if below:
-        label = None if above else "beyond the picture"
+        label = None if above else "off the scale"
         axes.plot(below, [scale.low] * len(below), marker="v", markersize=5, label=label, **style)
 
 
@@ -259,7 +267,7 @@ def _dots(axes: Axes, dots: Sequence[Dot], scale: Scale) -> None:
     alpha = 0.65 if len(drawn) < 150 else 0.4
     looks: tuple[tuple[Role, float, float, str], ...] = (
         ("other", 4.2, alpha, "run"),
-        ("flagged", 5.0, 0.85, "run with a finding"),
+        ("flagged", 5.0, 0.85, "flagged run"),
         ("best", 8.0, 1.0, "best run"),
     )
     for role, size, opacity, label in looks:
@@ -287,7 +295,7 @@ def _dots(axes: Axes, dots: Sequence[Dot], scale: Scale) -> None:
         )
         if outside:
             style: dict[str, Any] = {"linestyle": "none", "color": FLAG, "markersize": 5, "zorder": 6, "clip_on": False}
-            label = f"beyond the picture ({len(outside)})"
+            label = f"off the scale ({len(outside)})"
             axes.plot(outside, [edge] * len(outside), marker=marker, label=label, **style)
 
 
@@ -331,7 +339,7 @@ def _legend(axes: Axes, lines: Sequence[CurveLine]) -> None:
             colour, width = _COLOURS[role], 2.2 if role in ("best", "second") else 1.2
             label = one_line(same[0].label, limit=32) if role in ("best", "second") else _ROLE_LABEL[role]
             handles.append(Line2D([], [], color=colour, linewidth=width, label=label))
-    if any(line.marks for line in lines):
+    if any(_marked(line) for line in lines):
         handles.append(Line2D([], [], color=FLAG, marker="o", linestyle="none", markersize=5, label="found here"))
     handles.extend(axes.get_legend_handles_labels()[0])
     if not handles:
@@ -343,7 +351,7 @@ def _legend(axes: Axes, lines: Sequence[CurveLine]) -> None:
     )
 
 
-_ROLE_LABEL: Mapping[str, str] = {"flagged": "run with a finding", "other": "other runs"}
+_ROLE_LABEL: Mapping[str, str] = {"flagged": "flagged run", "other": "other runs"}
 
 
 def _integer_ticks(axes: Axes) -> None:

@@ -41,10 +41,11 @@ class Scale:
     """Multiples of the powers of ten that get a tick."""
 
 
-def choose(values: NDArray[np.float64], *, must_show: NDArray[np.float64]) -> Scale:
+def choose(values: NDArray[np.float64], *, must_show: NDArray[np.float64], focus: bool = False) -> Scale:
     """Return a scale that shows the bulk of the values, and all of ``must_show``.
 
-    Values that are not finite are ignored: they have no place on a scale.
+    Values that are not finite are ignored: they have no place on a scale. With ``focus``, a log scale stays close to
+    the middle half of the values: where runs are compared, those that exploded would press the others into one line.
     """
     finite = np.clip(values[np.isfinite(values)], -_LARGEST, _LARGEST)
     if not finite.size:
@@ -55,20 +56,18 @@ def choose(values: NDArray[np.float64], *, must_show: NDArray[np.float64]) -> Sc
     if log:
         must = np.log10(must[must > 0])
     low, high = _limits(work, must)
-    if log and high - low > MAX_DECADES:
-        # trainings that exploded would press all others into one line
-        middle = np.quantile(work, [0.25, 0.75])
-        low = max(low, min([float(middle[0]) - MAX_DECADES / 3, *map(float, must)]))
-        high = min(high, low + MAX_DECADES, max(low + 1.0, float(middle[1]) + MAX_DECADES / 3))
+    if log and (focus or high - low > MAX_DECADES):
+        room = 1.0 if focus else MAX_DECADES / 3
+        first, third = (float(edge) for edge in np.quantile(work, [0.25, 0.75]))
+        low = max(low, min([first - room, *map(float, must)]))
+        high = max([min(high, low + MAX_DECADES, third + room), *map(float, must)])
     pad = 0.05 * (high - low) or 0.05 * abs(high) or 0.5
     low, high = low - pad, high + pad
     if log:
         edges = [
             10.0 ** float(np.clip(edge, -300, 300)) for edge in (low, high, low - (high - low), high + (high - low))
         ]
-        decades = high - low
-        subs = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.6 else (1.0, 2.0, 5.0)
-        return Scale(True, edges[0], edges[1], edges[2], edges[3], subs)
+        return Scale(True, edges[0], edges[1], edges[2], edges[3], log_subs(high - low))
     return Scale(False, low, high, low - (high - low), high + (high - low))
 
 
@@ -82,6 +81,11 @@ def _limits(work: NDArray[np.float64], must: NDArray[np.float64]) -> tuple[float
         low = min(low, float(must.min()))
         high = max(high, min(float(must.max()), top + 2 * BEYOND * room))
     return low, high
+
+
+def log_subs(decades: float) -> tuple[float, ...]:
+    """Return which multiples of the powers of ten get a tick on a log axis that is so many decades long."""
+    return (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.6 else (1.0, 2.0, 5.0)
 
 
 def spans_decades(values: NDArray[np.float64]) -> bool:

@@ -45,6 +45,8 @@ def standalone(picture: Picture) -> bytes:
 
 
 _LONG_DECIMAL = re.compile(r"(-?\d+\.\d\d)\d+")
+_COORDINATES = re.compile(r'\b(?:d|x|y|transform)="[^"]*"')
+"""Where digits may be dropped: never in text, whose figures are read."""
 _ID = re.compile(r'\bid="([^"]+)"')
 
 
@@ -58,7 +60,7 @@ def finished(figure: Figure, name: str, alt: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<!DOCTYPE[^>]*>\s*", "", svg)
     svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
-    svg = _LONG_DECIMAL.sub(r"\1", svg)
+    svg = _COORDINATES.sub(lambda match: _LONG_DECIMAL.sub(r"\1", match[0]), svg)
     svg = svg.replace("'DejaVu Sans'", "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif")
     for found in sorted(set(_ID.findall(svg)), key=len, reverse=True):
         svg = svg.replace(f'id="{found}"', f'id="{name}-{found}"')

@@ -54,7 +54,7 @@ def test_a_value_that_is_not_finite_is_marked_and_named() -> None:
 
 def test_a_curve_that_leaves_the_picture_is_marked() -> None:
     calm = [line(*(1 + 0.01 * k for k in range(50))) for _ in range(20)]
-    assert "beyond the picture" in texts(draw(*calm, line(*([1.0] * 49), -1e6)))
+    assert "off the scale" in texts(draw(*calm, line(*([1.0] * 49), -1e6)))
 
 
 @pytest.mark.parametrize("label", ["$x^{2$", "<script>alert(1)</script>", "a & b", "日本", "\x00\x1b[31m", "]]>", "--"])
@@ -116,9 +116,16 @@ def test_nothing_to_draw_is_still_a_picture() -> None:
 def test_parameters_of_every_kind_are_drawn(xs: list[Any]) -> None:
     dots = [Dot(x, y=math.nan if n == 1 else float(n), role="best" if n == 0 else "other") for n, x in enumerate(xs)]
     shown = texts(draw_parameter("p", dots, parameter="lr", metric="loss", alt="a", title="t"))
-    assert {"lr", "loss", "best run", "no finite objective"} <= set(shown)
+    assert {"lr", "loss", "best run", "not ranked"} <= set(shown)
     if len(xs) == 30:
         assert "others" in shown
+
+
+def test_figures_on_an_axis_keep_their_digits() -> None:
+    dots = [Dot(x, y=y) for x, y in ((0.0001, 0.0012), (0.001, 0.0345), (0.01, 0.9))]
+    shown = texts(draw_parameter("p", dots, parameter="lr", metric="loss", alt="a", title="t"))
+    assert {"0.0001", "0.001", "0.01"} <= set(shown)
+    assert "0.00" not in shown
 
 
 def test_positive_values_over_decades_get_a_log_scale() -> None:
