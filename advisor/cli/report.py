@@ -1,0 +1,79 @@
+"""``advisor report``: an experiment, or one of its runs, written down."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from advisor.cli.output import note, print_json
+from advisor.cli.session import Session, command, find_run
+
+if TYPE_CHECKING:
+    from storage.records import Document
+
+STDOUT = "-"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(app, "report", panel="Look")
+    def report(
+        session: Session,
+        experiment: Annotated[str, typer.Argument(metavar="EXP", help="Name of an experiment.")],
+        run: Annotated[
+            str | None, typer.Option("--run", metavar="RUN", help="Summarize this run: id, its beginning, or number.")
+        ] = None,
+        format: Annotated[
+            Literal["md", "html"] | None,
+            typer.Option("--format", help="Markdown, or HTML in one file. Default: what -o ends in, or md."),
+        ] = None,
+        output: Annotated[
+            str | None,
+            typer.Option("-o", "--output", metavar="PATH", help="File or folder; - prints the document itself."),
+        ] = None,
+        llm: Annotated[
+            str | None,
+            typer.Option("--llm", metavar="MODEL", help="A language model that writes sentences around the facts."),
+        ] = None,
+    ) -> None:
+        """Write a report with figures, pictures and findings; prints the path of what it wrote."""
+        folder, file = _place(output)
+        kind = format or ("html" if file is not None and file.suffix.lower() in (".html", ".htm") else "md")
+        with session.open() as adv:
+            exp = adv.experiment(experiment, create=False)
+            write = file is None and output != STDOUT
+            if run is None:
+                document = exp.report(format=kind, llm=llm, folder=folder, write=write)
+            else:
+                one = exp.run(int(run)) if run.isdecimal() and len(run) < 8 else exp.run(find_run(adv, run).id)
+                document = exp.summarize(one, format=kind, llm=llm, folder=folder, write=write)
+        for line in document.notes:
+            note(line)
+        if file is not None:
+            file.write_text(document.text, encoding="utf-8", errors="backslashreplace")
+        if not write and kind == "md":
+            note("the pictures are left out; give a folder, or --format html for one file that holds them")
+        _tell(session, document, document.path if file is None else str(file))
+
+
+def _place(output: str | None) -> tuple[Path | None, Path | None]:
+    """Return the folder and the file that ``-o`` names, at most one of them."""
+    if output is None or output == STDOUT:
+        return None, None
+    path = Path(output)
+    return (path, None) if path.is_dir() or not path.suffix else (None, path)
+
+
+def _tell(session: Session, document: Document, path: str | None) -> None:
+    if session.as_json:
+        print_json(
+            {"path": path, "title": document.title, "writer": document.writer, "facts_hash": document.facts_hash}
+        )
+    elif path is None:
+        sys.stdout.write(document.text if document.text.endswith("\n") else f"{document.text}\n")
+    else:
+        sys.stdout.write(f"{path}\n")

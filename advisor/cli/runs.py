@@ -1,0 +1,119 @@
+"""``advisor runs``: the runs of an experiment, or of all, as a table or as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from advisor.cli.output import Column, count, duration, note, print_json, print_table, shown
+from advisor.cli.session import Session, command
+from advisor.cli.shapes import run_json, short_ids
+
+if TYPE_CHECKING:
+    from advisor.app import Advisor
+    from storage.records import Objective, Run
+
+SHOWN: Final = 50
+"""Rows of a table unless ``--limit`` says otherwise."""
+MAX_PARAMS: Final = 6
+"""Parameters that get a column; those that vary come first."""
+MAX_METRICS: Final = 3
+"""Metrics beside the objective that get a column; those that most runs have come first."""
+BEST: Final = "*"
+"""Stands after the best objective of an experiment."""
+ARROWS: Final = {"minimize": "min", "maximize": "max"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(app, "runs", panel="Look")
+    def runs(
+        session: Session,
+        experiment: Annotated[
+            str | None, typer.Argument(metavar="EXP", help="Name of an experiment. Default: all.")
+        ] = None,
+        where: Annotated[
+            str | None,
+            typer.Option("--where", metavar="FILTER", help="For instance \"params.lr < 0.01 and state = 'finished'\"."),
+        ] = None,
+        sort: Annotated[
+            str | None, typer.Option("--sort", metavar="NAME", help="A metric, parameter or column to sort by.")
+        ] = None,
+        desc: Annotated[bool, typer.Option("--desc", help="Largest first; without --sort, newest first.")] = False,
+        limit: Annotated[
+            int | None,
+            typer.Option("--limit", min=1, metavar="N", help=f"Most runs. Default: {SHOWN} in a table, all in JSON."),
+        ] = None,
+    ) -> None:
+        """List runs: parameters, objective, state, findings."""
+        with session.open() as adv:
+            found = adv.store.runs(experiment, where=where, order_by=sort, descending=desc)
+            kept = found[: limit if limit is not None or session.as_json else SHOWN]
+            if session.as_json:
+                print_json([run_json(run) for run in kept])
+            elif not kept:
+                note("no run fits the filter" if where else "there are no runs yet")
+            else:
+                _print(adv, kept, single=experiment is not None)
+                if len(kept) < len(found):
+                    note(f"{len(kept)} of {len(found)} runs shown; --limit {len(found)} shows all")
+
+
+def _print(adv: Advisor, runs: Sequence[Run], *, single: bool) -> None:
+    ids = short_ids(run.id for run in adv.store.runs())
+    experiments = {name: adv.experiment(name, create=False) for name in dict.fromkeys(run.experiment for run in runs)}
+    best = {found.id for each in experiments.values() if (found := each.best()) is not None}
+    objectives = {name: each.record.objective for name, each in experiments.items()}
+    objective = objectives[runs[0].experiment] if single else None
+    params, metrics = varying_first(runs)[:MAX_PARAMS], _metrics(runs, objectives)[:MAX_METRICS]
+    columns = [
+        Column("#", right=True),
+        Column("run"),
+        *(() if single else (Column("experiment"),)),
+        Column("state"),
+        Column("objective" if objective is None else f"{objective.metric} ({ARROWS[objective.direction]})", right=True),
+        *(Column(name, right=True, optional=True) for name in params),
+        *(Column(name, right=True, optional=True) for name in metrics),
+        Column("started", optional=True),
+        Column("duration", right=True, optional=True),
+        Column("findings", right=True),
+    ]
+    rows = [
+        [
+            run.number,
+            ids[run.id],
+            *(() if single else (run.experiment,)),
+            run.state,
+            shown(run.objective) + (BEST if run.id in best else " "),
+            *(run.params.get(name) for name in params),
+            *(run.metrics.get(name) for name in metrics),
+            run.started,
+            duration(run.duration_s),
+            len(run.findings) or "",
+        ]
+        for run in runs
+    ]
+    print_table(columns, rows)
+    if any(run.id in best for run in runs):
+        note(f"{BEST} best run; {count(len(runs), 'run')}")
+
+
+def varying_first(runs: Sequence[Run]) -> list[str]:
+    """Return the names of all parameters: first those whose values differ, in the order in which they came."""
+    seen: dict[str, set[str]] = {}
+    for run in runs:
+        for name, value in run.params.items():
+            seen.setdefault(name, set()).add(repr(value))
+    n_having: Mapping[str, int] = Counter(name for run in runs for name in run.params)
+    return sorted(seen, key=lambda name: len(seen[name]) == 1 and n_having[name] == len(runs))
+
+
+def _metrics(runs: Sequence[Run], objectives: Mapping[str, Objective | None]) -> list[str]:
+    """Return the names of the metrics beside the objectives, those that most runs have first."""
+    leading: set[Any] = {objective.metric for objective in objectives.values() if objective is not None}
+    having = Counter(name for run in runs for name in run.metrics if len(objectives) > 1 or name not in leading)
+    return sorted(having, key=lambda name: -having[name])

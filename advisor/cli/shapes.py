@@ -1,0 +1,75 @@
+"""Runs and experiments as the command line shows them: their JSON form, and ids short enough to type.
+
+The JSON forms are a contract with other programs: fields are added, never renamed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from advisor.experiment import Experiment
+    from storage.records import Run
+
+SHORT_ID: Final = 8
+"""Fewest characters of an id that are shown."""
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """Return the JSON form of a run, as ``advisor runs`` and ``advisor tell`` print it."""
+    return {
+        "run_id": run.id,
+        "experiment": run.experiment,
+        "number": run.number,
+        "state": str(run.state),
+        "params": run.params,
+        "metrics": run.metrics,
+        "objective": run.objective,
+        "seed": run.seed,
+        "tags": run.tags,
+        "notes": run.notes,
+        "started": run.started,
+        "ended": run.ended,
+        "duration_s": run.duration_s,
+        "error": run.error,
+    }
+
+
+def experiment_json(experiment: Experiment) -> dict[str, Any]:
+    """Return the JSON form of an experiment, as ``advisor experiment`` prints it."""
+    record, runs = experiment.record, experiment.runs()
+    best = experiment.best()
+    return {
+        "experiment": record.name,
+        "number": record.number,
+        "objectives": [{"metric": each.metric, "direction": each.direction} for each in record.objectives],
+        "reduce": record.reduce,
+        "space": record.space,
+        "description": record.description,
+        "n_runs": len(runs),
+        "best_run_id": None if best is None else best.id,
+        "best_objective": None if best is None else best.objective,
+        "created": record.created,
+    }
+
+
+def short_ids(ids: Iterable[str]) -> dict[str, str]:
+    """Return for each id a beginning that no other one shares.
+
+    An id that another one begins with stands for itself, since ids are looked up whole first.
+
+    >>> short_ids(["0123456789", "0123456780", "abcdefghij"])
+    {'0123456780': '0123456780', '0123456789': '0123456789', 'abcdefghij': 'abcdefgh'}
+    """
+    ordered = sorted(set(ids))
+    out = {}
+    for i, one in enumerate(ordered):
+        neighbours = ordered[max(i - 1, 0) : i] + ordered[i + 1 : i + 2]
+        shared = max((_n_shared(one, other) for other in neighbours), default=0)
+        out[one] = one[: max(SHORT_ID, shared + 1)]
+    return out
+
+
+def _n_shared(one: str, other: str) -> int:
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

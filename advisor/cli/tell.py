@@ -1,0 +1,62 @@
+"""``advisor tell``: a run that was trained elsewhere."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from advisor.cli.output import print_json, say
+from advisor.cli.session import Session, command
+from advisor.cli.shapes import run_json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(app, "tell", panel="Keep")
+    def tell(
+        session: Session,
+        experiment: Annotated[str, typer.Argument(metavar="EXP", help="Name of an experiment.")],
+        params: Annotated[str, typer.Option("--params", metavar="JSON", help="For instance '{\"lr\": 0.1}'.")],
+        value: Annotated[
+            list[float] | None,
+            typer.Option("--value", metavar="X", help="The objective's value, nan and inf included; one an objective."),
+        ] = None,
+        state: Annotated[
+            Literal["finished", "failed", "pruned", "crashed"], typer.Option("--state", help="How the run ended.")
+        ] = "finished",
+        seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of the training.")] = None,
+        suggestion: Annotated[
+            str | None, typer.Option("--suggestion", metavar="ID", help="The suggestion that the run followed.")
+        ] = None,
+        note: Annotated[list[str] | None, typer.Option("--note", metavar="TEXT", help="Words to find it by.")] = None,
+    ) -> None:
+        """Record a run that was trained elsewhere: its parameters and its objective."""
+        with session.open() as adv:
+            told = adv.experiment(experiment, create=False).tell(
+                _object(params),
+                value or None,
+                state=state,
+                seed=seed,
+                suggestion_id=suggestion,
+                notes=note or (),
+            )
+            if session.as_json:
+                print_json(run_json(told))
+            else:
+                say(f"run #{told.number} {told.id}")
+
+
+def _object(text: str) -> dict[str, Any]:
+    import json
+
+    from advisor.errors import ConfigError
+
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"--params is not JSON ({error}); give an object such as '{{\"lr\": 0.1}}'") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"--params is a JSON {type(value).__name__}; give an object such as '{{\"lr\": 0.1}}'")
+    return value
