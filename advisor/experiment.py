@@ -257,12 +257,28 @@ class Experiment:
         curves = self._store.curves([run.id for run in runs])
         checked = check_experiment(self.record, runs, curves, now=self._advisor.clock(), seed=seed)
         if keep:
-            known = {finding.key for run in runs for finding in run.findings}
-            new = [finding for finding in checked.findings if finding.key not in known]
-            self._store.append([opened(finding) for finding in new])
-            if self._advisor.settings.notify:
-                self._advisor.notify(new)
+            self._keep(checked.findings, {finding.key: finding for run in runs for finding in run.findings})
         return checked
+
+    def _keep(self, found: Sequence[Finding], known: Mapping[tuple[str, str, str], Finding]) -> None:
+        """Write what is new or different; what no longer holds is resolved, what came back is open again."""
+        restated = [f for f in found if f.key not in known or (f.title, f.severity) != _said(known[f.key])]
+        resolved, open_ = FindingState.RESOLVED, FindingState.OPEN
+        back = [known[f.key] for f in found if f.key in known and known[f.key].state is resolved]
+        holding = {f.key for f in found}
+        gone = [f for f in known.values() if f.key not in holding and f.state is not resolved]
+        changes = [*((f, open_) for f in back), *((f, resolved) for f in gone)]
+        self._store.append(
+            [
+                *(opened(finding) for finding in restated),
+                *(
+                    Event.new("finding.state", self.name, f.run_id, actor="check", finding_id=f.id, state=str(state))
+                    for f, state in changes
+                ),
+            ]
+        )
+        if self._advisor.settings.notify:
+            self._advisor.notify([finding for finding in restated if finding.key not in known])
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row a run: id, number, state, objective, then ``params.…`` and ``metrics.…``.
@@ -396,7 +412,7 @@ class Experiment:
         *,
         format: str = "md",  # the word of the command line
         llm: str | None = None,
-        folder: str | Path | None = None,
+        path: str | Path | None = None,
         write: bool = True,
     ) -> Document:
         """Write the experiment's report.
@@ -407,14 +423,15 @@ class Experiment:
             ``md`` or ``html``.
         llm
             Name of a language model that may write sentences around the facts; by default the setting ``llm``.
-        folder
-            Where to write it; by default the setting ``reports``.
+        path
+            File or folder to write to; by default the folder of the setting ``reports``, where the file is
+            named after the experiment.
         write
             Whether to write files. Pictures of a Markdown report lie beside it.
         """
         from advisor.reports import experiment_report
 
-        return experiment_report(self._advisor, self, format=format, llm=llm, folder=folder, write=write)
+        return experiment_report(self._advisor, self, format=format, llm=llm, path=path, write=write)
 
     def summarize(
         self,
@@ -422,14 +439,14 @@ class Experiment:
         *,
         format: str = "md",
         llm: str | None = None,
-        folder: str | Path | None = None,
+        path: str | Path | None = None,
         write: bool = True,
     ) -> Document:
         """Write the summary of one run; parameters as for ``report``."""
         from advisor.reports import run_summary
 
         one = run if isinstance(run, Run) else self.run(run)
-        return run_summary(self._advisor, self, one, format=format, llm=llm, folder=folder, write=write)
+        return run_summary(self._advisor, self, one, format=format, llm=llm, path=path, write=write)
 
     # -- inner workings
 
@@ -465,6 +482,10 @@ def ends_well(run: Run, metric: str) -> bool:
     if not run.values or not math.isfinite(run.values[0]):
         return False
     return math.isfinite(run.metrics.get(metric, 0.0))
+
+
+def _said(finding: Finding) -> tuple[str, Any]:
+    return (finding.title, finding.severity)
 
 
 def _made(suggestion: Suggestion, *, now: Any) -> Event:

@@ -34,7 +34,7 @@ N_SIBLING_CURVES: Final = 40
 
 
 def experiment_report(
-    adv: Advisor, experiment: Experiment, *, format: str, llm: str | None, folder: str | Path | None, write: bool
+    adv: Advisor, experiment: Experiment, *, format: str, llm: str | None, path: str | Path | None, write: bool
 ) -> Document:
     """Write an experiment's report; see ``Experiment.report``."""
     _check_format(format)
@@ -58,7 +58,7 @@ def experiment_report(
         store_uri=adv.store.uri,
     )
     written = write_experiment_report(material, format=format, model=_model(adv, llm))
-    return _keep(adv, experiment.name, "", "report", written, format=format, folder=folder, write=write)
+    return _keep(adv, experiment.name, "", "report", written, format=format, path=path, write=write)
 
 
 def run_summary(
@@ -68,7 +68,7 @@ def run_summary(
     *,
     format: str,
     llm: str | None,
-    folder: str | Path | None,
+    path: str | Path | None,
     write: bool,
 ) -> Document:
     """Write the summary of one run; see ``Experiment.summarize``."""
@@ -88,7 +88,7 @@ def run_summary(
         store_uri=adv.store.uri,
     )
     written = write_run_summary(material, format=format, model=_model(adv, llm))
-    return _keep(adv, experiment.name, run.id, "run-summary", written, format=format, folder=folder, write=write)
+    return _keep(adv, experiment.name, run.id, "run-summary", written, format=format, path=path, write=write)
 
 
 # -- gathering
@@ -150,14 +150,12 @@ def _keep(
     written: Written,
     *,
     format: str,
-    folder: str | Path | None,
+    path: str | Path | None,
     write: bool,
 ) -> Document:
-    name = _file_name(experiment, run_id)
-    path = None
+    target = _target(adv.settings.reports if path is None else Path(path), f"{_file_name(experiment, run_id)}.{format}")
     if write:
-        path = Path(folder) if folder is not None else adv.settings.reports
-        path = _write(path, f"{name}.{format}", written)
+        _write(target, written)
     document = Document(
         new_id(),
         experiment=experiment,
@@ -169,7 +167,7 @@ def _keep(
         facts_hash=written.facts.hash,
         writer=written.writer,
         notes=written.notes,
-        path=None if path is None else str(path),
+        path=str(target) if write else None,
         time=adv.clock(),
     )
     if write:
@@ -181,17 +179,20 @@ def _keep(
     return document
 
 
-def _write(folder: Path, name: str, written: Written) -> Path:
+def _target(path: Path, name: str) -> Path:
+    """Return the file to write: ``path`` itself, or a file in it where it is or looks like a folder."""
+    return path / name if path.is_dir() or not path.suffix else path
+
+
+def _write(path: Path, written: Written) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         for picture, content in written.pictures.items():
-            (folder / picture).parent.mkdir(parents=True, exist_ok=True)
-            (folder / picture).write_bytes(content)
-        path = folder / name
-        path.write_text(written.text, encoding="utf-8")
+            (path.parent / picture).parent.mkdir(parents=True, exist_ok=True)
+            (path.parent / picture).write_bytes(content)
+        path.write_text(written.text, encoding="utf-8", errors="replace")
     except OSError as error:
-        raise StoreUnavailableError(f"cannot write the report to {str(folder)!r}: {error.strerror}") from error
-    return path
+        raise StoreUnavailableError(f"cannot write the report {str(path)!r}: {error.strerror}") from error
 
 
 def _file_name(experiment: str, run_id: str) -> str:

@@ -91,4 +91,5 @@ def did_you_mean(given: str, allowed: Iterable[str], *, show: int = 8) -> str:
     if close:
         return "did you mean " + " or ".join(repr(name) for name in close) + "?"
     more = f" … ({len(names)} in all)" if len(names) > show else ""
-    return "there is " + ", ".join(repr(name) for name in names[:show]) + more + "."
+    verb = "there are " if len(names) > 1 else "there is "
+    return verb + ", ".join(repr(name) for name in names[:show]) + more + "."

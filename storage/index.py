@@ -20,7 +20,7 @@ from storage.describe import describe, text_hash
 from storage.lance import Database, quoted
 from storage.migrations import Columns
 from storage.query import Names
-from storage.records import Experiment, Run
+from storage.records import Experiment, Run, valid_text
 
 if TYPE_CHECKING:
     from storage.embed import Embedder
@@ -311,14 +311,16 @@ def flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """
     out: dict[str, Any] = {}
     for key, value in mapping.items():
-        name = f"{prefix}{key}"
+        name = valid_text(f"{prefix}{key}")
         if isinstance(value, Mapping):
             out |= flat(value, f"{name}.")
         elif isinstance(value, float) and not math.isfinite(value):
             out[name] = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
         elif isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
             out[name] = str(value)
-        elif value is None or isinstance(value, (bool, int, float, str)):
+        elif isinstance(value, str):
+            out[name] = valid_text(value)
+        elif value is None or isinstance(value, (bool, int, float)):
             out[name] = value
         else:
             out[name] = json.dumps(value, default=str)
@@ -326,7 +328,7 @@ def flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _row(run: Run, experiment: Experiment) -> dict[str, Any]:
-    text = describe(run, experiment)
+    text = valid_text(describe(run, experiment))
     seed = run.seed if run.seed is None or abs(run.seed) < 2**63 else None
     return {
         "run_id": run.id,
@@ -344,8 +346,8 @@ def _row(run: Run, experiment: Experiment) -> dict[str, Any]:
         "metrics": json.dumps(flat(run.metrics)),
         "environment": json.dumps(flat(run.environment)),
         "meta": json.dumps(flat(run.meta)),
-        "tags": list(run.tags),
-        "notes": list(run.notes),
+        "tags": [valid_text(tag) for tag in run.tags],
+        "notes": [valid_text(note) for note in run.notes],
         "text": text,
         "text_hash": text_hash(text),
     }

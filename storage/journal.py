@@ -304,8 +304,9 @@ class State:
     def _finding_opened(self, event: Event) -> bool:
         body = event.body
         finding_id = str(body["finding_id"])
-        if event.run_id not in self.runs or finding_id in self.findings:
+        if event.run_id not in self.runs:
             return False
+        before = self.findings.get(finding_id)
         self.findings[finding_id] = Finding(
             finding_id,
             run_id=event.run_id,
@@ -319,9 +320,10 @@ class State:
             p_value=body.get("p_value"),
             score=body.get("score"),
             evidence=_frozen(body.get("evidence")),
-            time=event.time,
+            state=FindingState.OPEN if before is None else before.state,
+            time=event.time if before is None else before.time,
         )
-        return self._grow(event, findings=lambda run: (*run.findings, self.findings[finding_id]))
+        return self._show_finding(event, self.findings[finding_id])
 
     def _finding_state(self, event: Event) -> bool:
         finding = self.findings.get(str(event.body["finding_id"]))
@@ -329,11 +331,18 @@ class State:
             return False
         changed = replace(finding, state=FindingState(event.body["state"]))
         self.findings[finding.id] = changed
-        run = self.runs.get(finding.run_id)
-        if run is not None:
-            findings = tuple(changed if known.id == finding.id else known for known in run.findings)
-            self._put(replace(run, findings=findings), event)
-        return True
+        return self._show_finding(replace(event, run_id=finding.run_id), changed)
+
+    def _show_finding(self, event: Event, finding: Finding) -> bool:
+        """Put a finding among its run's, in the place of what was said before under its id."""
+        return self._grow(
+            event,
+            findings=lambda run: (
+                tuple(finding if known.id == finding.id else known for known in run.findings)
+                if any(known.id == finding.id for known in run.findings)
+                else (*run.findings, finding)
+            ),
+        )
 
     def _finding_notified(self, event: Event) -> bool:
         self.notified.add((str(event.body["finding_id"]), str(event.body["channel"])))

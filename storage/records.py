@@ -454,6 +454,11 @@ class Run:
         return any(not math.isfinite(value) for value in self.values)
 
 
+def valid_text(text: str) -> str:
+    """Return text that any file and table can hold: lone surrogates, which are no Unicode, become ``?``."""
+    return text.encode(errors="replace").decode()
+
+
 def new_id() -> str:
     """Return a fresh id: 32 hexadecimal digits, unique across machines."""
     return uuid.uuid4().hex

@@ -339,6 +339,21 @@ class RunStoreContract:
         assert scores == sorted(scores, reverse=True)
         assert all(0 <= score <= 1 for score in scores)
 
+    def test_text_that_is_no_unicode_breaks_neither_search_nor_filter(self, store: RunStore) -> None:
+        add_experiment(store)
+        add_finished(store, loss=1.0, notes=["torn \ud800 emoji"], params={"a\udfff": "\ud800"}, tags=["\ud800"])
+        assert [hit.run.number for hit in store.search("torn emoji")] == [0]
+        assert len(store.runs(where="note like '%torn%'")) == 1
+
+    def test_a_finding_that_is_stated_again_replaces_what_was_said(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_run(store)
+        for severity in ("info", "error"):
+            body = {"finding_id": "f", "code": "ADV102", "title": severity, "severity": severity, "detector": "rules"}
+            store.append([Event.new("finding.opened", "digits", run.id, **body)])
+        store.append([Event.new("finding.state", "digits", run.id, finding_id="f", state="resolved")])
+        assert [(f.title, f.severity, f.state) for f in store.run(run.id).findings] == [("error", "error", "resolved")]
+
     def test_the_index_can_be_dropped_and_built_again(self, store: RunStore) -> None:
         add_experiment(store)
         add_finished(store, loss=0.1, notes=["exploded"])

@@ -41,34 +41,25 @@ def register(app: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Write a report with figures, pictures and findings; prints the path of what it wrote."""
-        folder, file = _place(output)
-        kind = format or ("html" if file is not None and file.suffix.lower() in (".html", ".htm") else "md")
+        write = output != STDOUT
+        path = Path(output) if output is not None and write else None
+        kind = format or ("html" if path is not None and path.suffix.lower() in (".html", ".htm") else "md")
         with session.open() as adv:
             exp = adv.experiment(experiment, create=False)
-            write = file is None and output != STDOUT
             if run is None:
-                document = exp.report(format=kind, llm=llm, folder=folder, write=write)
+                document = exp.report(format=kind, llm=llm, path=path, write=write)
             else:
                 one = exp.run(int(run)) if run.isdecimal() and len(run) < 8 else exp.run(find_run(adv, run).id)
-                document = exp.summarize(one, format=kind, llm=llm, folder=folder, write=write)
+                document = exp.summarize(one, format=kind, llm=llm, path=path, write=write)
         for line in document.notes:
             note(line)
-        if file is not None:
-            file.write_text(document.text, encoding="utf-8", errors="backslashreplace")
         if not write and kind == "md":
-            note("the pictures are left out; give a folder, or --format html for one file that holds them")
-        _tell(session, document, document.path if file is None else str(file))
+            note("the pictures are left out; write to a file, or use --format html, which holds them")
+        _tell(session, document)
 
 
-def _place(output: str | None) -> tuple[Path | None, Path | None]:
-    """Return the folder and the file that ``-o`` names, at most one of them."""
-    if output is None or output == STDOUT:
-        return None, None
-    path = Path(output)
-    return (path, None) if path.is_dir() or not path.suffix else (None, path)
-
-
-def _tell(session: Session, document: Document, path: str | None) -> None:
+def _tell(session: Session, document: Document) -> None:
+    path = document.path
     if session.as_json:
         print_json(
             {"path": path, "title": document.title, "writer": document.writer, "facts_hash": document.facts_hash}

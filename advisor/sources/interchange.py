@@ -19,7 +19,7 @@ from advisor.errors import ImportFormatError
 from advisor.tracking.redact import redact
 from storage import interchange
 from storage.curves import assemble
-from storage.records import Curve, CurveChunk, Event, Run, RunState
+from storage.records import Curve, CurveChunk, Event, Run, RunState, valid_text
 from storage.store import summaries
 
 if TYPE_CHECKING:
@@ -246,8 +246,8 @@ def _row(run: Run) -> dict[str, Any]:
         "params": json.dumps(dict(run.params)),
         "seed": -1 if run.seed is None else run.seed,
         "meta": json.dumps(dict(run.meta)),
-        "tags": list(run.tags),
-        "notes": list(run.notes),
+        "tags": [valid_text(tag) for tag in run.tags],
+        "notes": [valid_text(note) for note in run.notes],
         "started": run.started.isoformat() if run.started else None,
         "ended": run.ended.isoformat() if run.ended else None,
         "objective": run.objective,

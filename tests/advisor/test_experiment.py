@@ -11,6 +11,7 @@ import advisor
 from advisor.app import Advisor
 from advisor.errors import ConfigError, NotEnoughRunsError, SpaceError
 from storage.errors import ExperimentNotFoundError, RunNotFoundError
+from storage.records import Event
 
 SPACE = {
     "lr": advisor.Float(1e-5, 1, log=True),
@@ -167,6 +168,16 @@ def test_a_check_keeps_each_finding_once(adv: Advisor) -> None:
     assert once
     assert [finding.id for finding in exp.findings()] == once
     assert exp.run(8).findings
+
+
+def test_a_finding_that_no_longer_holds_is_resolved(adv: Advisor) -> None:
+    exp = trained(adv, 2)
+    body = {"finding_id": "x", "code": "ADV102", "title": "diverged", "severity": "error", "metric": "loss"}
+    adv.store.append([Event.new("finding.opened", "toy", exp.run(0).id, **body)])
+    assert [finding.id for finding in exp.findings()] == ["x"]
+    exp.check()
+    assert "x" not in [finding.id for finding in exp.findings()]
+    assert "x" in [finding.id for finding in exp.findings(include_resolved=True)]
 
 
 def test_a_data_frame_has_a_row_a_run(adv: Advisor) -> None:
