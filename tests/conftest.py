@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 # pytest-randomly imports numpy before this file is read, so the variables above come too late for
 # the BLAS of this process; they still hold for torch and for the processes that tests start.
 _LIMITS = threadpool_limits(1)
+
+# The same examples each time, so that a failure is a change's own; HYPOTHESIS_PROFILE=explore looks for new ones.
+settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None, max_examples=500)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 _LOOPBACK = ("127.", "::1", "localhost")
 

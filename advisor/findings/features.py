@@ -119,6 +119,10 @@ def features(curves: Mapping[str, Curve], *, objective: Objective | None) -> Flo
     )
 
 
+LARGEST = 1e150
+"""Largest magnitude of a value that is told from larger ones."""
+
+
 def oriented(values: Floats, direction: Direction) -> Floats:
     """Return values on a scale where lower is better and a difference of 0.1 means about 10 per cent.
 
@@ -129,6 +133,8 @@ def oriented(values: Floats, direction: Direction) -> Floats:
     finite = np.isfinite(values)
     if not finite.any():
         return np.full(values.shape, np.nan)
+    # Beyond these a double's squares and ratios overflow, and no curve's shape depends on them.
+    values = np.clip(values, -LARGEST, LARGEST)
     seen = values[finite]
     if direction == "maximize":
         values, seen = (1.0 - values, 1.0 - seen) if seen.min() >= 0 and seen.max() <= 1 else (-values, -seen)
@@ -136,11 +142,11 @@ def oriented(values: Floats, direction: Direction) -> Floats:
     if seen.min() >= 0 and seen.max() > 0:
         # A first value of 0 says nothing about the scale: take the median of what is positive.
         scale = first if first > 0 else float(np.median(seen[seen > 0]))
-        floor = max(_FLOOR * scale, np.finfo(np.float64).tiny)
+        floor = max(_FLOOR * scale, 1 / LARGEST)
         out = np.log(np.where(finite, np.maximum(values, 0.0), 0.0) + floor)
     else:
         spread = float(np.subtract(*np.percentile(seen, [75, 25]))) or float(np.ptp(seen)) or first or 1.0
-        out = np.arcsinh(np.where(finite, values - seen[0], 0.0) / spread)
+        out = np.arcsinh(np.where(finite, values - seen[0], 0.0) / max(spread, 1 / LARGEST))
     return np.where(finite, out, out[finite].max() + BROKEN_NATS)
 
 
