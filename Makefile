@@ -15,7 +15,7 @@ export MKL_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format build clean
+.PHONY: help demo test lint format evals build smoke clean
 
 help: ## list what there is
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/'
@@ -36,8 +36,20 @@ format: $(READY) ## rewrite the files in the style that lint asks for
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
+evals: $(READY) ## measure on real data: findings, suggestions; tables and JSON under build/evals
+	@mkdir -p build/evals
+	$(BIN)/python evals/findings_deepobs.py --out build/evals/findings_deepobs.json
+	$(BIN)/python evals/suggest_cold.py --json build/evals/suggest_cold.json
+	$(BIN)/python evals/log_latency.py --out build/evals/log_latency.json
+
 build: $(READY) ## build the wheel into dist/
 	$(BIN)/python -m build --wheel
+
+smoke: build ## install the wheel into an empty environment without extras, and try it there
+	rm -rf build/smoke && $(PYTHON) -m venv build/smoke
+	build/smoke/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	build/smoke/bin/advisor --help >build/smoke/help.txt
+	cd build/smoke && bin/python ../../examples/01_track_a_run.py store && bin/advisor --store store runs && bin/advisor --store store doctor
 
 clean: ## remove what was built; .venv stays
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
