@@ -5,7 +5,6 @@ A handle: it holds a name and reads the store whenever it is asked, so it never 
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -224,10 +223,11 @@ class Experiment:
 
         Runs whose value, or whose objective's curve at its end, is not finite are never best.
         """
-        objective = self.record.objective
+        record = self.record
+        objective = record.objective
         if objective is None:
             return None
-        ranked = [run for run in self.runs() if run.state is RunState.FINISHED and ends_well(run, objective.metric)]
+        ranked = [run for run in self.runs() if record.ranks(run)]
         sign = 1.0 if objective.direction == "minimize" else -1.0
         return min(ranked, key=lambda run: (sign * run.values[0], run.number), default=None)
 
@@ -475,13 +475,6 @@ class Experiment:
         own = Curve.of(metric, list(values), list(values.values()))
         number = next(run.number for run in runs if run.id == run_id)
         return should_stop(record, number, own, [found[metric] for found in curves.values() if metric in found])
-
-
-def ends_well(run: Run, metric: str) -> bool:
-    """Return whether a run's first value, and the end of the curve that it comes from, are finite."""
-    if not run.values or not math.isfinite(run.values[0]):
-        return False
-    return math.isfinite(run.metrics.get(metric, 0.0))
 
 
 def _said(finding: Finding) -> tuple[str, Any]:

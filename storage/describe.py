@@ -205,7 +205,8 @@ def _listed(key: str, items: Iterable[str]) -> str:
 
 
 def _status(run: Run) -> str:
-    not_finite = "" if not run.diverged else f", its objective is {number(run.values[0])}, diverged, blew up"
+    broken = [value for value in run.values if not math.isfinite(value)]
+    not_finite = f", its objective is {number(broken[0])}, diverged, blew up" if broken else ""
     return f"status {_STATES[run.state]}{not_finite}"
 
 

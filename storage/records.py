@@ -357,6 +357,27 @@ class Experiment:
         """The first objective, None where none is set."""
         return self.objectives[0] if self.objectives else None
 
+    def went_wrong(self, run: Run) -> bool:
+        """Return whether a run that is over failed, crashed, or diverged.
+
+        It diverged when an objective is NaN or infinite, or when the last value logged of an objective's
+        curve is, even where an earlier finite value stands for the run.
+        """
+        if run.state in (RunState.FAILED, RunState.CRASHED):
+            return True
+        if not run.state.is_over:
+            return False
+        last = [run.metrics[objective.metric] for objective in self.objectives if objective.metric in run.metrics]
+        return any(not math.isfinite(value) for value in (*run.values, *last))
+
+    def ranks(self, run: Run) -> bool:
+        """Return whether a run may be called better or worse than others.
+
+        It may if it finished by itself, did not diverge, and has a value for every objective.
+        """
+        n_values = max(len(self.objectives), 1)
+        return run.state is RunState.FINISHED and len(run.values) == n_values and not self.went_wrong(run)
+
 
 CurveLoader = Callable[[str], Mapping[str, Curve]]
 
@@ -447,11 +468,6 @@ class Run:
         if metric not in curves:
             raise RecordError(f"run {self.id!r} has no curve {metric!r}; {did_you_mean(metric, curves)}")
         return curves[metric]
-
-    @property
-    def diverged(self) -> bool:
-        """Whether an objective is, or the last value of its curve was, not finite."""
-        return any(not math.isfinite(value) for value in self.values)
 
 
 def valid_text(text: str) -> str:

@@ -349,7 +349,13 @@ class RunStoreContract:
         add_experiment(store)
         run = add_run(store)
         for severity in ("info", "error"):
-            body = {"finding_id": "f", "code": "ADV102", "title": severity, "severity": severity, "detector": "rules"}
+            body: dict[str, Any] = {
+                "finding_id": "f",
+                "code": "ADV102",
+                "title": severity,
+                "severity": severity,
+                "detector": "rules",
+            }
             store.append([Event.new("finding.opened", "digits", run.id, **body)])
         store.append([Event.new("finding.state", "digits", run.id, finding_id="f", state="resolved")])
         assert [(f.title, f.severity, f.state) for f in store.run(run.id).findings] == [("error", "error", "resolved")]

@@ -47,7 +47,7 @@ class Standing:
     runs: tuple[Run, ...]
     """By number."""
     ranked: tuple[Run, ...]
-    """Finished runs with a finite objective, best first; of equals the earlier first."""
+    """Runs that ``Experiment.ranks`` accepts, best first; of equals the earlier first."""
     repeats: tuple[Repeats, ...]
     """Configurations that were run more than once, best first."""
 
@@ -68,7 +68,7 @@ class Standing:
 
     @cached_property
     def unranked_finished(self) -> tuple[Run, ...]:
-        """Finished runs whose objective is missing, NaN or infinite."""
+        """Finished runs whose objective is missing or that diverged."""
         ranked = {run.id for run in self.ranked}
         return tuple(run for run in self.runs if run.state is RunState.FINISHED and run.id not in ranked)
 
@@ -140,7 +140,7 @@ def standing(experiment: Experiment, runs: Sequence[Run]) -> Standing:
     if objective is None:
         return Standing(None, runs=ordered, ranked=(), repeats=())
     sign = 1.0 if objective.direction == "minimize" else -1.0
-    able = [run for run in ordered if run.state is RunState.FINISHED and _finite(run.objective)]
+    able = [run for run in ordered if experiment.ranks(run)]
     ranked = tuple(sorted(able, key=lambda run: (sign * value_of(run), run.number)))
     groups: dict[str, list[Run]] = {}
     for run in ranked:
@@ -187,10 +187,6 @@ _ABSENT = "\0absent"
 
 def _key(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
-
-
-def _finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
 
 
 def _repeats(group: Sequence[Run]) -> Repeats:

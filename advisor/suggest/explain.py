@@ -14,7 +14,6 @@ import numpy as np
 
 from advisor.suggest.forecast import Forecast
 from advisor.suggest.geometry import coordinates, distances
-from advisor.suggest.outcome import went_wrong
 from advisor.suggest.samplers import Chosen
 from advisor.suggest.space import Space
 from advisor.suggest.study import Knowledge
@@ -110,7 +109,7 @@ def _place(experiment: Experiment, knowledge: Knowledge, metric: str, neighbour:
     run = next(run for run in knowledge.used if run.id == neighbour.run_id)
     if run.state in (RunState.FAILED, RunState.CRASHED):
         return f"#{neighbour.number} ({run.state})"
-    if neighbour.objective is None or went_wrong(experiment, run):
+    if neighbour.objective is None or experiment.went_wrong(run):
         return f"#{neighbour.number} (diverged)"
     return f"#{neighbour.number} ({metric} {_figure(neighbour.objective)})"
 

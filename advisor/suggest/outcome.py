@@ -1,6 +1,6 @@
 """What a past run says about its parameters: objective values that can be ranked, or that it went wrong.
 
-One place decides what counts as knowledge, for the sampler, the forecast and the importances alike.
+Which runs may be ranked is decided by ``Experiment.ranks``; here is what the others count as.
 """
 
 from __future__ import annotations
@@ -8,35 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from storage.records import Experiment, Objective, Run, RunState
-
-
-def went_wrong(experiment: Experiment, run: Run) -> bool:
-    """Whether a run that is over failed, crashed, or diverged.
-
-    It diverged when an objective is NaN or infinite, or when the last value logged of an objective's
-    curve is, even where an earlier finite value stands for the run.
-    """
-    if run.state in (RunState.FAILED, RunState.CRASHED):
-        return True
-    if not run.state.is_over:
-        return False
-    last = [run.metrics[objective.metric] for objective in experiment.objectives if objective.metric in run.metrics]
-    return any(not math.isfinite(value) for value in (*run.values, *last))
-
-
-def is_measured(experiment: Experiment, run: Run) -> bool:
-    """Whether a run finished by itself with a finite value for every objective."""
-    return (
-        run.state is RunState.FINISHED
-        and len(run.values) == max(len(experiment.objectives), 1)
-        and not went_wrong(experiment, run)
-    )
+from storage.records import Experiment, Objective, Run
 
 
 def measured(experiment: Experiment, runs: Iterable[Run]) -> list[Run]:
-    """Return the runs that ``is_measured`` accepts, in their order."""
-    return [run for run in runs if is_measured(experiment, run)]
+    """Return the runs that may be ranked, in their order."""
+    return [run for run in runs if experiment.ranks(run)]
 
 
 def best_of(objective: Objective, values: Iterable[float]) -> float | None:

@@ -15,7 +15,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import ConfigError
-from advisor.suggest.outcome import went_wrong, worse_than_all
+from advisor.suggest.outcome import worse_than_all
 from advisor.suggest.space import Choice, Space, plain
 from storage.records import Experiment, Run, RunState
 
@@ -81,7 +81,7 @@ def gather(
         if not run.state.is_over:
             waiting.append(dict(run.params))
             continue
-        if not went_wrong(experiment, run) and len(run.values) != len(experiment.objectives):
+        if not experiment.went_wrong(run) and len(run.values) != len(experiment.objectives):
             n_unmeasured += 1
             continue
         placed = _place(space, run.params)
@@ -103,7 +103,7 @@ def gather(
         tuple(run for run, _, _ in kept),
         tuple(params for _, params, _ in kept),
         pending=tuple(placed_waiting),
-        n_wrong=sum(went_wrong(experiment, run) for run, _, _ in kept),
+        n_wrong=sum(experiment.went_wrong(run) for run, _, _ in kept),
         n_clipped=sum(clipped for _, _, clipped in kept),
         n_outside=n_outside,
         n_incomplete=n_incomplete,
@@ -154,14 +154,14 @@ def _finished_trials(
 ) -> list[FrozenTrial]:
     from optuna.trial import TrialState, create_trial
 
-    good = [run.values for run in knowledge.used if not went_wrong(experiment, run)]
+    good = [run.values for run in knowledge.used if not experiment.went_wrong(run)]
     penalties = [
         worse_than_all(objective, [values[k] for values in good]) for k, objective in enumerate(experiment.objectives)
     ]
     single = len(experiment.objectives) == 1
     trials = []
     for run, params in zip(knowledge.used, knowledge.params, strict=True):
-        wrong = went_wrong(experiment, run)
+        wrong = experiment.went_wrong(run)
         pruned = run.state is RunState.PRUNED and single and not wrong
         trials.append(
             create_trial(

@@ -7,7 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from advisor.suggest.outcome import went_wrong, worse_than_all
+from advisor.suggest.outcome import worse_than_all
 from advisor.suggest.space import Float, Space
 from advisor.suggest.study import build_study, gather
 from storage.records import Objective, Run, RunState
@@ -90,4 +90,4 @@ def test_huge_values_do_not_overflow() -> None:
 
 
 def test_a_run_that_goes_on_has_not_gone_wrong() -> None:
-    assert not went_wrong(experiment(), run(0, {"x": 0.1}, state=RunState.RUNNING, metrics={"loss": math.nan}))
+    assert not experiment().went_wrong(run(0, {"x": 0.1}, state=RunState.RUNNING, metrics={"loss": math.nan}))
