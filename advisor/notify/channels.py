@@ -184,7 +184,7 @@ class WebhookChannel:
         """
         from http.client import HTTPException
         from urllib.error import HTTPError
-        from urllib.request import HTTPRedirectHandler, Request, build_opener
+        from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
         class NoRedirect(HTTPRedirectHandler):
             def redirect_request(self, *args: object) -> None:
@@ -195,7 +195,9 @@ class WebhookChannel:
         # From None, because these exceptions hold the address.
         try:
             request = Request(self._url, data=content, headers=self._headers, method="POST")
-            with build_opener(NoRedirect).open(request, timeout=self._timeout_s) as answer:
+            # A proxy cannot reach this machine's own receiver.
+            direct = [ProxyHandler({})] if _is_loopback(self._url) else []
+            with build_opener(NoRedirect, *direct).open(request, timeout=self._timeout_s) as answer:
                 answer.read(1_000)
         except HTTPError as exc:
             with exc:
@@ -298,6 +300,11 @@ def _host(address: str) -> str:
         return urlsplit(address).hostname or "…"
     except ValueError:
         return "…"
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _is_timeout(exc: BaseException) -> bool:

@@ -19,7 +19,7 @@ from advisor.errors import ImportFormatError
 from advisor.tracking.redact import redact
 from storage import interchange
 from storage.curves import assemble
-from storage.records import Curve, CurveChunk, Event, Run, RunState, valid_text
+from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState, valid_text
 from storage.store import summaries
 
 if TYPE_CHECKING:
@@ -125,7 +125,9 @@ def export_folder(adv: Advisor, folder: Path, *, experiment: str | None = None) 
     """
     runs = adv.store.runs(experiment)
     curves = adv.store.curves([run.id for run in runs])
-    n_runs, n_curves = interchange.write_folder(folder, [_row(run) for run in runs], curves)
+    records = {record.name: _experiment(record) for record in adv.store.experiments()}
+    rows = [_row(run, records[run.experiment]) for run in runs]
+    n_runs, n_curves = interchange.write_folder(folder, rows, curves)
     return Exported(str(folder), n_runs=n_runs, n_curves=n_curves)
 
 
@@ -236,8 +238,22 @@ KEPT: Final = ("values", "error", "suggestion_id", "distributions", "user_attrs"
 # -- writing
 
 
-def _row(run: Run) -> dict[str, Any]:
-    record = {name: getattr(run, name) for name in KEPT if name not in ("values", "source") and getattr(run, name)}
+def _experiment(record: Experiment) -> dict[str, Any]:
+    """Return what a run's experiment asks, so that an import elsewhere asks the same."""
+    return {
+        "objectives": [{"metric": o.metric, "direction": o.direction} for o in record.objectives],
+        "reduce": record.reduce,
+        "space": None if record.space is None else {name: dict(dim) for name, dim in record.space.items()},
+        "description": record.description,
+        "user_attrs": dict(record.user_attrs),
+        "system_attrs": dict(record.system_attrs),
+    }
+
+
+def _row(run: Run, experiment: Mapping[str, Any]) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        name: getattr(run, name) for name in KEPT if name not in ("values", "source") and getattr(run, name)
+    }
     record = {name: dict(value) if isinstance(value, Mapping) else value for name, value in record.items()}
     return {
         "run_id": run.id,
@@ -251,7 +267,7 @@ def _row(run: Run) -> dict[str, Any]:
         "started": run.started.isoformat() if run.started else None,
         "ended": run.ended.isoformat() if run.ended else None,
         "objective": run.objective,
-        "record": json.dumps(record),
+        "record": json.dumps({**record, "experiment": experiment}),
     }
 
 

@@ -200,3 +200,9 @@ except MissingExtraError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install 'experiment-advisor[notify]'" in done.stdout
+
+
+def test_a_receiver_on_this_machine_is_reached_past_a_proxy(receiver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    open_channel(receiver.url).send(MESSAGE)
+    assert len(receiver.accepted) == 1

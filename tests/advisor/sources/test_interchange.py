@@ -54,7 +54,8 @@ def test_what_is_exported_and_imported_again_is_the_same(make: Callable[[str], A
         for field in ("id", "number", "state", "seed", "tags", "notes", "started", "ended", "error"):
             assert getattr(after, field) == getattr(before, field), field
         assert json.dumps(dict(after.params)) == json.dumps(dict(before.params))
-    assert math.isnan(again.experiment("toy", objective="loss").run(2).values[0])
+    assert math.isnan(again.experiment("toy").run(2).values[0])
+    assert again.experiment("toy").record.objectives == exp.record.objectives
 
 
 def test_columns_that_the_store_has_no_field_for_are_kept_as_meta(
