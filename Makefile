@@ -49,7 +49,7 @@ smoke: build ## install the wheel into an empty environment without extras, and 
 	rm -rf build/smoke && $(PYTHON) -m venv build/smoke
 	build/smoke/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
 	build/smoke/bin/advisor --help >build/smoke/help.txt
-	cd build/smoke && bin/python ../../examples/01_track_a_run.py store && bin/advisor --store store runs && bin/advisor --store store doctor
+	cd build/smoke && bin/python ../../examples/01_track_a_run.py store && bin/python ../../examples/02_ask_what_next.py store && bin/advisor --store store runs && bin/advisor --store store doctor
 
 clean: ## remove what was built; .venv stays
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
