@@ -41,6 +41,7 @@ evals: $(READY) ## measure on real data: findings, suggestions; tables and JSON 
 	$(BIN)/python evals/findings_deepobs.py --out build/evals/findings_deepobs.json
 	$(BIN)/python evals/suggest_cold.py --json build/evals/suggest_cold.json
 	$(BIN)/python evals/log_latency.py --out build/evals/log_latency.json
+	$(BIN)/python evals/optuna_storage.py --out build/evals/optuna_storage.json
 
 build: $(READY) ## build the wheel into dist/
 	$(BIN)/python -m build --wheel
