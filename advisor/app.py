@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from advisor import config
 from advisor.errors import ConfigError
 from advisor.suggest.space import Space
+from storage.curves import mean_last_k, summaries
 from storage.errors import ExperimentNotFoundError
 from storage.records import DIRECTIONS, Direction, Event, Finding, Objective, Run
 from storage.records import Experiment as ExperimentRecord
@@ -145,19 +146,13 @@ class Advisor:
 
     def _update(self, record: ExperimentRecord, changed: Mapping[str, Any]) -> None:
         """Write what changed; where runs are valued by an average, work it out for those that ended."""
-        from storage.store import mean_last
-
         events = [Event.new("experiment.updated", record.name, time=self.clock(), actor="advisor", **changed)]
         reduce = changed.get("reduce", record.reduce)
-        if reduce.startswith("mean-last-"):
-            wanted = [o["metric"] for o in changed.get("objectives", [])] or [o.metric for o in record.objectives]
-            curves = self.store.curves([run.id for run in self.store.runs(record.name)], metrics=wanted)
-            for run in self.store.runs(record.name):
-                summary = {
-                    metric: {**run.summary.get(metric, curve.summary()), reduce: mean_last(curve, int(reduce[10:]))}
-                    for metric, curve in curves.get(run.id, {}).items()
-                }
-                events.append(Event.new("run.summarized", record.name, run.id, actor="advisor", summary=summary))
+        if mean_last_k(reduce) is not None:
+            ended = [run.id for run in self.store.runs(record.name) if run.state.is_over]
+            for run_id, curves in self.store.curves(ended).items():
+                summary = summaries(curves, reduce=reduce)
+                events.append(Event.new("run.summarized", record.name, run_id, actor="advisor", summary=summary))
         self.store.append(events)
 
     # -- runs of all experiments
@@ -307,8 +302,7 @@ def checked_reduce(reduce: str) -> str:
     ConfigError
         If it is none of ``last``, ``best``, ``mean-last-K``.
     """
-    tail = reduce.removeprefix("mean-last-")
-    if reduce in ("last", "best") or (tail != reduce and tail.isdecimal() and int(tail) > 0):
+    if reduce in ("last", "best") or mean_last_k(reduce) is not None:
         return reduce
     raise ConfigError(
         f"reduce = {reduce!r} is unknown; allowed are 'last', 'best' and 'mean-last-K', K a number like 5"

@@ -5,6 +5,7 @@ A handle: it holds a name and reads the store whenever it is asked, so it never 
 
 from __future__ import annotations
 
+import operator
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from advisor.errors import ConfigError, NotEnoughRunsError
 from advisor.suggest.space import Space
-from advisor.tracking.run import Collaborators, LiveRun, opened, plain
-from storage.errors import RunNotFoundError
+from advisor.tracking.run import Collaborators, LiveRun, ended_state
+from advisor.tracking.values import plain
+from storage.errors import RecordError, RunNotFoundError
+from storage.journal import finding_opened
 from storage.records import Document, Event, Finding, FindingState, Run, RunState, new_id
 from storage.records import Experiment as ExperimentRecord
 
@@ -96,9 +99,9 @@ class Experiment:
             actor="run",
             state=RunState.RUNNING,
             params=clean,
-            seed=seed,
-            tags=list(tags),
-            notes=list(notes),
+            seed=_seed(seed),
+            tags=_words(tags),
+            notes=_words(notes),
             source="tracked",
             suggestion_id=suggestion_id,
         )
@@ -140,13 +143,11 @@ class Experiment:
         SpaceError
             If the parameters do not fit the declared space.
         ConfigError
-            If a finished run comes without a value, or with as many as there are not objectives.
+            If a finished run comes without a value, or the values are not as many as the objectives.
+        RecordError
+            If the state is none in which a run is over.
         """
-        over = RunState(state)
-        if not over.is_over:
-            raise ConfigError(
-                f"a run that is told is over; state {state!r} is not, allowed are finished, failed, pruned, crashed"
-            )
+        over = ended_state(state)
         record = self.record
         clean = plain(params)
         if record.space:
@@ -172,8 +173,8 @@ class Experiment:
             state=over,
             params=clean,
             values=values,
-            seed=seed,
-            notes=list(notes),
+            seed=_seed(seed),
+            notes=_words(notes),
             source="told",
             suggestion_id=suggestion_id,
         )
@@ -270,7 +271,7 @@ class Experiment:
         changes = [*((f, open_) for f in back), *((f, resolved) for f in gone)]
         self._store.append(
             [
-                *(opened(finding) for finding in restated),
+                *(finding_opened(finding) for finding in restated),
                 *(
                     Event.new("finding.state", self.name, f.run_id, actor="check", finding_id=f.id, state=str(state))
                     for f, state in changes
@@ -279,6 +280,21 @@ class Experiment:
         )
         if self._advisor.settings.notify:
             self._advisor.notify([finding for finding in restated if finding.key not in known])
+
+    def acknowledge(self, finding_id: str) -> None:
+        """Mark a finding as seen by a person; it stays until the trouble is gone.
+
+        Raises
+        ------
+        RecordError
+            If no run of this experiment has such a finding.
+        """
+        for finding in self.findings(include_resolved=True):
+            if finding.id == finding_id:
+                body: dict[str, Any] = {"finding_id": finding.id, "state": str(FindingState.ACKNOWLEDGED)}
+                self._store.append([Event.new("finding.state", self.name, finding.run_id, actor="person", **body)])
+                return
+        raise RecordError(f"experiment {self.name!r} has no finding {finding_id!r}; 'advisor check' lists them")
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row a run: id, number, state, objective, then ``params.…`` and ``metrics.…``.
@@ -367,7 +383,7 @@ class Experiment:
                 f"experiment {self.name!r} has no objective to improve; set one with "
                 f"'advisor experiment {self.name} --objective val_loss --direction minimize'"
             )
-        space, _ = self.space()
+        space, notes = self.space()
         runs = self.runs()
         started = {run.suggestion_id for run in runs}
         made = [s for s in self._store.state().suggestions.values() if s["experiment"] == self.name]
@@ -378,7 +394,18 @@ class Experiment:
         ]
         if seed is None:
             seed = secrets.randbelow(2**31)
-        found = suggest(record, runs, space, n=n, seed=seed, now=now, sampler=sampler, fixed=fixed, pending=pending)
+        found = suggest(
+            record,
+            runs,
+            space,
+            n=n,
+            seed=seed,
+            now=now,
+            sampler=sampler,
+            fixed=fixed,
+            pending=pending,
+            space_notes=notes,
+        )
         if keep:
             self._store.append([_made(suggestion, now=now) for suggestion in found])
         return found
@@ -469,12 +496,24 @@ class Experiment:
 
         record = self.record
         metric = record.objectives[0].metric
-        runs = self._store.runs(self.name)
+        runs = list(self._store.state().runs_of(self.name))
         finished = [run.id for run in runs if run.state is RunState.FINISHED]
         curves = self._store.curves(finished, metrics=[metric])
         own = Curve.of(metric, list(values), list(values.values()))
         number = next(run.number for run in runs if run.id == run_id)
         return should_stop(record, number, own, [found[metric] for found in curves.values() if metric in found])
+
+
+def _words(words: Sequence[str]) -> list[str]:
+    """Return words as a list; a single text is one word, not its letters."""
+    return [words] if isinstance(words, str) else [str(word) for word in words]
+
+
+def _seed(seed: Any) -> int | None:
+    try:
+        return None if seed is None else operator.index(seed)
+    except TypeError:
+        raise ConfigError(f"seed {seed!r:.60} is a {type(seed).__name__}; a seed is a whole number") from None
 
 
 def _said(finding: Finding) -> tuple[str, Any]:

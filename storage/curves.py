@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,31 @@ def assemble(chunks: Iterable[CurveChunk]) -> dict[str, dict[str, Curve]]:
             np.concatenate([_times(part) for part in parts]),
         )
     return out
+
+
+def mean_last_k(reduce: str) -> int | None:
+    """Return K of ``mean-last-K``, None for another way to reduce a curve."""
+    k = reduce.removeprefix("mean-last-")
+    return int(k) if k != reduce and k.isdecimal() and int(k) > 0 else None
+
+
+def summaries(curves: Mapping[str, Curve], *, reduce: str = "last") -> dict[str, Any]:
+    """Return the figures of each curve, as the journal keeps them when a run ends.
+
+    The value that ``reduce`` asks for is among them.
+    """
+    out = {metric: curve.summary() for metric, curve in curves.items()}
+    k = mean_last_k(reduce)
+    if k is not None:
+        for metric, curve in curves.items():
+            out[metric][reduce] = mean_last(curve, k)
+    return out
+
+
+def mean_last(curve: Curve, k: int) -> float | None:
+    """Return the mean of the last ``k`` finite values, None where there is none."""
+    finite = curve.values[np.isfinite(curve.values)][-k:]
+    return float(finite.mean()) if finite.size else None
 
 
 def _times(part: CurveChunk) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -39,6 +39,9 @@ class StoreNotFoundError(StorageError):
 class StoreUnavailableError(StorageError):
     """The store cannot be reached, read or written at the moment."""
 
+    passing: bool = False
+    """Whether trying again may help: another writer was faster, or the service hiccuped."""
+
 
 class SchemaTooNewError(StorageError):
     """The store was written by a newer version of this program."""

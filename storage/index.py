@@ -20,11 +20,11 @@ from storage.describe import describe, text_hash
 from storage.lance import Database, quoted
 from storage.migrations import Columns
 from storage.query import Names
-from storage.records import Experiment, Run, valid_text
+from storage.records import Experiment, Run, RunState, valid_text
 
 if TYPE_CHECKING:
     from storage.embed import Embedder
-    from storage.journal import State
+    from storage.journal import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +64,8 @@ WORDS_WEIGHT: Final = 0.5
 texts is full of ties, and ranks made of ties lowered nDCG in a trial (.65 against .96 on typos)."""
 ON_TOPIC: Final = 1e-9
 
-LiveMetrics = Callable[[Run], Run]
-"""Fills in what a run that still goes on has logged so far."""
+LiveMetrics = Callable[[Iterable[Run]], list[Run]]
+"""Fills in what runs that still go on have logged so far."""
 
 
 class RunIndex:
@@ -82,16 +82,12 @@ class RunIndex:
 
     # -- keeping up
 
-    def stale(self, state: State) -> list[Run]:
-        """Return the runs whose row is missing or older than the state; running ones always are."""
+    def stale(self, state: Snapshot) -> list[Run]:
+        """Return the runs whose row is missing or older than the state."""
         folded = self._rows_folded()
-        return [
-            run
-            for run in state.runs.values()
-            if folded.get(run.id, -1) < state.touched[run.id] or not run.state.is_over
-        ]
+        return [run for run in state.runs.values() if folded.get(run.id, -1) < state.touched[run.id]]
 
-    def sync(self, state: State, *, live: LiveMetrics) -> bool:
+    def sync(self, state: Snapshot, *, live: LiveMetrics) -> bool:
         """Bring the table up to date without computing vectors; return whether that was possible now."""
         stale = self.stale(state)
         gone = [run_id for run_id in self._rows_folded() if run_id not in state.runs]
@@ -122,34 +118,36 @@ class RunIndex:
         """
         if not self._database.has(TABLE):
             return 0
-        embedder = self._embedder()
+        with self._database.lease("index", wait_s=10.0) as mine:  # so that no text changes under its vector
+            return self._embed(self._embedder(), budget_s=budget_s, progress=progress) if mine else 0
+
+    def _embed(self, embedder: Embedder, *, budget_s: float | None, progress: Callable[[int, int], None] | None) -> int:
         if self.encoder() is None:
             self._fit_dimension(embedder)
         elif not self.compatible():
             return 0
         done = f"encoder = {quoted(embedder.identity)}"
-        rows = self._database.select(TABLE, ["run_id", "text", "text_hash"], where=f"encoder is null or not ({done})")
+        rows = self._database.select(TABLE, ["run_id", "text"], where=f"encoder is null or not ({done})")
         waiting: dict[str, list[str]] = {}  # runs that differ in their seed alone share their text
         for row in rows:
             waiting.setdefault(row["text"], []).append(row["run_id"])
         texts, stop_at = list(waiting), math.inf if budget_s is None else time.monotonic() + budget_s
         n_done = 0
-        with self._database.lease("index", wait_s=10.0) as mine:
-            for start in range(0, len(texts) if mine else 0, EMBED_BATCH):
-                if time.monotonic() > stop_at:
-                    break
-                batch = texts[start : start + EMBED_BATCH]
-                pairs = list(zip(batch, embedder.embed(batch), strict=True))
-                runs = [(run_id, vector) for text, vector in pairs for run_id in waiting[text]]
-                columns = {
-                    "run_id": [run_id for run_id, _ in runs],
-                    "encoder": [embedder.identity] * len(runs),
-                    "vector": [vector for _, vector in runs],
-                }
-                self._database.upsert(TABLE, columns, VECTORS, key="run_id", dimension=embedder.dimension)
-                n_done += len(runs)
-                if progress is not None:
-                    progress(n_done, len(rows))
+        for start in range(0, len(texts), EMBED_BATCH):
+            if time.monotonic() > stop_at:
+                break
+            batch = texts[start : start + EMBED_BATCH]
+            pairs = list(zip(batch, embedder.embed(batch), strict=True))
+            runs = [(run_id, vector) for text, vector in pairs for run_id in waiting[text]]
+            columns = {
+                "run_id": [run_id for run_id, _ in runs],
+                "encoder": [embedder.identity] * len(runs),
+                "vector": [vector for _, vector in runs],
+            }
+            self._database.upsert(TABLE, columns, VECTORS, key="run_id", dimension=embedder.dimension)
+            n_done += len(runs)
+            if progress is not None:
+                progress(n_done, len(rows))
         return len(rows) - n_done
 
     def compatible(self) -> bool:
@@ -164,7 +162,7 @@ class RunIndex:
         rows = self._database.select(TABLE, ["encoder"], where="encoder is not null and encoder <> ''", limit=1)
         return str(rows[0]["encoder"]) if rows else None
 
-    def rebuild(self, state: State, *, live: LiveMetrics) -> bool:
+    def rebuild(self, state: Snapshot, *, live: LiveMetrics) -> bool:
         """Build the table anew; vectors of texts that are still the same are kept where the encoder is."""
         kept = self._vectors_of(list(state.runs)) if self._database.has(TABLE) and self.compatible() else {}
         with self._database.lease("index", wait_s=10.0) as mine:
@@ -181,19 +179,23 @@ class RunIndex:
 
     # -- asking
 
-    def matching(self, state: State, sql: str, *, live: LiveMetrics) -> set[str]:
-        """Return the ids of the runs that fit a compiled filter."""
-        if self.sync(state, live=live):
-            if not self._database.has(TABLE):
-                return set()
-            return {row["run_id"] for row in self._database.select(TABLE, ["run_id"], where=sql)}
-        stale = self.stale(state)
+    def matching(self, state: Snapshot, sql: str, *, live: LiveMetrics) -> set[str]:
+        """Return the ids of the runs that fit a compiled filter.
+
+        Runs that go on change without an event: they are judged apart by what they have logged, and so is
+        whatever is stale while another process holds the index.
+        """
+        apart = [run for run in state.runs.values() if run.state is RunState.RUNNING]
+        if not self.sync(state, live=live):
+            apart += [run for run in self.stale(state) if run.state is not RunState.RUNNING]
         indexed: set[str] = set()
         if self._database.has(TABLE):
             indexed = {row["run_id"] for row in self._database.select(TABLE, ["run_id"], where=sql)}
-        rows = rows_of(stale, state, live=live, vectors={})
+        if not apart:
+            return indexed
+        rows = rows_of(apart, state, live=live, vectors={})
         fresh = self._database.select_among(rows, COLUMNS, where=sql, dimension=1, key="run_id")
-        return (indexed - {run.id for run in stale}).union(fresh)
+        return (indexed - {run.id for run in apart}).union(fresh)
 
     def search(self, text: str, *, where: str, limit: int) -> list[tuple[str, float]]:
         """Return ``(run_id, score in [0, 1])``, best first: words and meaning together."""
@@ -269,13 +271,12 @@ class RunIndex:
 
 
 def rows_of(
-    runs: Iterable[Run], state: State, *, live: LiveMetrics, vectors: Mapping[str, tuple[str, str, Any]]
+    runs: Iterable[Run], state: Snapshot, *, live: LiveMetrics, vectors: Mapping[str, tuple[str, str, Any]]
 ) -> dict[str, list[Any]]:
     """Return the rows of some runs as columns; a vector is kept where the text is still the same."""
     out: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    for run in runs:
-        current = live(run)
-        row = _row(current, state.experiments[run.experiment])
+    for run in live(runs):
+        row = _row(run, state.experiments[run.experiment])
         hash_, encoder, vector = vectors.get(run.id, ("", "", None))
         same = hash_ == row["text_hash"]
         row |= {
@@ -329,7 +330,7 @@ def flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _row(run: Run, experiment: Experiment) -> dict[str, Any]:
     text = valid_text(describe(run, experiment))
-    seed = run.seed if run.seed is None or abs(run.seed) < 2**63 else None
+    seed = run.seed if isinstance(run.seed, int) and abs(run.seed) < 2**63 else None
     return {
         "run_id": run.id,
         "experiment": run.experiment,

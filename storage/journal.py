@@ -7,9 +7,11 @@ event that occurs twice counts once. Reading and appending tables is the busines
 from __future__ import annotations
 
 import json
+import logging
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import PurePath
 from types import MappingProxyType
@@ -17,6 +19,7 @@ from typing import Any, Final
 
 from storage.errors import RecordError, did_you_mean
 from storage.records import (
+    DIRECTIONS,
     EMPTY,
     Curve,
     CurveLoader,
@@ -30,6 +33,8 @@ from storage.records import (
     Severity,
     no_curves,
 )
+
+log = logging.getLogger(__name__)
 
 BODY_MAX_BYTES: Final = 16 * 2**20
 """An event is read whole by everybody who folds; what is larger belongs into an artifact."""
@@ -81,6 +86,17 @@ def _plain(value: object) -> object:
 # -- the fold
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The runs of a state at one moment."""
+
+    runs: Mapping[str, Run]
+    _: KW_ONLY
+    touched: Mapping[str, int]
+    """Run id → number of the last folded event that changed it."""
+    experiments: Mapping[str, Experiment]
+
+
 @dataclass
 class State:
     """What all events up to a point add up to.
@@ -128,8 +144,20 @@ class State:
         self._seen.add(event.id)
         self.n_events += 1
         handler = _HANDLERS.get(event.kind)
-        if handler is not None and not handler(self, event):
+        if handler is None:
+            return
+        try:
+            effective = handler(self, event)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            # Events are checked before they are appended; one written by other means must not stop every reader.
+            log.warning("event %s of kind %r cannot be understood and has no effect: %r", event.id, event.kind, error)
+            effective = False
+        if not effective:
             self.refused.add(event.id)
+
+    def snapshot(self) -> Snapshot:
+        """Return what an index needs, as it is now; later events do not change it."""
+        return Snapshot(dict(self.runs), touched=dict(self.touched), experiments=dict(self.experiments))
 
     def runs_of(self, experiment: str) -> Iterator[Run]:
         """Yield an experiment's runs in the order of their numbers."""
@@ -175,8 +203,15 @@ class State:
             return False
         del self.experiments[event.experiment]
         for run_id in self.by_experiment.pop(event.experiment):
-            self.runs.pop(run_id)
-            self.touched[run_id] = self.n_events
+            run = self.runs.pop(run_id)
+            self.touched.pop(run_id, None)
+            self._told.pop(run_id, None)
+            for finding in run.findings:
+                self.findings.pop(finding.id, None)
+        gone = [key for key, made in self.suggestions.items() if made["experiment"] == event.experiment]
+        for key in gone:
+            del self.suggestions[key]
+        self.documents = [document for document in self.documents if document.experiment != event.experiment]
         return True
 
     def _experiment_attr(self, event: Event) -> bool:
@@ -225,10 +260,11 @@ class State:
             summary=_frozen(body.get("summary")),
             _load_curves=self.load_curves,
         )
+        told = _told(body)
         siblings.append(event.run_id)
         self.by_ordinal.append(event.run_id)
-        if body.get("values") is not None:
-            self._told[run.id] = tuple(float(value) for value in body["values"])
+        if told is not None:
+            self._told[run.id] = told
         self._put(run, event)
         return True
 
@@ -276,9 +312,10 @@ class State:
             changes["ended"] = _time(event.body.get("ended")) or event.time
             changes["error"] = event.body.get("error")
             if event.body.get("summary"):
-                changes["summary"] = _frozen(event.body["summary"])
-            if event.body.get("values") is not None:
-                self._told[run.id] = tuple(float(value) for value in event.body["values"])
+                changes["summary"] = _frozen({**run.summary, **event.body["summary"]})
+            told = _told(event.body)
+            if told is not None:
+                self._told[run.id] = told
         self._put(replace(run, **changes), event)
         return True
 
@@ -441,12 +478,12 @@ KINDS: Final = frozenset(_HANDLERS)
 
 
 def check_event(event: Event) -> None:
-    """Refuse an event that could not be folded.
+    """Refuse an event that could not be folded, whoever would fold it.
 
     Raises
     ------
     RecordError
-        If its kind is unknown or a name in it is not text that can be stored.
+        If its kind is unknown, or a part of it is missing or not what it should be.
     """
     if event.kind not in KINDS:
         raise RecordError(f"unknown kind of event {event.kind!r}; {did_you_mean(event.kind, KINDS)}")
@@ -455,6 +492,33 @@ def check_event(event: Event) -> None:
             text.encode()
         except UnicodeEncodeError as error:
             raise RecordError(f"the {what} {text!r} is not valid Unicode; leave lone surrogates out") from error
+    missing = [name for name in _REQUIRED.get(event.kind, ()) if name not in event.body]
+    if missing:
+        raise RecordError(f"an event of kind {event.kind!r} needs {missing[0]!r} in its body")
+    for name, check in _CHECKED.items():
+        value = event.body.get(name)
+        if value is not None and event.kind.split(".")[0] in ("experiment", "run"):
+            try:
+                check(value)
+            except (TypeError, ValueError, KeyError, AttributeError) as error:
+                raise RecordError(
+                    f"{name} = {value!r:.80} in an event of kind {event.kind!r} is not understood"
+                ) from error
+
+
+def finding_opened(finding: Finding) -> Event:
+    """Return the event that puts a finding into the journal, or says anew what is known of it."""
+    names = ("code", "title", "detector", "metric", "step", "p_value", "score")
+    body = {name: getattr(finding, name) for name in names}
+    body |= {"finding_id": finding.id, "severity": str(finding.severity), "evidence": dict(finding.evidence)}
+    return Event.new(
+        "finding.opened", finding.experiment, finding.run_id, time=finding.time, actor=finding.detector, **body
+    )
+
+
+def _told(body: Mapping[str, Any]) -> tuple[float, ...] | None:
+    values = body.get("values")
+    return None if values is None else tuple(float(value) for value in values)
 
 
 def _objectives(items: Iterable[Mapping[str, Any]]) -> tuple[Objective, ...]:
@@ -469,9 +533,45 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
+def _known_direction(objectives: Iterable[Mapping[str, Any]]) -> None:
+    for objective in _objectives(objectives):
+        if objective.direction not in DIRECTIONS:
+            raise ValueError(objective.direction)
+
+
+_REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
+    "experiment.attr": ("key",),
+    "run.attr": ("key",),
+    "run.param": ("name",),
+    "run.reported": ("step", "value"),
+    "run.state": ("state",),
+    "run.summarized": ("summary",),
+    "run.noted": ("text",),
+    "run.tagged": ("tags",),
+    "finding.opened": ("finding_id", "code", "title", "severity"),
+    "finding.state": ("finding_id", "state"),
+    "finding.notified": ("finding_id", "channel"),
+    "suggestion.made": ("suggestion_id",),
+}
+
+
 def _time(text: str | None) -> datetime | None:
     """Read an ISO time; one without a zone is taken as UTC."""
     if not text:
         return None
     time = datetime.fromisoformat(text)
     return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+_CHECKED: Final[Mapping[str, Callable[[Any], object]]] = {
+    "state": RunState,
+    "values": lambda values: [float(value) for value in values],
+    "objectives": _known_direction,
+    "seed": operator.index,
+    "started": _time,
+    "ended": _time,
+    "tags": list,
+    "reports": lambda reports: {int(step): float(value) for step, value in reports.items()},
+    "summary": lambda summary: {metric: figures.get("n") for metric, figures in summary.items()},
+}
+"""Fields of experiments' and runs' events that the fold reads as more than JSON."""

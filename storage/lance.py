@@ -296,6 +296,7 @@ class Database:
     # -- inner workings
 
     def _table(self, name: str) -> Any:
+        _check_process(self.uri)
         if name not in self._tables:
             self._tables[name] = self._connection.open_table(name)
         return self._tables[name]
@@ -307,7 +308,7 @@ class Database:
                 with mapped(self.uri, doing), self._queue():
                     return int(commit())
             except StoreUnavailableError as error:
-                if attempt == N_ATTEMPTS - 1 or not _passing(error):
+                if attempt == N_ATTEMPTS - 1 or not error.passing:
                     raise
                 time.sleep(random.uniform(0.5, 1.5) * 0.05 * 2**attempt)
         raise AssertionError("unreachable")
@@ -393,20 +394,38 @@ def mapped(uri: str, doing: str, *, where: str | None = None) -> Iterator[None]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if where is not None and not _is_io(reason):
             raise FilterError(f"the database cannot apply this filter: {reason[:300]}") from error
-        raise StoreUnavailableError(f"cannot {doing} the store at {uri!r}: {reason[:300]}") from error
+        unavailable = StoreUnavailableError(f"cannot {doing} the store at {uri!r}: {reason[:300]}")
+        unavailable.passing = _passing(reason.replace(uri, ""))
+        raise unavailable from error
 
 
 def _is_io(reason: str) -> bool:
     return any(word in reason for word in ("IO error", "LanceError(IO)", "Not found", "not found", "object store"))
 
 
-def _passing(error: StoreUnavailableError) -> bool:
-    """Whether trying again may help: another writer was faster, or the service hiccuped."""
-    text = str(error).lower()
-    return any(word in text for word in ("conflict", "concurrent", "retry", "timeout", "timed out", "throttl", "503"))
+def _passing(reason: str) -> bool:
+    """Whether the library's own words say that trying again may help."""
+    words = ("conflict", "concurrent", "retry", "timeout", "timed out", "throttl", "503")
+    return any(word in reason.lower() for word in words)
+
+
+_connected_in: int | None = None
+"""Process that used the library first; its threads do not exist in a forked child, where calls would hang."""
+
+
+def _check_process(uri: str) -> None:
+    global _connected_in
+    if _connected_in is None:
+        _connected_in = os.getpid()
+    elif _connected_in != os.getpid():
+        raise StoreUnavailableError(
+            f"cannot use the store at {uri!r} in process {os.getpid()}, which was forked from one that uses a store; "
+            "start processes with multiprocessing's 'spawn' or 'forkserver' method"
+        )
 
 
 def _connect(uri: str) -> Any:
+    _check_process(uri)
     import lancedb
 
     # An interval of zero makes each read look for commits of other processes first.

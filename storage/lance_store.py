@@ -12,7 +12,7 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from storage.curves import assemble
-from storage.errors import ExperimentNotFoundError, RecordError, RunNotFoundError, StoreUnavailableError, did_you_mean
+from storage.errors import (
+    ExperimentNotFoundError,
+    FilterError,
+    RecordError,
+    RunNotFoundError,
+    StoreUnavailableError,
+    did_you_mean,
+)
 from storage.index import TABLE, RunIndex, names_in
 from storage.journal import State, check_event, decode_body, encode_body
 from storage.lance import Database, quoted
@@ -47,7 +54,8 @@ class LanceRunStore(RunStore):
     def __init__(self, uri: str | Path, *, create: bool = True, embedder: Embedder | None = None) -> None:
         self._database = Database(uri, create=create)
         self.uri = self._database.uri
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # guards the fold
+        self._index_lock = threading.RLock()  # guards the index, which may take seconds; never wait for it with _lock
         self._state = State(load_curves=self._curves_of)
         self._version = 0
         self._embedder = embedder
@@ -74,10 +82,12 @@ class LanceRunStore(RunStore):
 
     def events(self, *, experiment: str | None = None, run_id: str | None = None) -> list[Event]:
         rows, _ = self._database.tail("events", COLUMNS, after=0)
-        unique = {row["id"]: row for row in reversed(rows)}  # the first of equal ids counts
+        unique: dict[str, dict[str, Any]] = {}
+        for row in rows:
+            unique.setdefault(row["id"], row)  # of equal ids the first counts
         return [
             _event(row)
-            for row in reversed(unique.values())
+            for row in unique.values()
             if (experiment is None or row["experiment"] == experiment) and (run_id is None or row["run_id"] == run_id)
         ]
 
@@ -116,7 +126,7 @@ class LanceRunStore(RunStore):
                 if len(fitting) != 1:
                     raise RunNotFoundError(_no_run(run_id, fitting, runs))
                 run = runs[fitting[0]]
-        return self._with_live_metrics(run)
+        return self._live([run])[0]
 
     def runs(
         self,
@@ -127,22 +137,28 @@ class LanceRunStore(RunStore):
         descending: bool = False,
         limit: int | None = None,
     ) -> list[Run]:
+        if limit is not None and limit < 0:
+            raise FilterError(f"limit = {limit} makes no sense; give 0 or more, or none for all")
         with self._lock:
             state = self.state()
             if experiment is not None:
                 self.experiment(experiment)
             found = list(state.runs.values() if experiment is None else state.runs_of(experiment))
-            if where or order_by:
-                found = [self._with_live_metrics(run) for run in found]
-            names = names_in(found) if where or order_by else None
-            if where and names is not None:
-                fitting = self._index.matching(state, compile_filter(where, names=names), live=self._with_live_metrics)
-                found = [run for run in found if run.id in fitting]
-        if order_by and names is not None:
+            snapshot = state.snapshot() if where else None
+        if not where and not order_by:
+            return self._live((found[::-1] if descending else found)[:limit])
+        found = self._live(found)
+        names = names_in(found)
+        if where and snapshot is not None:
+            sql = compile_filter(where, names=names)
+            with self._index_lock:
+                fitting = self._index.matching(snapshot, sql, live=self._live)
+            found = [run for run in found if run.id in fitting]
+        if order_by:
             found = ordered(found, compile_order(order_by, names=names), descending=descending)
         elif descending:
             found.reverse()
-        return [self._with_live_metrics(run) for run in found[:limit]]
+        return found[:limit]
 
     # -- curves
 
@@ -161,6 +177,8 @@ class LanceRunStore(RunStore):
         with self._lock:
             state = self.state()
             reporting = [state.runs[i] for i in (state.runs if run_ids is None else run_ids) if i in state.runs]
+            if run_ids is None:
+                found = {run_id: curves for run_id, curves in found.items() if run_id in state.runs}
             for run in reporting:
                 curve = reported_curve(run, state.experiments[run.experiment]) if run.reports else None
                 if curve is not None and (metrics is None or curve.metric in metrics):
@@ -177,36 +195,38 @@ class LanceRunStore(RunStore):
         self, text: str, *, where: str | None = None, limit: int = 10, progress: Progress | None = None
     ) -> list[SearchHit]:
         with self._lock:
-            state = self.state()
-            runs = [self._with_live_metrics(run) for run in state.runs.values()]
-            sql = compile_filter(where, names=names_in(runs)) if where else "run_id is not null"
-            if not self._index.sync(state, live=self._with_live_metrics):
+            snapshot = self.state().snapshot()
+        runs = self._live(snapshot.runs.values()) if where else []
+        sql = compile_filter(where, names=names_in(runs)) if where else "run_id is not null"
+        with self._index_lock:
+            if not self._index.sync(snapshot, live=self._live):
                 log.info("another process is indexing; the newest runs may be missing from this search")
             n_waiting = self._index.embed(budget_s=SEARCH_EMBEDS_FOR_S, progress=progress)
-            if n_waiting:
-                log.warning(
-                    "%d runs have no vector yet and are found by their words only; "
-                    "'advisor store reindex' computes the rest",
-                    n_waiting,
-                )
             hits = self._index.search(text, where=sql, limit=limit)
             texts = self._index.texts([run_id for run_id, _ in hits])
-            found = [(state.runs.get(run_id), score) for run_id, score in hits]
+        if n_waiting:
+            log.warning(
+                "%d runs have no vector yet and are found by their words only; "
+                "'advisor store reindex' computes the rest",
+                n_waiting,
+            )
+        found = [(snapshot.runs[run_id], score) for run_id, score in hits if run_id in snapshot.runs]
+        current = self._live([run for run, _ in found])
         return [
-            SearchHit(self._with_live_metrics(run), score=score, text=texts.get(run.id, ""))
-            for run, score in found
-            if run is not None
+            SearchHit(run, score=score, text=texts.get(run.id, ""))
+            for run, (_, score) in zip(current, found, strict=True)
         ]
 
     def reindex(self, *, embedder: Embedder | None = None, progress: Progress | None = None) -> int:
         with self._lock:
+            snapshot = self.state().snapshot()
+        with self._index_lock:
             if embedder is not None:
                 self._embedder = embedder
-            state = self.state()
-            if not self._index.rebuild(state, live=self._with_live_metrics):
+            if not self._index.rebuild(snapshot, live=self._live):
                 raise StoreUnavailableError("another process is indexing this store; try again when it is done")
             self._index.embed(progress=progress)
-            return len(state.runs)
+        return len(snapshot.runs)
 
     # -- files
 
@@ -259,7 +279,7 @@ class LanceRunStore(RunStore):
                 n_experiments=len(state.experiments),
                 n_runs=len(state.runs),
                 n_events=state.n_events,
-                n_points=sum(len(chunk.steps) for chunk in self._database.curve_chunks(None, None)),
+                n_points=sum(len(curve) for curves in self.curves().values() for curve in curves.values()),
                 n_indexed=self._database.count(TABLE) if indexed else 0,
                 n_embedded=self._database.count(TABLE, embedded) if indexed and encoder else 0,
                 encoder=encoder,
@@ -269,8 +289,11 @@ class LanceRunStore(RunStore):
             )
 
     def compact(self) -> None:
-        for name in self._database.names():
-            self._compact_table(name, wait_s=10.0)
+        with self._database.lease("compact", wait_s=10.0) as mine:
+            if not mine:
+                raise StoreUnavailableError("another process is compacting this store; try again when it is done")
+            for name in self._database.names():
+                self._database.optimize(name)
 
     def close(self) -> None:
         with self._lock:
@@ -289,13 +312,14 @@ class LanceRunStore(RunStore):
     def _curves_of(self, run_id: str) -> dict[str, Curve]:
         return self.curves([run_id]).get(run_id, {})
 
-    def _with_live_metrics(self, run: Run) -> Run:
-        """Fill in what a run that goes on has logged so far; its end will write it down."""
-        if run.state is not RunState.RUNNING:
-            return run
-        summary = {metric: curve.summary() for metric, curve in self._curves_of(run.id).items()}
-        metrics = {metric: figures["last"] for metric, figures in summary.items() if figures["n"]}
-        return replace(run, summary=MappingProxyType(summary), metrics=MappingProxyType(metrics))
+    def _live(self, runs: Iterable[Run]) -> list[Run]:
+        """Fill in what runs that go on have logged so far, in one scan; their end will write it down."""
+        listed = list(runs)
+        running = [run.id for run in listed if run.state is RunState.RUNNING]
+        if not running:
+            return listed
+        curves = self.curves(running)
+        return [_with_figures_of(run, curves.get(run.id, {})) if run.id in curves else run for run in listed]
 
     def _artifact_folder(self) -> Path:
         if self._database.folder is None:
@@ -304,14 +328,20 @@ class LanceRunStore(RunStore):
             )
         return self._database.folder / "artifacts"
 
-    def _compact_table(self, name: str, *, wait_s: float = 0.0) -> None:
-        with self._database.lease("compact", wait_s=wait_s) as mine:
+    def _compact_table(self, name: str) -> None:
+        with self._database.lease("compact") as mine:
             if not mine:
                 return
             try:
                 self._database.optimize(name)
             except StoreUnavailableError as error:  # a later commit will have another chance
                 log.info("compaction put off: %s", error)
+
+
+def _with_figures_of(run: Run, curves: Mapping[str, Curve]) -> Run:
+    summary = {metric: curve.summary() for metric, curve in curves.items()}
+    metrics = {metric: figures["last"] for metric, figures in summary.items() if figures["n"]}
+    return replace(run, summary=MappingProxyType(summary), metrics=MappingProxyType(metrics))
 
 
 def reported_curve(run: Run, experiment: Experiment) -> Curve | None:

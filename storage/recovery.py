@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storage.curves import chunks_of
-from storage.errors import SpoolError, StorageError
+from storage.curves import chunks_of, summaries
+from storage.errors import RecordError, SpoolError, StorageError
 from storage.records import Event, Run, RunState
-from storage.spool import Damage, SpoolContents, owner_is_gone, read_spool
-from storage.store import summaries
+from storage.spool import Damage, SpoolContents, owner_is_gone, read_header, read_spool
+from storage.store import RunStore
 
 if TYPE_CHECKING:
     from storage.lance_store import LanceRunStore
@@ -51,11 +52,11 @@ def recover(store: LanceRunStore) -> tuple[Recovered, ...]:
     folder = store.spool_folder()
     for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else ():
         try:
-            contents = read_spool(path)
-            if owner_is_gone(contents.header):
-                with store.lease(f"recover-{path.stem}") as mine:
-                    if mine and path.exists():
-                        found.append(_recover_one(store, path, contents))
+            if not owner_is_gone(read_header(path)):
+                continue
+            with store.lease(f"recover-{path.stem}") as mine:
+                if mine and path.exists():  # read only now: until its death the owner may have written
+                    found.append(_recover_one(store, path, read_spool(path)))
         except SpoolError as error:
             log.warning("%s", error)
         except (StorageError, OSError) as error:
@@ -68,7 +69,7 @@ def _recover_one(store: LanceRunStore, path: Path, contents: SpoolContents) -> R
     experiment = str(contents.header["experiment"])
     done = store.delivered(run_id)
     store.append_curves(chunks_of(run_id, contents.points[done:], first=done))
-    store.append(contents.events)
+    append_each(store, contents.events)
     run = store.run(run_id)
     if not run.state.is_over:
         store.append([_crashed(store, run, contents)])
@@ -97,6 +98,18 @@ def _recover_one(store: LanceRunStore, path: Path, contents: SpoolContents) -> R
     )
 
 
+def append_each(store: RunStore, events: Sequence[Event]) -> None:
+    """Append events together; where the store refuses one of them, append the others and say which it was."""
+    try:
+        store.append(events)
+    except RecordError:
+        for event in events:
+            try:
+                store.append([event])
+            except RecordError as error:
+                log.error("an event of kind %r of run %s was left out: %s", event.kind, event.run_id, error)
+
+
 def _crashed(store: LanceRunStore, run: Run, contents: SpoolContents) -> Event:
     """Return the event that says how the run ended; its end is its last sign of life."""
     record = store.experiment(run.experiment)
@@ -116,5 +129,5 @@ def _crashed(store: LanceRunStore, run: Run, contents: SpoolContents) -> Event:
         state=RunState.CRASHED,
         ended=ended.isoformat(),
         error=error,
-        summary=summaries(dict(run.curves), reduce=record.reduce, objectives=[o.metric for o in record.objectives]),
+        summary=summaries(run.curves, reduce=record.reduce),
     )

@@ -95,7 +95,7 @@ class Spool:
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path
         self._fd = fd
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may write while its thread is in the middle of log()
         self._unsynced_folder = True
 
     @classmethod
@@ -290,25 +290,12 @@ def read_spool(path: Path) -> SpoolContents:
     SpoolError
         If the file is missing, is no spool, or its header is damaged.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
-        raise SpoolError(f"cannot read the write-ahead log {path}: {exc.strerror}") from exc
-    if not data.startswith(MAGIC):
-        if data.startswith(MAGIC[:6]) and len(data) >= len(MAGIC):
-            raise SpoolError(f"{path} was written by another version of this program; open it with that version")
-        raise SpoolError(f"{path} is not a write-ahead log of a run, or its beginning is lost")
-    contents = SpoolContents({}, [], [], None)
+    data = _read(path, -1)
+    header, end = _header_of(path, data)
+    contents = SpoolContents(header, [], [], None)
     damage: Damage | None = None
-    end = len(MAGIC)
-    records = _records(data, end)
     try:
-        first, end = next(records)
-        contents.header.update(_header(first))
-    except (StopIteration, _TornError, ValueError) as exc:
-        raise SpoolError(f"the header of the write-ahead log {path} is damaged; its run cannot be told") from exc
-    try:
-        for payload, next_end in records:
+        for payload, next_end in _records(data, end):
             _decode_into(contents, payload)
             end = next_end
     except _TornError as exc:
@@ -316,6 +303,42 @@ def read_spool(path: Path) -> SpoolContents:
     except (msgspec.MsgspecError, ValueError, KeyError, TypeError, RecursionError) as exc:
         damage = Damage(end, len(data) - end, f"a record that cannot be understood ({exc})")
     return SpoolContents(contents.header, contents.points, contents.events, damage)
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Read the header alone, however long the log is.
+
+    Raises
+    ------
+    SpoolError
+        As ``read_spool`` does.
+    """
+    start = _read(path, len(MAGIC) + _FRAME.size)
+    if len(start) < len(MAGIC) + _FRAME.size:
+        return _header_of(path, start)[0]
+    length, _ = _FRAME.unpack_from(start, len(MAGIC))
+    return _header_of(path, _read(path, len(start) + length))[0]
+
+
+def _read(path: Path, n_bytes: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(n_bytes)
+    except OSError as exc:
+        raise SpoolError(f"cannot read the write-ahead log {path}: {exc.strerror}") from exc
+
+
+def _header_of(path: Path, data: bytes) -> tuple[dict[str, Any], int]:
+    """Return the header and the position after it."""
+    if not data.startswith(MAGIC):
+        if data.startswith(MAGIC[:6]) and len(data) >= len(MAGIC):
+            raise SpoolError(f"{path} was written by another version of this program; open it with that version")
+        raise SpoolError(f"{path} is not a write-ahead log of a run, or its beginning is lost")
+    try:
+        first, end = next(_records(data, len(MAGIC)))
+        return _header(first), end
+    except (StopIteration, _TornError, ValueError) as exc:
+        raise SpoolError(f"the header of the write-ahead log {path} is damaged; its run cannot be told") from exc
 
 
 class _TornError(Exception):

@@ -7,10 +7,10 @@ Nothing here knows of a database.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from storage.records import Curve, CurveChunk, Event, Experiment, Run
 
@@ -102,7 +102,8 @@ class RunStore(abc.ABC):
         RecordError
             If an event's kind is unknown or its body is not JSON.
         StoreUnavailableError
-            If it could not be committed; nothing of the batch is visible then.
+            If it could not be committed, or the connection broke before that was known: all of the batch is
+            visible then or nothing, and it may be repeated.
         """
 
     @abc.abstractmethod
@@ -166,7 +167,7 @@ class RunStore(abc.ABC):
         ExperimentNotFoundError
             If there is no experiment of that name.
         FilterError
-            If ``where`` or ``order_by`` cannot be understood.
+            If ``where`` or ``order_by`` cannot be understood, or ``limit`` is negative.
         """
 
     # -- curves
@@ -242,7 +243,13 @@ class RunStore(abc.ABC):
 
     @abc.abstractmethod
     def compact(self) -> None:
-        """Merge small data files; changes nothing that a read returns."""
+        """Merge small data files; changes nothing that a read returns.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If another process is doing so, or it failed.
+        """
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -278,25 +285,3 @@ def open_store(uri: str | Path, *, create: bool = True, embedder: Embedder | Non
     store = LanceRunStore(uri, create=create, embedder=embedder)
     store.recovered = recover(store)
     return store
-
-
-def summaries(curves: Mapping[str, Curve], *, reduce: str = "last", objectives: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the figures of each curve, as the journal keeps them when a run ends.
-
-    For the objectives' metrics, the value that ``reduce`` asks for is among them.
-    """
-    wanted = set(objectives)
-    out: dict[str, Any] = {}
-    for metric, curve in curves.items():
-        out[metric] = curve.summary()
-        if metric in wanted and reduce.startswith("mean-last-"):
-            out[metric][reduce] = mean_last(curve, int(reduce.rsplit("-", 1)[1]))
-    return out
-
-
-def mean_last(curve: Curve, k: int) -> float | None:
-    """Return the mean of the last ``k`` finite values, None where there is none."""
-    import numpy as np
-
-    finite = curve.values[np.isfinite(curve.values)][-k:]
-    return float(finite.mean()) if finite.size else None

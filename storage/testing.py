@@ -158,8 +158,10 @@ class RunStoreContract:
         note = Event.new("run.noted", "digits", run.id, text="once")
         store.append([note])
         store.append([note])
-        assert store.run(run.id).notes == ("once",)
-        assert [event.id for event in store.events(run_id=run.id)].count(note.id) == 1
+        store.append([Event.new("run.noted", "digits", run.id, text="twice")])
+        store.append([note])
+        assert store.run(run.id).notes == ("once", "twice")
+        assert [event.body.get("text") for event in store.events(run_id=run.id)] == [None, "once", "twice"]
 
     def test_the_first_end_of_a_run_stands(self, store: RunStore) -> None:
         add_experiment(store)
@@ -229,6 +231,35 @@ class RunStoreContract:
         with pytest.raises(RecordError, match="object"):
             store.append(events)
         assert store.runs() == []
+
+    @pytest.mark.parametrize(
+        ("kind", "body"),
+        [
+            ("run.created", {"state": "runing"}),
+            ("run.created", {"values": ["abc"]}),
+            ("run.created", {"seed": "abc"}),
+            ("run.state", {"values": [1.0]}),
+            ("experiment.updated", {"objectives": [{"metrc": "loss"}]}),
+            ("experiment.updated", {"objectives": [{"metric": "loss", "direction": "down"}]}),
+        ],
+    )
+    def test_an_event_that_nobody_could_fold_is_refused(self, store: RunStore, kind: str, body: dict[str, Any]) -> None:
+        add_experiment(store)
+        with pytest.raises(RecordError):
+            store.append([Event.new(kind, "digits", "r", **body)])
+        assert store.runs() == []
+
+    def test_a_negative_limit_is_refused(self, store: RunStore) -> None:
+        with pytest.raises(FilterError, match="limit = -1"):
+            store.runs(limit=-1)
+
+    def test_nothing_of_a_deleted_experiment_is_left_to_read(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_run(store)
+        store.append_curves([chunk(run.id, 1.0)])
+        store.append([Event.new("suggestion.made", "digits", suggestion_id="s", params={})])
+        store.append([Event.new("experiment.deleted", "digits")])
+        assert (store.runs(), store.curves(), store.info().n_points, store.state().suggestions) == ([], {}, 0, {})
 
     def test_an_unknown_kind_of_event_is_refused(self, store: RunStore) -> None:
         with pytest.raises(RecordError, match=r"run\.noted"):

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from advisor.errors import ImportFormatError
 from advisor.tracking.redact import redact
 from storage import interchange
-from storage.curves import assemble
+from storage.curves import assemble, summaries
 from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState, valid_text
-from storage.store import summaries
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
@@ -226,8 +225,7 @@ def _created(adv: Advisor, row: Mapping[str, Any], curves: Mapping[str, Curve]) 
     body |= {name: value for name, value in row["record"].items() if name in KEPT}
     if "values" in row and "values" not in body:
         body["values"] = row["values"]
-    metrics = [objective.metric for objective in record.objectives]
-    body["summary"] = summaries(curves, reduce=record.reduce, objectives=metrics)
+    body["summary"] = summaries(curves, reduce=record.reduce)
     return Event.new("run.created", row["experiment"], row["run_id"], time=adv.clock(), actor="import", **body)
 
 

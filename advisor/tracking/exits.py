@@ -1,8 +1,9 @@
 """Ends live runs that the script itself did not end, when the interpreter does.
 
 The first live run of a process registers the hooks, nothing happens at import. An exception that
-ends the script ends its runs as failed; a plain end ends them as finished. A killed process runs
-no hook: its runs are recovered by whoever opens the store next.
+ends the script ends its runs as failed; a plain end ends them as finished, and so does ``sys.exit(1)``
+outside of a ``with run:``, because the exit code is not known to a hook. A killed process runs no hook: its
+runs are recovered by whoever opens the store next.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def _watch_exceptions() -> None:
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         global _uncaught
-        _uncaught = error
+        if not hasattr(sys, "ps1"):  # at an interactive prompt an exception ends nothing
+            _uncaught = error
         before(kind, error, trace)
 
     sys.excepthook = hook

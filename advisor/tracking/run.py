@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import logging
 import math
+import operator
 import os
 import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -24,9 +25,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from advisor.tracking import exits
 from advisor.tracking.redact import redact, scrub
+from advisor.tracking.values import Tally
 from storage.curves import chunks_of
 from storage.errors import RecordError, RunFinishedError, StorageError, StoreUnavailableError
+from storage.journal import check_event, decode_body, encode_body, finding_opened
 from storage.records import Event, Experiment, Finding, RunState
+from storage.recovery import append_each
 from storage.spool import Point, Spool, owner_header
 from storage.store import RunStore
 
@@ -100,11 +104,13 @@ class LiveRun:
         self.state = RunState.RUNNING
         self._origin = time.perf_counter()
         self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._points: list[Point] = []
+        # Re-entrant, because a signal handler may note and finish while its thread is in the middle of log().
+        self._lock = threading.RLock()
+        # The delivering thread takes from the left of these without the lock, so that it never waits for log().
+        self._points: deque[Point] = deque()
+        self._events: deque[Event] = deque()
         self._batch: list[Point] = []
         self._give_up_at = math.inf
-        self._events: list[Event] = []
         self._n_delivered = 0
         self._next_step = 0
         self._tallies: dict[str, Tally] = {}
@@ -113,14 +119,10 @@ class LiveRun:
         self.findings: list[Finding] = []
 
         header = {"run_id": self.id, "experiment": self.experiment, "store": collaborators.store.uri, **owner_header()}
+        created = checked(created)
         self._spool = Spool.create(collaborators.store.spool_folder() / f"{self.id}.spool", header)
         self._spool.event(created)
-        try:
-            collaborators.store.append([created])
-            self.number = collaborators.store.run(self.id).number
-        except StorageError:
-            self._discard_spool()
-            raise
+        self.number = self._create(created)
         self._wake = threading.Event()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._deliver_until_over, name=f"advisor-{self.id[:8]}", daemon=True)
@@ -153,12 +155,16 @@ class LiveRun:
         values = {**(metrics or {}), **more}
         try:
             floats = {str(name): float(value) for name, value in values.items()}
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise RecordError(_not_a_number(values)) from None
         if not floats:
             return
+        try:
+            given = None if step is None else operator.index(step)
+        except TypeError:
+            raise RecordError(f"step {step!r:.60} is a {type(step).__name__}; log() takes a whole number") from None
         with self._lock:
-            at = self._next_step if step is None else int(step)
+            at = self._next_step if given is None else given
             since_s = time.perf_counter() - self._origin
             self._spool.log(at, since_s, floats)
             self._next_step = at + 1
@@ -247,9 +253,11 @@ class LiveRun:
         ------
         RunFinishedError
             If the run has ended already, by this or another process.
+        RecordError
+            If ``state`` is none in which a run is over, or the values are not as many as the objectives.
         """
         values = None if value is None else [float(v) for v in (value if isinstance(value, Sequence) else [value])]
-        self._end(RunState(state), values=values)
+        self._end(ended_state(state), values=values)
 
     def fail(self, reason: str | BaseException) -> None:
         """End the run as failed, for a reason or with an exception's traceback."""
@@ -265,6 +273,8 @@ class LiveRun:
     ) -> None:
         if self.state.is_over:
             return
+        if isinstance(error, SystemExit) and not error.code:
+            error = None  # sys.exit(0) is a good end
         if error is not None:
             self.fail(error)
         else:
@@ -277,19 +287,17 @@ class LiveRun:
 
     def _end(self, state: RunState, *, values: Sequence[float] | None = None, error: str | None = None) -> None:
         self._check_alive("end")
-        n = len(self._record.objectives)
+        # Objectives and the way to reduce a curve may have changed since the start.
+        record = self._with.store.state().experiments.get(self.experiment, self._record)
+        n = len(record.objectives)
         if values is not None and n and len(values) != n:
             raise RecordError(f"{len(values)} values were given for {n} objectives; give one for each")
-        event = Event.new(
+        event = self._event(
             "run.state",
-            self.experiment,
-            self.id,
-            time=self._now(),
-            actor="run",
             state=state,
             values=values,
             error=error,
-            summary={metric: tally.summary() for metric, tally in self._tallies.items()},
+            summary={metric: tally.summary(record.reduce) for metric, tally in self._tallies.items()},
         )
         with self._lock:
             self.state = state
@@ -299,11 +307,11 @@ class LiveRun:
         self._give_up_at = time.perf_counter() + FINISH_WITHIN_S
         self._over.set()
         self._wake.set()
-        self._thread.join(FINISH_WITHIN_S + RETRY_AT_MOST_S)
+        self._thread.join(FINISH_WITHIN_S + 5.0)
         if self._pending():
             log.warning(
                 "run %s ended, but the store at %s did not take all of it; the rest is safe in %s and is delivered "
-                "when the store is next opened",
+                "when another process opens the store",
                 self.id,
                 self._with.store.uri,
                 self._spool.path,
@@ -317,7 +325,7 @@ class LiveRun:
 
     def _add(self, kind: str, **body: Any) -> None:
         self._check_alive("add to")
-        event = Event.new(kind, self.experiment, self.id, time=self._now(), actor="run", **body)
+        event = self._event(kind, **body)
         with self._lock:
             self._spool.event(event)
             self._events.append(event)
@@ -329,7 +337,7 @@ class LiveRun:
         if os.getpid() != self._pid:
             raise RecordError(
                 f"cannot {doing} run {self.id} from process {os.getpid()}: it belongs to process {self._pid}; "
-                "log there, or start a run here"
+                "log there, or start processes by 'spawn', each with a run of its own"
             )
 
     def _now(self) -> datetime:
@@ -357,15 +365,18 @@ class LiveRun:
                 level = logging.INFO if n_failed else logging.WARNING
                 log.log(level, "%s; what is logged is safe in %s and is tried again", error, self._spool.path)
                 n_failed += 1
+            except Exception:  # a thread's edge: whatever it is, what comes later is delivered too
+                log.exception("run %s could not be delivered; it is tried again", self.id)
+                n_failed += 1
             if over and (not self._pending() or time.perf_counter() > self._give_up_at):
                 return
             if not (over and self._pending() and not n_failed):
-                self._wake.wait(min(FLUSH_EVERY_S * 2**n_failed, RETRY_AT_MOST_S))
+                left_s = max(self._give_up_at - time.perf_counter(), 0.01)
+                self._wake.wait(min(FLUSH_EVERY_S * 2**n_failed, RETRY_AT_MOST_S, left_s))
                 self._wake.clear()
 
     def _pending(self) -> bool:
-        with self._lock:
-            return bool(self._batch or self._points or self._events)
+        return bool(self._batch or self._points or self._events)
 
     def _deliver(self) -> None:
         """Move what gathered into the store, and look at it on the way.
@@ -374,19 +385,17 @@ class LiveRun:
         all the same, the store knows its chunks and ignores the second.
         """
         if not self._batch:
-            with self._lock:
-                self._batch, self._points = self._points, []
+            self._batch = [self._points.popleft() for _ in range(len(self._points))]
             self._look_at(self._batch)
         if self._batch:
             self._with.store.append_curves(chunks_of(self.id, self._batch, first=self._n_delivered))
             self._n_delivered += len(self._batch)
             self._batch = []
-        with self._lock:
-            events = self._events[:]
+        events = [self._events[i] for i in range(len(self._events))]
         if events:
-            self._with.store.append(events)
-            with self._lock:
-                del self._events[: len(events)]
+            append_each(self._with.store, events)
+            for _ in events:
+                self._events.popleft()
 
     def _look_at(self, points: Sequence[Point]) -> None:
         if self._watch is None:
@@ -406,82 +415,69 @@ class LiveRun:
         found += watch.tick(self._with.clock())
         for finding in found:
             self.findings.append(finding)
-            event = opened(finding)
-            with self._lock:
-                self._spool.event(event)
-                self._events.append(event)
+            # Not through the spool, whose lock a log() that a signal interrupted may hold: after a crash, a check
+            # finds it again.
+            self._events.append(finding_opened(finding))
         return found
 
     def _capture(self) -> None:
         if self._with.capture is None:
             return
-        event = Event.new("run.captured", self.experiment, self.id, actor="capture", **redact(self._with.capture()))
-        with self._lock:
+        try:
+            event = self._event("run.captured", **redact(self._with.capture()))
             if not self.state.is_over:
                 self._spool.event(event)
             self._events.append(event)
+        except Exception:  # a thread's edge: a run without its environment is still a run
+            log.exception("the environment of run %s could not be captured", self.id)
+
+    def _event(self, kind: str, **body: Any) -> Event:
+        """Return an event of this run as every reader will see it, or refuse it before anything is written."""
+        return checked(Event.new(kind, self.experiment, self.id, time=self._now(), actor="run", **body))
+
+    def _create(self, created: Event) -> int:
+        """Put the run into the store and return its number."""
+        store = self._with.store
+        try:
+            store.append([created])
+            return store.run(self.id).number
+        except StorageError:
+            try:  # the commit may have gone through all the same
+                return store.run(self.id).number
+            except StorageError:
+                self._discard_spool()
+            raise
 
     def _discard_spool(self) -> None:
         self._spool.close()
         self._spool.path.unlink(missing_ok=True)
 
 
-class Tally:
-    """Figures of a curve that grows, in constant memory; see ``Curve.summary``."""
+def checked(event: Event) -> Event:
+    """Return an event with its body as plain JSON values, as every reader will see it.
 
-    def __init__(self, reduce: str) -> None:
-        self._figures: dict[str, Any] = {"n": 0, "n_nonfinite": 0, "first": None, "last": None, "last_finite": None}
-        self._figures |= {"min": None, "max": None, "min_step": None, "max_step": None, "last_step": None}
-        self._reduce = reduce
-        self._recent: deque[float] = deque(
-            maxlen=int(reduce.rsplit("-", 1)[1]) if reduce.startswith("mean-last-") else 1
-        )
-
-    def add(self, step: int, value: float) -> None:
-        """Take one more point in."""
-        figures = self._figures
-        if not figures["n"]:
-            figures["first"] = value
-        figures["n"] += 1
-        figures["last"] = value
-        figures["last_step"] = step
-        if not math.isfinite(value):
-            figures["n_nonfinite"] += 1
-            return
-        figures["last_finite"] = value
-        self._recent.append(value)
-        if figures["min"] is None or value < figures["min"]:
-            figures["min"], figures["min_step"] = value, step
-        if figures["max"] is None or value > figures["max"]:
-            figures["max"], figures["max_step"] = value, step
-
-    def summary(self) -> dict[str, Any]:
-        """Return the figures so far."""
-        out = dict(self._figures)
-        if self._reduce.startswith("mean-last-"):
-            out[self._reduce] = sum(self._recent) / len(self._recent) if self._recent else None
-        return out
+    Raises
+    ------
+    RecordError
+        If it could not be kept or understood.
+    """
+    plain_event = replace(event, body=decode_body(encode_body(event.body)))
+    check_event(plain_event)
+    return plain_event
 
 
-def opened(finding: Finding) -> Event:
-    """Return the event that puts a finding into the journal."""
-    return Event.new(
-        "finding.opened",
-        finding.experiment,
-        finding.run_id,
-        actor=finding.detector,
-        time=finding.time,
-        finding_id=finding.id,
-        code=finding.code,
-        title=finding.title,
-        severity=str(finding.severity),
-        detector=finding.detector,
-        metric=finding.metric,
-        step=finding.step,
-        p_value=finding.p_value,
-        score=finding.score,
-        evidence=dict(finding.evidence),
-    )
+def ended_state(state: RunState | str) -> RunState:
+    """Return a state in which a run is over.
+
+    Raises
+    ------
+    RecordError
+        If it is none.
+    """
+    over = [one for one in RunState if one.is_over]
+    if state not in over:
+        raise RecordError(f"a run cannot end as {str(state)!r}; allowed are {', '.join(over)}")
+    return RunState(state)
 
 
 def _not_a_number(values: Mapping[str, Any]) -> str:
@@ -492,24 +488,6 @@ def _not_a_number(values: Mapping[str, Any]) -> str:
             return (
                 f"metric {name!r} is {value!r:.60}, a {type(value).__name__}; log() takes numbers (a note takes text)"
             )
+        except OverflowError:
+            return f"metric {name!r} is too large for a 64-bit float; log its logarithm"
     return "log() takes numbers"
-
-
-def plain(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters as values that can be kept: secrets redacted, objects by their text.
-
-    Nested mappings stay nested; numpy scalars become Python's.
-    """
-    return redact({str(name): _plain_value(value) for name, value in params.items()})
-
-
-def _plain_value(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): _plain_value(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain_value(item) for item in value]
-    if hasattr(value, "tolist") and getattr(value, "size", 0) <= 1_000:  # numpy and torch scalars and small arrays
-        return _plain_value(value.tolist())
-    return str(value)[:1_000]

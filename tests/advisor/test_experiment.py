@@ -10,7 +10,7 @@ import pytest
 import advisor
 from advisor.app import Advisor
 from advisor.errors import ConfigError, NotEnoughRunsError, SpaceError
-from storage.errors import ExperimentNotFoundError, RunNotFoundError
+from storage.errors import ExperimentNotFoundError, RecordError, RunNotFoundError
 from storage.records import Event
 
 SPACE = {
@@ -130,7 +130,7 @@ def test_telling_needs_a_value_and_parameters_that_fit(adv: Advisor) -> None:
         exp.tell({"lr": 0.1, "hidden": 16, "optimizer": "sgd"})
     with pytest.raises(SpaceError, match="hidden"):
         exp.tell({"lr": 0.1, "hidden": 1, "optimizer": "sgd"}, 1.0)
-    with pytest.raises(ConfigError, match="is over"):
+    with pytest.raises(RecordError, match="cannot end as .running."):
         exp.tell({"lr": 0.1, "hidden": 16, "optimizer": "sgd"}, 1.0, state="running")
 
 

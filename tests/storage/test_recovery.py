@@ -14,6 +14,7 @@ import pytest
 from storage import RunState, open_store
 from storage.embed import HashingEmbedder
 from storage.recovery import Recovered
+from storage.spool import Spool, owner_header, read_header, read_spool
 from storage.store import RunStore
 
 CHILD = """
@@ -105,6 +106,17 @@ def test_a_spool_without_a_readable_beginning_stops_nobody_from_opening(
     _, recovered = reopened(tmp_path / "store")
     assert recovered == ()
     assert "abc.spool" in caplog.text
+
+
+def test_the_beginning_of_a_long_log_is_enough_to_tell_whose_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "run.spool"
+    with Spool.create(path, owner_header()) as spool:
+        for step in range(1000):
+            spool.log(step, 0.0, {"loss": 1.0})
+    whole = read_spool(path).header
+    with path.open("rb+") as file:
+        file.truncate(1000)
+    assert read_header(path) == whole
 
 
 def test_the_run_of_a_living_process_is_left_alone(tmp_path: Path) -> None:

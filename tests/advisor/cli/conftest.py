@@ -16,9 +16,10 @@ import pytest
 
 import advisor
 from advisor.cli import main
+from storage.curves import summaries
 from storage.embed import HashingEmbedder
 from storage.records import Curve, CurveChunk, Event
-from storage.store import open_store, summaries
+from storage.store import open_store
 from storage.testing import add_experiment
 
 BEGIN = datetime(2026, 1, 31, 18, tzinfo=UTC)

@@ -15,7 +15,7 @@ import pytest
 import advisor
 from advisor.app import Advisor
 from advisor.errors import ConfigError, SpaceError
-from storage.errors import RecordError, RunFinishedError
+from storage.errors import RecordError, RunFinishedError, StoreUnavailableError
 from storage.records import Event, RunState
 
 
@@ -241,3 +241,95 @@ def test_values_must_be_as_many_as_objectives(adv: Advisor) -> None:
     assert exp.run(0).values == (1.0, 2.0)
     with pytest.raises(ConfigError, match="2 objectives"):
         exp.tell({}, 1.0)
+
+
+def test_a_store_is_not_used_in_a_forked_process(adv: Advisor) -> None:
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+
+    def child() -> None:
+        try:
+            adv.experiment("toy")
+        except StoreUnavailableError as error:
+            queue.put(str(error))
+
+    process = context.Process(target=child)
+    process.start()
+    assert "'spawn' or 'forkserver'" in queue.get(timeout=20)
+    process.join()
+
+
+def test_what_cannot_be_kept_is_refused_at_once_and_the_run_goes_on(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    with exp.start(params={}) as run:
+        with pytest.raises(RecordError, match="too large"):
+            run.tag("x" * 17_000_000)
+        with pytest.raises(RecordError, match="too large for a 64-bit float"):
+            run.log({"loss": 10**400})
+        for step in ("abc", math.nan, 2.7):
+            with pytest.raises(RecordError, match="takes a whole number"):
+                run.log({"loss": 1.0}, step=step)  # type: ignore[arg-type]
+        with pytest.raises(RecordError, match="a run cannot end as 'running'; allowed are finished"):
+            run.finish(state="running")
+        run.log({"loss": 0.5}, step=np.int64(7))
+    assert exp.run(0).objective == 0.5
+    assert list(exp.run(0).curve("loss").steps) == [7]
+
+
+def test_seeds_and_tags_are_taken_as_they_are_meant(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    exp.start(params={}, seed=np.int64(3), tags="baseline").finish()
+    assert (exp.run(0).seed, exp.run(0).tags) == (3, ("baseline",))
+    with pytest.raises(ConfigError, match="a seed is a whole number"):
+        exp.start(params={}, seed="abc")  # type: ignore[arg-type]
+    assert len(exp.runs()) == 1
+
+
+@pytest.mark.parametrize("kept", ["mean-last-3", "best"])
+def test_a_change_of_the_reduction_while_a_run_goes_on_is_followed(adv: Advisor, kept: str) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    with exp.start(params={}) as run:
+        for value in (5.0, 1.0, 2.0, 3.0):
+            run.log({"loss": value})
+        adv.experiment("toy", reduce=kept)
+        run.log({"loss": 4.0})
+    assert exp.run(0).objective == {"mean-last-3": 3.0, "best": 1.0}[kept]
+
+
+def test_a_run_ended_by_sys_exit_tells_good_from_bad(adv: Advisor) -> None:
+    exp = adv.experiment("toy")
+    for code in (0, 1):
+        with pytest.raises(SystemExit), exp.start(params={}):
+            sys.exit(code)
+    assert [run.state for run in exp.runs()] == ["finished", "failed"]
+
+
+SIGNALLED = """
+    import signal, sys, advisor
+    adv = advisor.open(sys.argv[1], capture=False)
+    run = adv.experiment("toy", objective="loss").start(params={})
+    def preempted(signum, frame):
+        run.note("preempted")
+        run.finish()
+        sys.exit(0)
+    signal.signal(signal.SIGTERM, preempted)
+    print("ready", flush=True)
+    step = 0
+    while True:
+        run.log({"loss": 1.0}, step=step)
+        step += 1
+"""
+
+
+def test_a_signal_handler_may_note_and_finish(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", textwrap.dedent(SIGNALLED), str(tmp_path / "store")]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    child.stdout.readline()
+    time.sleep(0.3)
+    child.terminate()
+    assert child.wait(timeout=30) == 0
+    child.stdout.close()
+    (run,) = advisor.open(tmp_path / "store").runs()
+    assert (run.state, run.notes) == (RunState.FINISHED, ("preempted",))
+    assert len(run.curve("loss")) > 0
