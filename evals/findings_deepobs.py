@@ -132,13 +132,13 @@ def sibling_z(values: np.ndarray, runs: Sequence[Run]) -> np.ndarray:
 def plain_forest(z: np.ndarray) -> np.ndarray:
     from sklearn.ensemble import IsolationForest
 
-    return -IsolationForest(n_estimators=200, random_state=0).fit(z).score_samples(z)
+    return np.asarray(-IsolationForest(n_estimators=200, random_state=0).fit(z).score_samples(z))
 
 
 def local_outliers(z: np.ndarray) -> np.ndarray:
     from sklearn.neighbors import LocalOutlierFactor
 
-    return -LocalOutlierFactor(n_neighbors=20).fit(z).negative_outlier_factor_
+    return np.asarray(-LocalOutlierFactor(n_neighbors=20).fit(z).negative_outlier_factor_)
 
 
 def auc(healthy: np.ndarray, faulty: np.ndarray) -> float:

@@ -35,7 +35,8 @@ at this level by itself it is information: 1 in 20 sound runs reaches it."""
 MIN_SIGMAS = 5.0
 """And one feature must lie this many robust sigmas off: the strangest of a calm sweep is still calm."""
 VIEWS = (0.1, 0.25, 0.5, 1.0)
-"""Shares of the usual length at which runs are compared: a beginning only with beginnings."""
+"""Shares of the usual length at which runs are compared: a beginning only with beginnings. Lengths count from
+a run's own first step, so that a resumed run whose steps go on from 900 is not taken for a long one."""
 FULL_SHARE = 0.9
 """A run this long counts as whole."""
 MIN_SHAPE_POINTS = 10
@@ -164,8 +165,12 @@ def _compare(
 
 
 def _extent(curves: Curves, objective: Objective | None) -> float:
+    """Return the steps from the first to the last of the primary curve, both included; NaN without one."""
     metric = primary(curves, objective)
-    return float(curves[metric].steps.max()) if metric is not None and len(curves[metric]) else float("nan")
+    if metric is None or not len(curves[metric]):
+        return float("nan")
+    steps = curves[metric].steps
+    return float(steps.max()) - float(steps.min()) + 1.0
 
 
 def _views(
@@ -175,7 +180,7 @@ def _views(
     objective: Objective | None,
     broken: set[str],
 ) -> tuple[dict[str, tuple[float, float]], list[NotJudged]]:
-    """Return (view, last step of it) of each run that can be compared, and reasons for the others."""
+    """Return (view, its length in steps) of each run that can be compared, and reasons for the others."""
     ended = [
         extents[r.id]
         for r in runs
@@ -214,7 +219,7 @@ def _score_view(
 ) -> Scores | None:
     from advisor.findings.forest import Population, isolate
 
-    seen = [curves[run.id] if cut is None else _until(curves[run.id], cut) for run in cast]
+    seen = [curves[run.id] if cut is None else _beginning(curves[run.id], cut, objective) for run in cast]
     sound = np.array([run.id not in broken for run in cast])
     population = Population(
         np.array([features(one, objective=objective) for one in seen]),
@@ -225,11 +230,14 @@ def _score_view(
     return isolate(population, seed=seed)
 
 
-def _until(curves: Curves, step: float) -> dict[str, Curve]:
-    """Return the beginnings of the curves, up to a step."""
+def _beginning(curves: Curves, length: float, objective: Objective | None) -> dict[str, Curve]:
+    """Return the beginnings of the curves: all metrics up to the step that is ``length`` into the primary curve."""
+    metric = primary(curves, objective)
+    assert metric is not None  # a run without one is in no view
+    end = float(curves[metric].steps.min()) + length
     out = {}
     for name, curve in curves.items():
-        keep = curve.steps <= step
+        keep = curve.steps < end
         out[name] = Curve.of(name, curve.steps[keep], curve.values[keep], curve.times[keep])
     return out
 

@@ -127,3 +127,42 @@ def test_benjamini_hochberg_rejects_as_in_the_textbook() -> None:
     p_values = np.array([0.01, 0.02, 0.03, 0.5, np.nan])
     assert benjamini_hochberg(p_values, 0.05).tolist() == [True, True, True, False, False]
     assert not benjamini_hochberg(np.array([0.04, 0.5, 0.6, 0.9]), 0.05).any()
+
+
+def resumed(curves: Mapping[str, Curve], first: int) -> dict[str, Curve]:
+    return {name: Curve.of(name, c.steps + first, c.values) for name, c in curves.items()}
+
+
+def test_resumed_runs_are_compared_although_their_steps_start_late() -> None:
+    runs, curves = a_sweep(12)
+    late = {run.id: resumed(curves[run.id], 900) for run in runs[1:]}
+    long = {"train_loss": a_curve("train_loss", a_loss(500)), "val_loss": a_curve("val_loss", a_loss(500, floor=0.2))}
+    checked = check_experiment(EXPERIMENT, runs, {**late, runs[0].id: long}, now=NOW)
+    assert [score.run_id for score in checked.scores] == [run.id for run in runs]
+    assert all(score.p_value is not None for score in checked.scores)
+
+
+def test_where_the_steps_start_changes_nothing() -> None:
+    runs, curves = with_strange()
+    shifted = {run_id: resumed(each, 1000 * i) for i, (run_id, each) in enumerate(curves.items())}
+    one = check_experiment(EXPERIMENT, runs, curves, now=NOW)
+    other = check_experiment(EXPERIMENT, runs, shifted, now=NOW)
+    assert one.scores == other.scores
+
+
+def test_beginnings_too_are_counted_from_a_runs_own_first_step() -> None:
+    runs, curves = a_sweep(30)
+    half = resumed({name: Curve.of(name, c.steps[:31], c.values[:31]) for name, c in curves[runs[7].id].items()}, 500)
+    pruned = [replace(run, state=RunState.PRUNED) if run is runs[7] else run for run in runs]
+    checked = check_experiment(EXPERIMENT, pruned, {**curves, runs[7].id: half}, now=NOW)
+    mine = next(score for score in checked.scores if score.run_id == runs[7].id)
+    assert mine.p_value is not None
+    assert mine.p_value > 0.05
+
+
+def test_a_whole_number_beyond_the_largest_float_is_just_a_large_parameter() -> None:
+    runs, curves = a_sweep(105)
+    huge = [2**2000, -(2**2000), 1e300]
+    odd = [replace(run, params={"n": huge[i] if i < len(huge) else i}) for i, run in enumerate(runs)]
+    checked = check_experiment(EXPERIMENT, odd, curves, now=NOW)
+    assert all(score.p_value is not None for score in checked.scores)
