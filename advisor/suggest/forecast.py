@@ -6,7 +6,6 @@ Where the runs at hand cannot tell, there is no forecast but a sentence that say
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Final
@@ -15,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.suggest.outcome import best_of, measured
-from storage.records import Curve, Experiment, Objective, Run
-from storage.store import mean_last
+from storage.curves import mean_last
+from storage.records import Curve, Experiment, Objective, Run, RunState
 
 COVERAGE: Final = 0.8
-"""How often the interval is meant to hold the final value."""
+"""How often the interval is meant to hold the final value. Its ends are two of n outcomes, so that what it aims
+at is (n + 1 - 2k) / (n + 1): 0.78 with 8 runs, never below 0.8 from 9 on, at most 0.89 (with 18), 0.80 with 50."""
 MIN_RUNS: Final = 8
 """Finished runs below which nothing is foretold: the interval between the smallest and the largest of n
 residuals covers (n - 1) / (n + 1), which reaches 0.78 at 8."""
@@ -47,34 +47,33 @@ class Forecast:
         return {"mean": self.mean, "low": self.low, "high": self.high, "p_best": self.p_best}
 
 
-def from_outcomes(
-    centre: float, lower: NDArray[np.float64], upper: NDArray[np.float64], outcomes: NDArray[np.float64], **known: Any
-) -> Forecast:
+def from_outcomes(outcomes: NDArray[np.float64], *, best: float | None, objective: Objective, method: str) -> Forecast:
     """Return the forecast that ``n`` possible outcomes make up.
 
-    The interval's ends are the conformal quantiles: of n values the ⌊(n + 1)·0.1⌋-th smallest of ``lower`` and
-    the same from above of ``upper``, the extreme ones where n is too small for that.
+    The centre is their median; the ends of the interval are the k-th smallest and the k-th largest,
+    k = ⌊(n + 1)·0.1⌋ but at least 1, so the centre lies between them.
 
     Parameters
     ----------
-    known
-        ``n_runs``, ``method``, ``best`` (the best objective so far or None) and ``objective``.
+    outcomes
+        Shape (n,): one possible final objective a past run.
+    best
+        The best objective so far.
     """
-    n = lower.size
+    n = outcomes.size
     k = max(int((n + 1) * (1 - COVERAGE) / 2 + 1e-9), 1)
-    low, high = float(np.sort(lower)[k - 1]), float(np.sort(upper)[n - k])
-    best, objective = known["best"], known["objective"]
+    ordered = np.sort(outcomes)
     p_best = None
     if best is not None:
         n_better = int((outcomes < best).sum() if objective.direction == "minimize" else (outcomes > best).sum())
         p_best = (n_better + 0.5) / (n + 1)  # never a flat 0 or 1 from a handful of runs
     return Forecast(
-        centre,
-        low=min(low, centre),
-        high=max(high, centre),
+        float(np.median(ordered)),
+        low=float(ordered[k - 1]),
+        high=float(ordered[n - k]),
         p_best=p_best,
-        n_runs=known["n_runs"],
-        method=known["method"],
+        n_runs=n,
+        method=method,
     )
 
 
@@ -88,20 +87,20 @@ def forecast_run(
 ) -> tuple[Forecast | None, str]:
     """Forecast a run's final objective from the first part of its curve.
 
-    The last value seen, plus what finished siblings still gained from the same fraction of their own
-    curves on: the median gain gives the centre, its split-conformal quantiles the 80 % interval (J. Lei et al.,
-    "Distribution-free predictive inference for regression", 2018). For a single curve this is a hard
-    baseline: extrapolating power laws ranks runs worse.
+    The last value seen, plus what finished siblings gained from the same fraction of their own curves on: the
+    median gain gives the centre, its split-conformal quantiles the 80 % interval (J. Lei et al., "Distribution-free
+    predictive inference for regression", 2018). Extrapolating power laws from the single curve ranks runs worse.
 
     Parameters
     ----------
     curves
         ``{run_id: {metric: curve}}`` of the run and its siblings, as ``RunStore.curves`` gives them.
     siblings
-        Other runs of the experiment; only those that finished with a finite objective count. Give those
-        that were known at the moment of the forecast.
+        Other runs, known when the forecast is made; only those that finished with a finite objective count.
     at
-        Fraction of the training, in (0, 1], after which to forecast; None uses all that was logged.
+        Fraction of the training, in (0, 1], after which to forecast; None uses all that was logged. The whole
+        is a finished run's own length, and for any other run the usual length of the finished siblings.
+        A fraction that the run has not reached is lowered to what was logged, which the note then says.
 
     Returns
     -------
@@ -121,47 +120,57 @@ def forecast_run(
     own = curves.get(run.id, {}).get(objective.metric)
     if own is None or len(own) == 0:
         return None, f"{objective.metric} has not been logged yet"
-    others = [
-        (other, curves[other.id][objective.metric])
-        for other in measured(experiment, siblings)
-        if other.id != run.id and len(curves.get(other.id, {}).get(objective.metric, ()))
-    ]
+    others = _finished(experiment, run, curves, siblings)
     if len(others) < MIN_RUNS:
         return None, f"not enough runs to tell: {len(others)} finished with a curve, {MIN_RUNS} are needed"
-    full = float(np.median([_length(curve) for _, curve in others]))
-    if run.state.is_over:
-        full = max(_length(own), 1.0)
-    fraction = at if at is not None else min(_length(own) / max(full, 1.0), 1.0)
-    seen = _seen(own, fraction * full, experiment.reduce, objective)
+    whole, fraction, progress = _progress(run, own, others, at)
+    seen = _seen(own, fraction * whole, experiment.reduce, objective)
     if seen is None:
         return None, f"{objective.metric} has no finite value yet"
-    found = [
-        (other.values[0], then)
-        for other, curve in others
-        if (then := _seen(curve, fraction * max(_length(curve), 1.0), experiment.reduce, objective)) is not None
-    ]
-    if len(found) < MIN_RUNS:
-        return None, f"not enough runs to tell: {len(found)} had a value this early, {MIN_RUNS} are needed"
-    gains = np.array([final - then for final, then in found])
-    outcomes = seen + gains
-    forecast = from_outcomes(
-        seen + float(np.median(gains)),
-        outcomes,
-        outcomes,
-        outcomes,
-        n_runs=len(found),
-        method="curve",
-        best=best_of(objective, [final for final, _ in found]),
-        objective=objective,
+    pairs = _then_and_final(others, fraction, experiment.reduce, objective)
+    if len(pairs) < MIN_RUNS:
+        return None, f"not enough runs to tell: {len(pairs)} had a value this early, {MIN_RUNS} are needed"
+    outcomes = np.array([seen + (final - then) for then, final in pairs])
+    best = best_of(objective, [final for _, final in pairs])
+    note = (
+        f"from {objective.metric} = {seen:.6g} after {progress}, and how {len(pairs)} finished runs went on from there"
     )
-    so_far = f"{objective.metric} = {seen:.6g} after {fraction:.0%} of the training"
-    return forecast, f"from {so_far}, and how {len(found)} finished runs went on from there"
+    return from_outcomes(outcomes, best=best, objective=objective, method="curve"), note
+
+
+def _finished(
+    experiment: Experiment, run: Run, curves: Mapping[str, Mapping[str, Curve]], siblings: Sequence[Run]
+) -> list[tuple[Run, Curve]]:
+    """Return the other runs that may be ranked, each with the objective's curve where it has one."""
+    metric = experiment.objectives[0].metric
+    return [
+        (other, curves[other.id][metric])
+        for other in measured(experiment, siblings)
+        if other.id != run.id and len(curves.get(other.id, {}).get(metric, ()))
+    ]
+
+
+def _progress(run: Run, own: Curve, others: Sequence[tuple[Run, Curve]], at: float | None) -> tuple[float, float, str]:
+    """Return the length of the whole training, the fraction of it to forecast from, and that in words."""
+    whole = _length(own) if run.state is RunState.FINISHED else float(np.median([_length(c) for _, c in others]))
+    logged = min(_length(own) / whole, 1.0)
+    if at is None or at <= logged:
+        fraction = logged if at is None else at
+        return whole, fraction, f"{fraction:.0%} of the training"
+    return whole, logged, f"{logged:.0%} of the training (no more was logged, {at:.0%} was asked for)"
+
+
+def _then_and_final(
+    others: Sequence[tuple[Run, Curve]], fraction: float, reduce: str, objective: Objective
+) -> list[tuple[float, float]]:
+    """Return the objective after a fraction of each run's own curve, and its final value."""
+    found = [(_seen(curve, fraction * _length(curve), reduce, objective), run.values[0]) for run, curve in others]
+    return [(then, final) for then, final in found if then is not None]
 
 
 def _length(curve: Curve) -> float:
-    """Return the progress at the end of a curve: its last step counted from its first, or its points."""
-    spread = float(curve.steps.max() - curve.steps.min()) + 1.0
-    return spread if math.isfinite(spread) else float(len(curve))
+    """Return the progress at the end of a curve, at least 1: its last step counted from its first."""
+    return float(curve.steps.max()) - float(curve.steps.min()) + 1.0
 
 
 def _seen(curve: Curve, length: float, reduce: str, objective: Objective) -> float | None:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from advisor.suggest import forecast_params, forecast_run, importances
+from advisor.suggest.forecast import from_outcomes
 from advisor.suggest.space import Choice, Float, Space
 from advisor.suggest.surrogate import fit_params_model
-from storage.records import Curve, Run, RunState
+from storage.records import Curve, Objective, Run, RunState
 from tests.advisor.suggest.helpers import SPACE, curve, experiment, random_runs, run
 
 
@@ -28,6 +29,47 @@ def test_eight_in_ten_unseen_runs_fall_into_the_interval() -> None:
         forecasts = [(model.forecast(held_out.params), held_out.values[0]) for held_out in runs[30:]]
         hits += [forecast.low <= value <= forecast.high for forecast, value in forecasts]
     assert 0.72 <= np.mean(hits) <= 0.92
+
+
+def _coverage(n: int, n_sets: int) -> tuple[float, int]:
+    """Return the share of unseen runs inside the interval, and how many were forecast."""
+    space = Space.of({name: Float(0, 1) for name in "abcd"})
+    rng = np.random.default_rng(1)
+    hits = []
+    for seed in range(n_sets):
+        points = rng.random((n + 30, 4))
+        values = 2 * points[:, 0] + points[:, 1] ** 2 + rng.normal(0, 0.3, n + 30)
+        rows = [dict(zip("abcd", map(float, point), strict=True)) for point in points]
+        runs = [run(i, params, float(value)) for i, (params, value) in enumerate(zip(rows, values, strict=True))]
+        model, _ = fit_params_model(experiment(), runs[:n], space, seed=seed)
+        if model is not None:
+            forecasts = [(model.forecast(held_out.params), held_out.values[0]) for held_out in runs[n:]]
+            hits += [forecast.low <= value <= forecast.high for forecast, value in forecasts]
+    return float(np.mean(hits)), len(hits)
+
+
+@pytest.mark.parametrize(("n", "n_sets"), [(20, 10), (50, 6)])
+def test_the_interval_is_no_wider_than_it_claims(n: int, n_sets: int) -> None:
+    share, n_forecast = _coverage(n, n_sets)
+    assert n_forecast >= 120
+    assert 0.7 <= share <= 0.9
+
+
+def test_the_centre_lies_in_the_interval_whatever_the_outcomes() -> None:
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 8, 9, 19, 50):
+        forecast = from_outcomes(rng.exponential(size=n) ** 3, best=0.1, objective=Objective("loss"), method="curve")
+        assert forecast.low <= forecast.mean <= forecast.high
+        assert forecast.n_runs == n
+
+
+def test_pure_noise_seldom_looks_like_a_model() -> None:
+    made = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        noise = [run(each.number, each.params, float(rng.normal())) for each in random_runs(12, seed=seed)]
+        made += fit_params_model(experiment(), noise, SPACE, seed=seed)[0] is not None
+    assert made <= 2
 
 
 def test_few_runs_noise_and_equal_values_give_a_reason_instead_of_a_forecast() -> None:
@@ -85,6 +127,38 @@ def test_a_run_that_goes_on_is_compared_at_the_same_progress() -> None:
     assert forecast is not None
     assert "after 50% of the training" in note
     assert forecast.low <= runs[0].values[0] <= forecast.high
+
+
+def test_a_fraction_that_was_not_reached_is_lowered_and_the_note_says_so() -> None:
+    runs, curves = _decaying(12)
+    live = run(99, {}, state=RunState.RUNNING)
+    curves[live.id] = {"loss": curve(curves["run-0"]["loss"].values[:5].tolist())}
+    all_there_is, _ = forecast_run(experiment(), live, curves, runs)
+    for at in (0.5, 1.0):
+        forecast, note = forecast_run(experiment(), live, curves, runs, at=at)
+        assert forecast == all_there_is
+        assert f"after 10% of the training (no more was logged, {at:.0%} was asked for)" in note
+    early, note = forecast_run(experiment(), live, curves, runs, at=0.04)
+    assert early != all_there_is
+    assert "after 4% of the training, and" in note
+
+
+@pytest.mark.parametrize("state", [RunState.PRUNED, RunState.FAILED, RunState.CRASHED])
+def test_the_whole_of_a_run_that_broke_off_is_what_its_siblings_took(state: RunState) -> None:
+    runs, curves = _decaying(12)
+    short = run(99, {}, state=state)
+    curves[short.id] = {"loss": curve(curves["run-0"]["loss"].values[:10].tolist())}
+    forecast, note = forecast_run(experiment(), short, curves, runs)
+    assert forecast is not None
+    assert "after 20% of the training" in note
+    assert forecast.mean < curves[short.id]["loss"].last
+
+
+def test_the_whole_of_a_finished_run_is_its_own_length() -> None:
+    runs, curves = _decaying(12)
+    short = run(99, {}, 1.5)
+    curves[short.id] = {"loss": curve(curves["run-0"]["loss"].values[:10].tolist())}
+    assert "after 100% of the training" in forecast_run(experiment(), short, curves, runs)[1]
 
 
 @pytest.mark.parametrize(
