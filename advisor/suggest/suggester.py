@@ -21,8 +21,8 @@ from advisor.suggest.explain import Neighbour, nearest_runs, why
 from advisor.suggest.forecast import Forecast
 from advisor.suggest.samplers import Chosen, choose_sampler
 from advisor.suggest.space import Int, Space, plain
-from advisor.suggest.study import build_study, gather
-from advisor.suggest.surrogate import fit_params_model
+from advisor.suggest.study import Knowledge, build_study, gather
+from advisor.suggest.surrogate import ParamsModel, fit_params_model
 from storage.records import Experiment, Run, new_id
 
 if TYPE_CHECKING:
@@ -123,6 +123,39 @@ def suggest(
     MissingExtraError
         If the sampler needs a package that is not installed.
     """
+    fixed = dict(fixed or {})
+    _check_question(experiment, space, fixed, n)
+    knowledge = gather(experiment, runs, space.without(fixed), pending=pending)
+    question = _Question(experiment, space, fixed, knowledge, seed=seed, now=now, space_notes=space_notes)
+    taken = {_key(space, params) for params in (*(run.params for run in runs), *pending)}
+    # A caller that gives one seed for a whole loop must not get the same draws at each turn.
+    draw_seed = int(np.random.SeedSequence([abs(seed), len(runs), len(pending)]).generate_state(1)[0])
+    chosen = _choose(question, sampler, seed=draw_seed)
+    drawn = _draw(question, taken, chosen=chosen, n=n, seed=draw_seed)
+    model, note = fit_params_model(experiment, runs, space, seed=seed)
+    return [_suggestion(question, chosen, params, source, model=model, note=note) for params, source in drawn]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What one call asks about, and what is known."""
+
+    experiment: Experiment
+    space: Space
+    fixed: Mapping[str, Any]
+    knowledge: Knowledge
+    _: KW_ONLY
+    seed: int
+    now: datetime
+    space_notes: Sequence[str]
+
+    @property
+    def free(self) -> Space:
+        """The part of the space that is to be varied."""
+        return self.space.without(self.fixed)
+
+
+def _check_question(experiment: Experiment, space: Space, fixed: Mapping[str, Any], n: int) -> None:
     if n < 1:
         raise ConfigError(f"n = {n} suggestions cannot be made; ask for at least 1")
     if not space:
@@ -130,68 +163,57 @@ def suggest(
             f"experiment {experiment.name!r} has no parameter to vary; "
             f"declare a space with 'advisor experiment {experiment.name} --space space.yaml'"
         )
-    given = dict(fixed or {})
-    space.check(given, partial=True)
-    free = space.without(given)
-    knowledge = gather(experiment, runs, free, pending=pending)
-    # A caller that gives one seed for a whole loop must not get the same draws at each turn.
-    draw_seed = int(np.random.SeedSequence([abs(seed), len(runs), len(pending)]).generate_state(1)[0])
-    chosen = choose_sampler(
-        free, len(knowledge.used), seed=draw_seed, name_or_object=sampler, n_objectives=len(experiment.objectives)
+    space.check(fixed, partial=True)
+
+
+def _choose(question: _Question, sampler: str | BaseSampler | None, *, seed: int) -> Chosen:
+    n_objectives = len(question.experiment.objectives)
+    n_used = len(question.knowledge.used)
+    return choose_sampler(question.free, n_used, seed=seed, name_or_object=sampler, n_objectives=n_objectives)
+
+
+def _suggestion(
+    question: _Question, chosen: Chosen, params: Mapping[str, Any], source: str, *, model: ParamsModel | None, note: str
+) -> Suggestion:
+    """Return a drawn point with its forecast, its neighbours and the reasons in words."""
+    forecast = None if model is None else model.forecast(params)
+    nearest = nearest_runs(question.space, question.knowledge.used, params)
+    return Suggestion(
+        new_id(),
+        experiment=question.experiment.name,
+        params=params,
+        why=why(
+            question.experiment,
+            question.knowledge,
+            chosen,
+            nearest,
+            forecast,
+            note,
+            fixed=question.fixed,
+            source=source,
+            space_notes=question.space_notes,
+        ),
+        source=source,
+        sampler=chosen.name,
+        seed=question.seed,
+        learned_from=tuple(run.id for run in question.knowledge.used),
+        forecast=forecast,
+        forecast_note=note,
+        nearest=nearest,
+        created=question.now,
     )
-    study = build_study(experiment, knowledge, free, sampler=chosen.sampler)
-    taken = {_key(space, params) for params in (*(run.params for run in runs), *pending)}
-    drawn = _draw(study, free, given, space, taken, chosen=chosen, n=n, seed=draw_seed)
-    model, note = fit_params_model(experiment, runs, space, seed=seed)
-    out = []
-    for params, source in drawn:
-        forecast = None if model is None else model.forecast(params)
-        nearest = nearest_runs(space, knowledge.used, params)
-        out.append(
-            Suggestion(
-                new_id(),
-                experiment=experiment.name,
-                params=params,
-                why=why(
-                    experiment,
-                    knowledge,
-                    chosen,
-                    nearest,
-                    forecast,
-                    note,
-                    fixed=given,
-                    source=source,
-                    space_notes=space_notes,
-                ),
-                source=source,
-                sampler=chosen.name,
-                seed=seed,
-                learned_from=tuple(run.id for run in knowledge.used),
-                forecast=forecast,
-                forecast_note=note,
-                nearest=nearest,
-                created=now,
-            )
-        )
-    return out
 
 
 def _draw(
-    study: optuna.Study,
-    free: Space,
-    fixed: Mapping[str, Any],
-    space: Space,
-    taken: set[str],
-    *,
-    chosen: Chosen,
-    n: int,
-    seed: int,
+    question: _Question, taken: set[str], *, chosen: Chosen, n: int, seed: int
 ) -> list[tuple[dict[str, Any], str]]:
-    """Return ``n`` new points, each with where it came from."""
+    """Return ``n`` points that are not taken, each with where it came from."""
+    space, fixed = question.space, question.fixed
+    study = build_study(question.experiment, question.knowledge, question.free, sampler=chosen.sampler)
     out: list[tuple[dict[str, Any], str]] = []
     rng = np.random.default_rng([seed, 1])
     for _ in range(n):
-        for values, source in _candidates(study, free, rng, chosen=chosen):
+        for values, source in _candidates(study, question.free, rng, chosen=chosen):
             params = {name: values[name] if name in values else fixed[name] for name in space}
             if _key(space, params) not in taken:
                 taken.add(_key(space, params))
