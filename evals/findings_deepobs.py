@@ -126,7 +126,7 @@ def sibling_z(values: np.ndarray, runs: Sequence[Run]) -> np.ndarray:
         spread = 1.4826 * np.nanmedian(np.abs(values[rows] - centre), axis=0)
         scale = np.fmax(np.fmax(spread, 0.3 * pooled), 0.05)
         out[rows] = np.clip((values[rows] - centre) / scale, -12, 12)
-    return np.nan_to_num(out)
+    return np.asarray(np.nan_to_num(out))
 
 
 def plain_forest(z: np.ndarray) -> np.ndarray:
