@@ -9,8 +9,9 @@ Names are loaded when they are used first, so that ``import advisor`` costs next
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,10 +83,16 @@ def _check_sibling() -> None:
     """``storage`` is a common word: make sure that the one that Python finds is ours."""
     spec = find_spec("storage")
     ours = Path(__file__).resolve().parent.parent / "storage" / "__init__.py"
-    if spec is None or spec.origin is None or Path(spec.origin).resolve() != ours:
-        found = spec.origin if spec is not None else None
+    if spec is None or spec.origin is None:  # a folder of data called storage is no package: pass it by
+        ours_spec = spec_from_file_location("storage", ours, submodule_search_locations=[str(ours.parent)])
+        if ours_spec is None or ours_spec.loader is None or not ours.exists():
+            raise ImportError(f"the package 'storage' that belongs to 'advisor' is missing: {ours}")
+        module = module_from_spec(ours_spec)
+        sys.modules["storage"] = module
+        ours_spec.loader.exec_module(module)
+    elif Path(spec.origin).resolve() != ours:
         raise ImportError(
-            f"the package 'storage' that belongs to 'advisor' is hidden by {found or 'something else'}; "
+            f"the package 'storage' that belongs to 'advisor' is hidden by {spec.origin}; "
             "rename that file or folder, or start Python from another folder"
         )
 

@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from advisor import config
 from advisor.errors import ConfigError
+from advisor.notify.channels import check_address
 from advisor.suggest.space import Space
+from advisor.tracking import exits
+from advisor.tracking.redact import scrub
 from storage.curves import mean_last_k, summaries
 from storage.errors import ExperimentNotFoundError
 from storage.records import DIRECTIONS, Direction, Event, Finding, Objective, Run
@@ -77,7 +80,7 @@ class Advisor:
         objective
             Name of the metric that it is about; several for a trade-off.
         direction
-            ``minimize`` (the default) or ``maximize``, one for each objective.
+            ``minimize`` or ``maximize``, one for each objective; by default what it was, at first ``minimize``.
         space
             Name → ``Float``, ``Int``, ``Choice`` or an Optuna distribution.
         description
@@ -104,7 +107,7 @@ class Advisor:
         if space is not None:
             given["space"] = Space.of(space).to_json()
         if description is not None:
-            given["description"] = description
+            given["description"] = scrub(description)
         if reduce is not None:
             given["reduce"] = checked_reduce(reduce)
         try:
@@ -116,6 +119,7 @@ class Advisor:
         else:
             changed = {key: value for key, value in given.items() if _differs(record, key, value)}
             if changed:
+                self._tell_what_changes(record, changed)
                 self._update(record, changed)
         return Experiment(self, name)
 
@@ -128,13 +132,12 @@ class Advisor:
     def _objectives(
         self, name: str, objective: str | Sequence[str] | None, direction: Direction | Sequence[Direction] | None
     ) -> list[dict[str, str]]:
-        if objective is None:
-            known = [e for e in self.store.experiments() if e.name == name]
-            if not known or not known[0].objectives:
-                raise ConfigError(f"a direction was given for {name!r}, but no objective: objective='val_loss' for one")
-            objective = [o.metric for o in known[0].objectives]
-        metrics = [objective] if isinstance(objective, str) else list(objective)
-        directions: list[str] = ["minimize"] * len(metrics)
+        """Return the objectives that are meant; a metric keeps the direction that it has unless another is given."""
+        known = {o.metric: o.direction for e in self.store.experiments() if e.name == name for o in e.objectives}
+        if objective is None and not known:
+            raise ConfigError(f"a direction was given for {name!r}, but no objective: objective='val_loss' for one")
+        metrics = list(known) if objective is None else [objective] if isinstance(objective, str) else list(objective)
+        directions: list[str] = [known.get(metric, "minimize") for metric in metrics]
         if direction is not None:
             directions = [direction] if isinstance(direction, str) else list(direction)
         if len(directions) != len(metrics):
@@ -143,6 +146,22 @@ class Advisor:
             if one not in DIRECTIONS:
                 raise ConfigError(f"direction {one!r} is not one of {' and '.join(map(repr, DIRECTIONS))}")
         return [{"metric": m, "direction": d} for m, d in zip(metrics, directions, strict=True)]
+
+    def _tell_what_changes(self, record: ExperimentRecord, changed: Mapping[str, Any]) -> None:
+        """Say it where runs that are there already will be valued anew."""
+        n_runs = len(self.store.state().by_experiment.get(record.name, ()))
+        if not n_runs or "objectives" not in changed or not record.objectives:
+            return
+        before, after = (
+            ", ".join(f"{direction} {metric}" for metric, direction in pairs)
+            for pairs in (
+                [(o.metric, o.direction) for o in record.objectives],
+                [(o["metric"], o["direction"]) for o in changed["objectives"]],
+            )
+        )
+        log.warning(
+            "the objective of %r changes from %s to %s; its %d runs are valued anew", record.name, before, after, n_runs
+        )
 
     def _update(self, record: ExperimentRecord, changed: Mapping[str, Any]) -> None:
         """Write what changed; where runs are valued by an average, work it out for those that ended."""
@@ -223,12 +242,14 @@ class Advisor:
             )
             self.store.append([event])
 
-        return Notifier(
+        notifier = Notifier(
             [open_channel(address) for address in self.settings.notify],
             already_sent=lambda finding_id, channel_id: (finding_id, channel_id) in self.store.state().notified,
             record_sent=record_sent,
             min_severity=self.settings.notify_severity,
         )
+        exits.close_at_end(notifier.close)  # a script's last message is on its way when the script is over
+        return notifier
 
     def close(self) -> None:
         """Wait for notifications under way, and let go of the store."""
@@ -286,6 +307,8 @@ def open(uri: str | Path | None = None, *, create: bool = True, **settings: Any)
     if uri is not None:
         settings["store"] = str(uri)
     resolved = config.resolve(**settings)
+    for address in resolved.notify:
+        check_address(address)
     embedder = None
     if resolved.embedder is not None:
         from storage.embed import choose_embedder

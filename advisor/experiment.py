@@ -5,17 +5,20 @@ A handle: it holds a name and reads the store whenever it is asked, so it never 
 
 from __future__ import annotations
 
+import logging
 import operator
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from advisor.errors import ConfigError, NotEnoughRunsError
+from advisor.errors import ConfigError, NotEnoughRunsError, SpaceError
 from advisor.suggest.space import Space
+from advisor.tracking.redact import scrub
 from advisor.tracking.run import Collaborators, LiveRun, ended_state
 from advisor.tracking.values import plain
-from storage.errors import RecordError, RunNotFoundError
+from storage.errors import RecordError, RunNotFoundError, StoreUnavailableError, did_you_mean
 from storage.journal import finding_opened
 from storage.records import Document, Event, Finding, FindingState, Run, RunState, new_id
 from storage.records import Experiment as ExperimentRecord
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from advisor.app import Advisor
     from advisor.findings import Checked
     from advisor.suggest import Forecast, Importances, StopAdvice, Suggestion
+
+log = logging.getLogger(__name__)
 
 PENDING_FOR_S = 3600.0
 """A suggestion that nobody has started after this long no longer keeps its place free."""
@@ -100,8 +105,8 @@ class Experiment:
             state=RunState.RUNNING,
             params=clean,
             seed=_seed(seed),
-            tags=_words(tags),
-            notes=_words(notes),
+            tags=[scrub(tag) for tag in _words(tags)],
+            notes=[scrub(note) for note in _words(notes)],
             source="tracked",
             suggestion_id=suggestion_id,
         )
@@ -150,6 +155,7 @@ class Experiment:
         over = ended_state(state)
         record = self.record
         clean = plain(params)
+        self._refuse_typos(record, clean)
         if record.space:
             Space.from_json(record.space).check(clean)
         values = None if value is None else [float(v) for v in (value if isinstance(value, Sequence) else [value])]
@@ -174,7 +180,7 @@ class Experiment:
             params=clean,
             values=values,
             seed=_seed(seed),
-            notes=_words(notes),
+            notes=[scrub(note) for note in _words(notes)],
             source="told",
             suggestion_id=suggestion_id,
         )
@@ -279,7 +285,24 @@ class Experiment:
             ]
         )
         if self._advisor.settings.notify:
-            self._advisor.notify([finding for finding in restated if finding.key not in known])
+            # What a channel has not taken yet is sent again, and the notifier knows what it took; imported runs
+            # are history, of which nobody needs to be told.
+            state = self._store.state()
+            imported = {run.id for run in state.runs_of(self.name) if run.source == "import"}
+            waiting = [state.findings.get(f.id, f) for f in found if f.run_id not in imported]
+            self._advisor.notify([f for f in waiting if f.state is FindingState.OPEN])
+
+    def _refuse_typos(self, record: ExperimentRecord, params: Mapping[str, Any]) -> None:
+        """Where no space is declared, refuse a parameter that no run has but that looks like one that runs have."""
+        if record.space:
+            return
+        known = {name for run in self._store.state().runs_of(self.name) for name in run.params}
+        for name in params:
+            if known and name not in known and get_close_matches(name, known, n=1, cutoff=0.75):
+                raise SpaceError(
+                    f"no run of {self.name!r} has a parameter {name!r}; {did_you_mean(name, known)} "
+                    "A new one is accepted once a search space is declared."
+                )
 
     def acknowledge(self, finding_id: str) -> None:
         """Mark a finding as seen by a person; it stays until the trouble is gone.
@@ -407,20 +430,29 @@ class Experiment:
             space_notes=notes,
         )
         if keep:
-            self._store.append([_made(suggestion, now=now) for suggestion in found])
+            try:
+                self._store.append([_made(suggestion, now=now) for suggestion in found])
+            except StoreUnavailableError as error:  # an answer that cannot be kept is still an answer
+                log.warning("the suggestion is not kept: %s", error)
         return found
 
-    def forecast(self, run: Run | str | int, *, at: float | None = None) -> tuple[Forecast | None, str]:
-        """Forecast a run's final objective from the first part of its curve; None with a reason where nobody can tell.
+    def forecast(self, run: Run | str | int, *, at: float | None = None) -> Forecast | None:
+        """Forecast a run's final objective from the first part of its curve; None where nobody can tell.
 
         Parameters
         ----------
         at
             Share of the siblings' usual length that may be looked at; by default all there is.
         """
+        return self.explain_forecast(run, at=at)[0]
+
+    def explain_forecast(self, run: Run | str | int, *, at: float | None = None) -> tuple[Forecast | None, str]:
+        """Return the forecast, and what it rests on or why there is none."""
         from advisor.suggest import forecast_run
 
         one = run if isinstance(run, Run) else self.run(run)
+        if at is None and one.state.is_over:
+            return None, f"run #{one.number} has ended ({one.state}); ask about a part of it: at=0.3"
         runs = self.runs()
         metrics = [objective.metric for objective in self.record.objectives]
         curves = self._store.curves([each.id for each in runs], metrics=metrics)

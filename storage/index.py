@@ -197,12 +197,16 @@ class RunIndex:
         fresh = self._database.select_among(rows, COLUMNS, where=sql, dimension=1, key="run_id")
         return (indexed - {run.id for run in apart}).union(fresh)
 
+    def refresh_words(self) -> None:
+        """Make or refresh the index of words."""
+        if self._database.has(TABLE):
+            self._database.index_words(TABLE, "text")
+
     def search(self, text: str, *, where: str, limit: int) -> list[tuple[str, float]]:
         """Return ``(run_id, score in [0, 1])``, best first: words and meaning together."""
         if not self._database.has(TABLE) or not text.strip():
             return []
         pool = max(50, 5 * limit)
-        self._database.index_words(TABLE, "text")
         words = dict(self._database.match_words(TABLE, "text", text, where=where, limit=pool))
         best = max(words.values(), default=0.0)
         near: dict[str, float] = {}
@@ -299,7 +303,7 @@ def names_in(runs: Iterable[Run]) -> Names:
         params.update(flat(run.params))
         metrics.update(run.metrics)
         environment.update(flat(run.environment))
-        meta.update(flat(run.meta))
+        meta.update(flat({**run.meta, **run.user_attrs}))
     return Names(
         params=frozenset(params), metrics=frozenset(metrics), environment=frozenset(environment), meta=frozenset(meta)
     )
@@ -346,7 +350,7 @@ def _row(run: Run, experiment: Experiment) -> dict[str, Any]:
         "params": json.dumps(flat(run.params)),
         "metrics": json.dumps(flat(run.metrics)),
         "environment": json.dumps(flat(run.environment)),
-        "meta": json.dumps(flat(run.meta)),
+        "meta": json.dumps(flat({**run.meta, **run.user_attrs})),
         "tags": [valid_text(tag) for tag in run.tags],
         "notes": [valid_text(note) for note in run.notes],
         "text": text,

@@ -6,6 +6,7 @@ NaN and ±inf survive, in curves as floats and in JSON as Python writes them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -73,7 +74,7 @@ def write_folder(
 ) -> tuple[int, int]:
     """Write both files, replacing what is there; return the numbers of runs and of curves.
 
-    ``runs`` are rows: the columns of ``RUN_COLUMNS`` first, then whatever else all of them have.
+    ``runs`` are rows: the columns of ``RUN_COLUMNS``, and whatever else any of them has.
     """
     import numpy as np
     import pyarrow as pa
@@ -81,9 +82,9 @@ def write_folder(
 
     folder.mkdir(parents=True, exist_ok=True)
     required = {name: pa.int64() if name == "seed" else pa.string() for name in RUN_COLUMNS}
-    extra = [name for name in (runs[0] if runs else ()) if name not in required]
+    extra = [name for name in dict.fromkeys(name for run in runs for name in run) if name not in required]
     columns = {name: pa.array([run[name] for run in runs], type=kind) for name, kind in required.items()}
-    columns |= {name: pa.array([run[name] for run in runs]) for name in extra}
+    columns |= {name: _column([run.get(name) for run in runs]) for name in extra}
     pq.write_table(pa.table(columns), folder / RUNS_FILE)
 
     flat = [(run_id, curve) for run_id, by_metric in curves.items() for curve in by_metric.values()]
@@ -101,6 +102,18 @@ def write_folder(
     )
     pq.write_table(table, folder / CURVES_FILE, row_group_size=BATCH_ROWS)
     return len(runs), len(flat)
+
+
+def _column(values: Sequence[Any]) -> Any:
+    """Return values as a column; those of several types become text, as JSON writes them."""
+    import pyarrow as pa
+    from pyarrow.lib import ArrowException
+
+    try:
+        column = pa.array(values)
+    except (ArrowException, OverflowError):
+        column = pa.array([None if value is None else json.dumps(value, default=str) for value in values])
+    return column.cast(pa.string()) if pa.types.is_null(column.type) else column
 
 
 def _open(path: Path, columns: Sequence[str]) -> Any:

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import random
+import re
 import threading
 import time
 import warnings
@@ -392,6 +393,7 @@ def mapped(uri: str, doing: str, *, where: str | None = None) -> Iterator[None]:
         raise StoreUnavailableError(f"cannot {doing} the store at {uri!r}: {error.strerror or error}") from error
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = re.sub(r",?\s*/\S+\.rs:\d+(:\d+)?", "", reason)  # where in the library's build it happened
         if where is not None and not _is_io(reason):
             raise FilterError(f"the database cannot apply this filter: {reason[:300]}") from error
         unavailable = StoreUnavailableError(f"cannot {doing} the store at {uri!r}: {reason[:300]}")

@@ -199,9 +199,14 @@ class LanceRunStore(RunStore):
         runs = self._live(snapshot.runs.values()) if where else []
         sql = compile_filter(where, names=names_in(runs)) if where else "run_id is not null"
         with self._index_lock:
-            if not self._index.sync(snapshot, live=self._live):
-                log.info("another process is indexing; the newest runs may be missing from this search")
-            n_waiting = self._index.embed(budget_s=SEARCH_EMBEDS_FOR_S, progress=progress)
+            n_waiting = 0
+            try:
+                if not self._index.sync(snapshot, live=self._live):
+                    log.info("another process is indexing; the newest runs may be missing from this search")
+                n_waiting = self._index.embed(budget_s=SEARCH_EMBEDS_FOR_S, progress=progress)
+                self._index.refresh_words()
+            except StoreUnavailableError as error:
+                log.warning("the search is limited to what the index holds, because it cannot be written: %s", error)
             hits = self._index.search(text, where=sql, limit=limit)
             texts = self._index.texts([run_id for run_id, _ in hits])
         if n_waiting:

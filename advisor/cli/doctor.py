@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
             "versions": _versions(),
             "extras": _extras(),
             "encoder": _encoder(settings),
-            "store": _store(settings),
+            "store": _store(settings, named=session.store is not None),
             "settings": _settings(settings, session),
         }
         found["ok"] = found["store"]["ok"] and found["encoder"]["ok"]
@@ -99,7 +99,7 @@ def _encoder(settings: Settings) -> dict[str, Any]:
         return {"ok": False, "identity": None, "message": str(error)}
 
 
-def _store(settings: Settings) -> dict[str, Any]:
+def _store(settings: Settings, *, named: bool) -> dict[str, Any]:
     from advisor.tracking.redact import scrub
     from storage.errors import StorageError, StoreNotFoundError
     from storage.store import open_store
@@ -110,7 +110,7 @@ def _store(settings: Settings) -> dict[str, Any]:
     try:
         info = open_store(settings.store, create=False).info()
     except StoreNotFoundError:
-        return {"ok": True, "uri": uri, "message": "there is none yet; the first run or import makes it"}
+        return {"ok": not named, "uri": uri, "message": "there is none yet; the first run or import makes it"}
     except StorageError as error:
         return {"ok": False, "uri": uri, "message": str(error)}
     return {"ok": True, "uri": uri, "message": f"{info.n_experiments} experiments, {info.n_runs} runs"}

@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
             raise ConfigError(f"--at {at:g} is not a share of the training; give a number above 0 and at most 1")
         with session.open() as adv:
             found = find_run(adv, run)
-            foretold, why = adv.experiment(found.experiment, create=False).forecast(found, at=at)
+            foretold, why = adv.experiment(found.experiment, create=False).explain_forecast(found, at=at)
             figures = dict.fromkeys(FIELDS) if foretold is None else foretold.as_json()
             if session.as_json:
                 print_json(figures)

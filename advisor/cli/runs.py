@@ -46,13 +46,20 @@ def register(app: typer.Typer) -> None:
         desc: Annotated[bool, typer.Option("--desc", help="Largest first; without --sort, newest first.")] = False,
         limit: Annotated[
             int | None,
-            typer.Option("--limit", min=1, metavar="N", help=f"Most runs. Default: {SHOWN} in a table, all in JSON."),
+            typer.Option(
+                "--limit",
+                min=1,
+                metavar="N",
+                help=f"Most runs, without --sort the newest. Default: {SHOWN} in a table, all in JSON.",
+            ),
         ] = None,
     ) -> None:
         """List runs: parameters, objective, state, findings."""
         with session.open() as adv:
             found = adv.store.runs(experiment, where=where, order_by=sort, descending=desc)
-            kept = found[: limit if limit is not None or session.as_json else SHOWN]
+            most = limit if limit is not None or session.as_json else SHOWN
+            newest_last = sort is None and not desc and not session.as_json
+            kept = found[-most:] if newest_last and most is not None else found[:most]
             if session.as_json:
                 print_json([run_json(run) for run in kept])
             elif not kept:

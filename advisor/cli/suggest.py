@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
             typer.Option("--sampler", metavar="NAME", help="An Optuna sampler. Default: a stated rule chooses."),
         ] = None,
         seed: Annotated[
-            int | None, typer.Option("--seed", min=0, metavar="N", help="Default: follows from what the store holds.")
+            int | None, typer.Option("--seed", min=0, metavar="N", help="Of the random numbers. Default: drawn afresh.")
         ] = None,
         fix: Annotated[
             list[str] | None,
@@ -47,6 +47,7 @@ def register(app: typer.Typer) -> None:
                 print_json([suggestion.as_json() for suggestion in found])
             else:
                 _print(found)
+                note("kept as taken for an hour, so that nobody is given the same point twice")
                 note(f"when it is trained: advisor tell {experiment} --params JSON --value X")
 
 

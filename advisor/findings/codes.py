@@ -134,6 +134,15 @@ CRASHED = Code(
     why_it_matters="Killed by the system (often out of memory), by a scheduler or a power cut; it has no result.",
     what_to_do="Look at the kernel log (dmesg) and the scheduler's; lower the batch size; resume from a checkpoint.",
 )
+FAILED = Code(
+    "ADV111",
+    slug="failed",
+    title="it failed: {error}",
+    severity=Severity.ERROR,
+    how_detected="The run ended by an exception, or was recorded as failed.",
+    why_it_matters="It has no result, and the next runs of a sweep may fail for the same reason.",
+    what_to_do="Read the traceback (advisor show RUN); mend it, or keep its parameters out of the search space.",
+)
 
 CODES: Mapping[str, Code] = MappingProxyType(
     {
@@ -149,6 +158,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             SLOW,
             UNUSUAL,
             CRASHED,
+            FAILED,
         )
     }
 )

@@ -93,6 +93,10 @@ class Monitor:
         symptom = pace.stalled(silent, np.array(self._pauses))
         return self._new([symptom] if symptom else [], now)
 
+    def failed(self, error: str | None, now: datetime) -> list[Finding]:
+        """Return the finding that the run failed; call it once, at its end."""
+        return self._new([rules.failed(error)], now)
+
     def _listen(self, times: Sequence[float] | NDArray[np.float64]) -> None:
         for time in times:
             pause = float(time) - self._last_time

@@ -54,6 +54,10 @@ OVERFITTING_WARN_NATS = 2.079
 """8 times its best, log(8), is a warning: below, early stopping repairs it and healthy runs do it too."""
 OVERFITTING_TRAIN_NATS = 0.05
 """The training loss must have fallen by a further 5 % meanwhile; otherwise it is divergence."""
+ERROR_MAX_CHARS = 160
+"""Of an exception's last line in a title."""
+MAX_SMOOTHED = 2_000
+"""Longer curves are smoothed by the medians of this many equal stretches."""
 TAIL_SHARE = 0.1
 """The end of a curve is the median of its last tenth, so one lucky point decides nothing."""
 
@@ -259,10 +263,18 @@ Rule = Callable[[Mapping[str, Curve], str, Objective | None], Symptom | None]
 _RULES: Sequence[Rule] = (diverged, spike, never_learned, overfitting, stopped_learning)
 
 
+def failed(error: str | None) -> Symptom:
+    """ADV111: the run says itself that it failed."""
+    lines = [line.strip() for line in (error or "").splitlines() if line.strip()]
+    return Symptom(codes.FAILED, None, None, {"error": lines[-1][:ERROR_MAX_CHARS] if lines else "no reason was kept"})
+
+
 def _state_symptoms(run: Run, curves: Mapping[str, Curve], now: datetime) -> Iterator[Symptom]:
     if run.state is RunState.CRASHED:
         n = sum(len(curve) for curve in curves.values())
         yield Symptom(codes.CRASHED, None, None, {"n": n, "error": run.error})
+    if run.state is RunState.FAILED:
+        yield failed(run.error)
     if run.state is RunState.RUNNING and run.started is not None:
         every = np.sort(np.concatenate([np.empty(0), *(c.times[np.isfinite(c.times)] for c in curves.values())]))
         if every.size:
@@ -317,6 +329,11 @@ def _end(y: Floats) -> float:
 
 def _smooth(y: Floats) -> Floats:
     """Return running medians over about a tenth of the curve: noise alone makes no new best."""
+    if y.size > MAX_SMOOTHED:  # the windows of a million points would not fit into memory
+        size = -(-y.size // MAX_SMOOTHED)
+        parts = np.array_split(y, -(-y.size // size))
+        smoothed = _smooth(np.array([np.median(part) for part in parts]))
+        return np.repeat(smoothed, [part.size for part in parts])
     width = max(1, int(TAIL_SHARE * y.size) // 2 * 2 - 1)
     if width < 3:
         return y

@@ -68,6 +68,24 @@ class Channel(Protocol):
         """
 
 
+def check_address(address: str) -> None:
+    """Refuse what cannot be the address of a channel, without opening one.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither ``console`` nor has a scheme.
+    """
+    if address.strip() == "console":
+        return
+    scheme, separator, rest = address.strip().partition("://")
+    if not separator or not rest or not scheme:
+        raise ConfigError(
+            "an address of a channel must be 'console' or like scheme://…, "
+            "for instance https://example.org/hook, slack://… or mailto://…"
+        )
+
+
 def open_channel(address: str) -> Channel:
     """Return the channel at an address; nothing is sent or connected yet.
 
@@ -85,14 +103,10 @@ def open_channel(address: str) -> Channel:
         If it needs Apprise, which is not installed.
     """
     address = address.strip()
+    check_address(address)
     if address == "console":
         return ConsoleChannel()
-    scheme, separator, rest = address.partition("://")
-    if not separator or not rest or not scheme:
-        raise ConfigError(
-            "an address of a channel must be 'console' or like scheme://…, "
-            "for instance https://example.org/hook, slack://… or mailto://…"
-        )
+    scheme = address.partition("://")[0]
     if scheme.lower() in ("http", "https"):
         return WebhookChannel(address)
     return AppriseChannel(address)

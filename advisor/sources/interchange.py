@@ -1,7 +1,7 @@
 """The interchange folder (``runs.parquet``, ``curves.parquet``) → store and back, losslessly.
 
-Importing twice adds nothing the second time: runs are known by their ids. What two trackers keep
-and this store does not know by a field of its own goes into ``meta``, and comes out again.
+Importing twice adds nothing the second time: runs are known by their ids. Columns that this store does not know
+by a field of its own become the run's attributes, and columns again when it is exported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import ImportFormatError
-from advisor.tracking.redact import redact
+from advisor.tracking.redact import redact, scrub
 from storage import interchange
 from storage.curves import assemble, summaries
 from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState, valid_text
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 EVENTS_AT_ONCE: Final = 5_000
+COLUMNS: Final = frozenset({*interchange.RUN_COLUMNS, "tags", "notes", "started", "ended", "objective", "record"})
+"""Columns of runs.parquet with a meaning here; whatever else a file has is kept as the run's attributes."""
 STATES: Final[Mapping[str, RunState]] = {
     **{str(state): state for state in RunState},
     "completed": RunState.FINISHED,
@@ -156,13 +158,12 @@ def _read_row(row: Mapping[str, Any], i: int) -> dict[str, Any]:
     out["record"] = _json_object(record, "record", run_id) if record else {}
     for name in ("tags", "notes"):
         given = extra.pop(name, None)
-        out[name] = [given] if isinstance(given, str) else list(given or ())
+        out[name] = [scrub(word) for word in ([given] if isinstance(given, str) else given or ()) if word is not None]
     for name in ("started", "ended"):
         out[name] = _iso(extra.pop(name, None))
     if isinstance(extra.get("objective"), (int, float)):
         out["values"] = [float(extra.pop("objective"))]
-    if extra:
-        out["meta"] = {**out["meta"], **{name: _plain(value) for name, value in extra.items()}}
+    out["user_attrs"] = redact({name: _plain(value) for name, value in extra.items()})
     return out
 
 
@@ -223,6 +224,7 @@ def _created(adv: Advisor, row: Mapping[str, Any], curves: Mapping[str, Curve]) 
     body = {name: row[name] for name in ("state", "params", "seed", "tags", "notes", "meta")}
     body |= {"started": row["started"], "ended": row["ended"], "source": "import"}
     body |= {name: value for name, value in row["record"].items() if name in KEPT}
+    body["user_attrs"] = {**row["user_attrs"], **body.get("user_attrs", {})}
     if "values" in row and "values" not in body:
         body["values"] = row["values"]
     body["summary"] = summaries(curves, reduce=record.reduce)
@@ -266,7 +268,11 @@ def _row(run: Run, experiment: Mapping[str, Any]) -> dict[str, Any]:
         "ended": run.ended.isoformat() if run.ended else None,
         "objective": run.objective,
         "record": json.dumps({**record, "experiment": experiment}),
-    }
+    } | {name: value for name, value in run.user_attrs.items() if name not in COLUMNS and _is_scalar(value)}
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 # -- values

@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _lock = threading.Lock()
 _live: dict[str, LiveRun] = {}
+_closing: list[Callable[[], object]] = []
 _registered = False
 _pid = 0
 _uncaught: BaseException | None = None
@@ -30,9 +32,21 @@ _uncaught: BaseException | None = None
 
 def remember(run: LiveRun) -> None:
     """End this run when the interpreter ends, unless it is forgotten before."""
-    global _registered, _pid
     with _lock:
         _live[run.id] = run
+    _register()
+
+
+def close_at_end(close: Callable[[], object]) -> None:
+    """Call this when the interpreter ends, after all runs have ended."""
+    with _lock:
+        _closing.append(close)
+    _register()
+
+
+def _register() -> None:
+    global _registered, _pid
+    with _lock:
         if not _registered:
             _registered, _pid = True, os.getpid()
             atexit.register(_end_all)
@@ -68,3 +82,5 @@ def _end_all() -> None:
                 run.finish()
         except Exception:  # the interpreter ends: say it and let the next run end too
             log.exception("run %s could not be ended; it is recovered when the store is next opened", run.id)
+    for close in _closing:
+        close()

@@ -27,7 +27,7 @@ from advisor.tracking import exits
 from advisor.tracking.redact import redact, scrub
 from advisor.tracking.values import Tally
 from storage.curves import chunks_of
-from storage.errors import RecordError, RunFinishedError, StorageError, StoreUnavailableError
+from storage.errors import RecordError, RunFinishedError, StorageError, StoreUnavailableError, did_you_mean
 from storage.journal import check_event, decode_body, encode_body, finding_opened
 from storage.records import Event, Experiment, Finding, RunState
 from storage.recovery import append_each
@@ -59,6 +59,10 @@ class Watch(Protocol):
 
     def tick(self, now: datetime) -> Sequence[Finding]:
         """Look at the time; return what is wrong."""
+        ...
+
+    def failed(self, error: str | None, now: datetime) -> Sequence[Finding]:
+        """Hear that the run failed; return what is wrong."""
         ...
 
 
@@ -154,11 +158,13 @@ class LiveRun:
         self._check_alive("log to")
         values = {**(metrics or {}), **more}
         try:
-            floats = {str(name): float(value) for name, value in values.items()}
+            floats = {str(name): as_float(value) for name, value in values.items()}
         except (TypeError, ValueError, OverflowError):
             raise RecordError(_not_a_number(values)) from None
         if not floats:
             return
+        if "" in floats:
+            raise RecordError("a metric needs a name, not ''")
         try:
             given = None if step is None else operator.index(step)
         except TypeError:
@@ -176,9 +182,10 @@ class LiveRun:
         """Add a note in plain words; it is searched later."""
         self._add("run.noted", text=scrub(str(text))[:NOTE_MAX_CHARS])
 
-    def tag(self, *tags: str) -> None:
-        """Add tags."""
-        self._add("run.tagged", tags=[str(tag) for tag in tags])
+    def tag(self, *tags: str | Sequence[str]) -> None:
+        """Add tags, one by one or in lists."""
+        flat = [word for tag in tags for word in ([tag] if isinstance(tag, str) else tag)]
+        self._add("run.tagged", tags=[scrub(str(tag)) for tag in flat])
 
     def use_data(self, name: str, data: Any) -> dict[str, Any]:
         """Keep the fingerprint (content hash, shape, schema) of data that the run uses; the data itself is not kept.
@@ -256,7 +263,7 @@ class LiveRun:
         RecordError
             If ``state`` is none in which a run is over, or the values are not as many as the objectives.
         """
-        values = None if value is None else [float(v) for v in (value if isinstance(value, Sequence) else [value])]
+        values = None if value is None else [as_float(v) for v in (value if isinstance(value, Sequence) else [value])]
         self._end(ended_state(state), values=values)
 
     def fail(self, reason: str | BaseException) -> None:
@@ -299,10 +306,14 @@ class LiveRun:
             error=error,
             summary={metric: tally.summary(record.reduce) for metric, tally in self._tallies.items()},
         )
+        if state is RunState.FINISHED and values is None:
+            self._warn_of_missing(record)
         with self._lock:
             self.state = state
             self._spool.event(event)
             self._events.append(event)
+        if state is RunState.FAILED and self._watch is not None:
+            self._raise_findings(self._watch.failed(error, self._now()))
         exits.forget(self)
         self._give_up_at = time.perf_counter() + FINISH_WITHIN_S
         self._over.set()
@@ -322,6 +333,17 @@ class LiveRun:
         if event.id in self._with.store.state().refused:
             ended = self._with.store.run(self.id).state
             raise RunFinishedError(f"run {self.id} was ended as {ended!s} by another process; that stands")
+
+    def _warn_of_missing(self, record: Experiment) -> None:
+        for objective in record.objectives:
+            if objective.metric not in self._tallies:
+                log.warning(
+                    "run #%d of %s ended without %r, its objective; %s",
+                    self.number,
+                    self.experiment,
+                    objective.metric,
+                    did_you_mean(objective.metric, self._tallies) if self._tallies else "nothing was logged.",
+                )
 
     def _add(self, kind: str, **body: Any) -> None:
         self._check_alive("add to")
@@ -401,9 +423,7 @@ class LiveRun:
         if self._watch is None:
             return
         try:
-            found = self._watched(self._watch, points)
-            if found and self._with.notify is not None:
-                self._with.notify(found)
+            self._raise_findings(self._watched(self._watch, points))
         except Exception:  # the training and its delivery go on, whatever the watching does
             log.exception("run %s is no longer watched; its points are kept as before", self.id)
             self._watch = None
@@ -413,12 +433,16 @@ class LiveRun:
         for chunk in chunks_of(self.id, points, first=0):
             found += watch.observe(chunk.metric, list(chunk.steps), list(chunk.values), list(chunk.times))
         found += watch.tick(self._with.clock())
+        return found
+
+    def _raise_findings(self, found: Sequence[Finding]) -> None:
         for finding in found:
             self.findings.append(finding)
             # Not through the spool, whose lock a log() that a signal interrupted may hold: after a crash, a check
             # finds it again.
             self._events.append(finding_opened(finding))
-        return found
+        if found and self._with.notify is not None:
+            self._with.notify(found)
 
     def _capture(self) -> None:
         if self._with.capture is None:
@@ -480,10 +504,17 @@ def ended_state(state: RunState | str) -> RunState:
     return RunState(state)
 
 
+def as_float(value: Any) -> float:
+    """Return a number as a float; a tensor that carries gradients is detached, which would otherwise warn."""
+    if type(value) is float:
+        return value
+    return float(value.detach() if hasattr(value, "detach") else value)
+
+
 def _not_a_number(values: Mapping[str, Any]) -> str:
     for name, value in values.items():
         try:
-            float(value)
+            as_float(value)
         except (TypeError, ValueError):
             return (
                 f"metric {name!r} is {value!r:.60}, a {type(value).__name__}; log() takes numbers (a note takes text)"

@@ -130,7 +130,7 @@ def test_telling_needs_a_value_and_parameters_that_fit(adv: Advisor) -> None:
         exp.tell({"lr": 0.1, "hidden": 16, "optimizer": "sgd"})
     with pytest.raises(SpaceError, match="hidden"):
         exp.tell({"lr": 0.1, "hidden": 1, "optimizer": "sgd"}, 1.0)
-    with pytest.raises(RecordError, match="cannot end as .running."):
+    with pytest.raises(RecordError, match="cannot end as 'running'"):
         exp.tell({"lr": 0.1, "hidden": 16, "optimizer": "sgd"}, 1.0, state="running")
 
 
@@ -211,7 +211,8 @@ def test_the_name_of_an_experiment_never_becomes_a_path(adv: Advisor, tmp_path: 
 
 def test_a_forecast_says_when_nobody_can_tell(adv: Advisor) -> None:
     exp = trained(adv, 3)
-    forecast, note = exp.forecast(0, at=0.5)
+    assert exp.forecast(0, at=0.5) is None
+    forecast, note = exp.explain_forecast(0, at=0.5)
     assert forecast is None
     assert "not enough" in note or "too few" in note
 

@@ -41,7 +41,7 @@ def test_a_forecast_keeps_to_the_contract(program, made_store: Path) -> None:
     assert list(done.data) == ["mean", "low", "high", "p_best"]
     assert done.data["low"] <= done.data["mean"] <= done.data["high"]
     assert "after 50% of the training" in done.err
-    assert "chance of a new best" in program("--store", made_store, "forecast", "digits#5").out
+    assert "chance of a new best" in program("--store", made_store, "forecast", "digits#5", "--at", 1).out
 
 
 def test_where_nobody_can_tell_there_is_a_reason_and_no_forecast(program, made_store: Path) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
 import pytest
 
+from advisor.findings import rules
 from advisor.findings.pace import Siblings
 from advisor.findings.rules import judge
 from storage.records import Curve, Finding, RunState, Severity
@@ -130,3 +132,17 @@ def test_a_run_much_slower_than_its_siblings_is_a_warning() -> None:
 
 def test_a_crash_without_a_word_is_an_error() -> None:
     assert found(healthy(), state=RunState.CRASHED)["ADV110"].severity is Severity.ERROR
+
+
+def test_a_failed_run_is_an_error_with_the_exceptions_last_line() -> None:
+    run = replace(a_run(state=RunState.FAILED), error="Traceback …\n  line 3\nRuntimeError: CUDA out of memory\n")
+    judgement = judge(run, healthy(), objective=None, siblings=None, now=NOW)
+    (finding,) = judgement.findings
+    assert (finding.code, finding.title) == ("ADV111", "it failed: RuntimeError: CUDA out of memory")
+
+
+def test_a_curve_of_a_million_points_is_judged_in_bounded_memory() -> None:
+    y = np.concatenate([np.linspace(3.0, 1.0, 100_000), np.full(900_000, 1.0)])
+    symptom = rules.stopped_learning({"val_loss": Curve.of("val_loss", np.arange(y.size), y)}, "val_loss", None)
+    assert symptom is not None
+    assert symptom.step == pytest.approx(100_000, rel=0.02)

@@ -58,13 +58,17 @@ def test_what_is_exported_and_imported_again_is_the_same(make: Callable[[str], A
     assert again.experiment("toy").record.objectives == exp.record.objectives
 
 
-def test_columns_that_the_store_has_no_field_for_are_kept_as_meta(
+def test_columns_that_the_store_has_no_field_for_are_kept_and_written_again(
     make: Callable[[str], Advisor], tmp_path: Path
 ) -> None:
     folder = write(tmp_path / "in", [{"run_id": "r", "meta": '{"gpu": "x"}', "owner": "ann", "seed": 3}], [])
     adv = make("s")
     import_path(adv, folder)
-    assert (adv.run("r").meta, adv.run("r").seed) == ({"gpu": "x", "owner": "ann"}, 3)
+    assert (adv.run("r").meta, adv.run("r").user_attrs, adv.run("r").seed) == ({"gpu": "x"}, {"owner": "ann"}, 3)
+    assert len(adv.runs(where="meta.owner = 'ann' and meta.gpu = 'x'")) == 1
+    export_folder(adv, tmp_path / "out")
+    frame = pd.read_parquet(tmp_path / "out" / "runs.parquet")
+    assert (frame["owner"][0], frame["meta"][0]) == ("ann", '{"gpu": "x"}')
 
 
 def test_importing_twice_adds_only_what_is_new(make: Callable[[str], Advisor], tmp_path: Path) -> None:
