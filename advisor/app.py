@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from advisor import config
 from advisor.errors import ConfigError
 from advisor.notify.channels import check_address
+from advisor.redact import scrub
 from advisor.suggest.space import Space
 from advisor.tracking import exits
-from advisor.tracking.redact import scrub
 from storage.curves import mean_last_k, summaries
 from storage.errors import ExperimentNotFoundError
 from storage.records import DIRECTIONS, Direction, Event, Finding, Objective, Run

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import ConfigError, NotEnoughRunsError, SpaceError
+from advisor.redact import scrub
 from advisor.suggest.space import Space
-from advisor.tracking.redact import scrub
 from advisor.tracking.run import Collaborators, LiveRun, ended_state
 from advisor.tracking.values import plain
 from storage.errors import RecordError, RunNotFoundError, StoreUnavailableError, did_you_mean

@@ -206,6 +206,8 @@ class LanceRunStore(RunStore):
                 n_waiting = self._index.embed(budget_s=SEARCH_EMBEDS_FOR_S, progress=progress)
                 self._index.refresh_words()
             except StoreUnavailableError as error:
+                if not self._database.has(TABLE):
+                    raise
                 log.warning("the search is limited to what the index holds, because it cannot be written: %s", error)
             hits = self._index.search(text, where=sql, limit=limit)
             texts = self._index.texts([run_id for run_id, _ in hits])

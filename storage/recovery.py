@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storage.curves import chunks_of, summaries
-from storage.errors import RecordError, SpoolError, StorageError
+from storage.errors import RecordError, RunNotFoundError, SpoolError, StorageError
 from storage.records import Event, Run, RunState
 from storage.spool import Damage, SpoolContents, owner_is_gone, read_header, read_spool
 from storage.store import RunStore
@@ -59,9 +59,48 @@ def recover(store: LanceRunStore) -> tuple[Recovered, ...]:
                     found.append(_recover_one(store, path, read_spool(path)))
         except SpoolError as error:
             log.warning("%s", error)
+            _give_up(store, path)
         except (StorageError, OSError) as error:
             log.warning("run %s waits in %s for a later recovery: %s", path.stem, path, error)
     return tuple(found)
+
+
+def _give_up(store: LanceRunStore, path: Path) -> None:
+    """Put a log aside that does not say whose it is, and end its run, unless some process still writes it."""
+    if _is_open(path):
+        return
+    kept = _put_aside(path)
+    try:
+        run = store.run(path.stem)
+    except RunNotFoundError:
+        return
+    if not run.state.is_over:
+        error = (
+            f"the process ended without a word, and the beginning of its write-ahead log cannot be read; it is {kept}"
+        )
+        summary = summaries(run.curves, reduce=store.experiment(run.experiment).reduce)
+        body = {"state": RunState.CRASHED, "error": error, "summary": summary}
+        store.append([Event.new("run.state", run.experiment, run.id, actor="recovery", **body)])
+
+
+def _is_open(path: Path) -> bool:
+    """Return whether a process that may be looked at has the file open."""
+    import psutil
+
+    def files(process: psutil.Process) -> list[str]:
+        try:
+            return [file.path for file in process.open_files()]
+        except psutil.Error:
+            return []
+
+    return any(str(path) in files(process) for process in psutil.process_iter())
+
+
+def _put_aside(path: Path) -> Path:
+    kept = path.parent / "damaged" / path.name
+    kept.parent.mkdir(exist_ok=True)
+    os.replace(path, kept)
+    return kept
 
 
 def _recover_one(store: LanceRunStore, path: Path, contents: SpoolContents) -> Recovered:
@@ -77,9 +116,7 @@ def _recover_one(store: LanceRunStore, path: Path, contents: SpoolContents) -> R
     if contents.damage is None:
         path.unlink()
     else:
-        kept = path.parent / "damaged" / path.name
-        kept.parent.mkdir(exist_ok=True)
-        os.replace(path, kept)
+        kept = _put_aside(path)
         log.warning(
             "the spool of run %s was damaged at byte %d: %d bytes could not be read (%s); it is kept as %s",
             run_id,

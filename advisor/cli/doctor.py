@@ -100,7 +100,7 @@ def _encoder(settings: Settings) -> dict[str, Any]:
 
 
 def _store(settings: Settings, *, named: bool) -> dict[str, Any]:
-    from advisor.tracking.redact import scrub
+    from advisor.redact import scrub
     from storage.errors import StorageError, StoreNotFoundError
     from storage.store import open_store
 
@@ -119,7 +119,7 @@ def _store(settings: Settings, *, named: bool) -> dict[str, Any]:
 def _settings(settings: Settings, session: Session) -> dict[str, dict[str, Any]]:
     """Return each setting and where it comes from, without the secrets that addresses carry."""
     from advisor.config import PREFIX, SETTINGS, Settings
-    from advisor.tracking.redact import scrub
+    from advisor.redact import scrub
 
     defaults, out = Settings(), {}
     for name in SETTINGS:

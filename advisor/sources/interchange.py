@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import ImportFormatError
-from advisor.tracking.redact import redact, scrub
+from advisor.redact import redact, scrub
 from storage import interchange
 from storage.curves import assemble, summaries
 from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState, valid_text

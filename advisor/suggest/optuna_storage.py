@@ -28,6 +28,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy  # the return type that BaseStorage asks for has no public name
 from optuna.trial import FrozenTrial, TrialState
 
+from advisor.redact import redact
 from advisor.suggest.trial_cache import TrialCache
 from advisor.suggest.trials import (
     METRIC_NAMES,
@@ -108,8 +109,8 @@ class AdvisorStorage(BaseStorage):
             self._trials.forget(name)
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Keep an attribute of a study."""
-        self._set_study_attr(study_id, "user", key, value)
+        """Keep an attribute of a study; one whose name looks secret is redacted."""
+        self._set_study_attr(study_id, "user", key, redact({key: value})[key])
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """Keep an attribute of Optuna's own; metric names rename the experiment's objectives."""
@@ -207,9 +208,10 @@ class AdvisorStorage(BaseStorage):
             self._write(self._live(trial_id), "run.reported", step=step, value=intermediate_value)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Keep an attribute of a trial."""
+        """Keep an attribute of a trial; one whose name looks secret is redacted."""
         with self._lock:
-            self._write(self._live(trial_id), "run.attr", scope="user", key=key, value=value)
+            kept = redact({key: value})[key]
+            self._write(self._live(trial_id), "run.attr", scope="user", key=key, value=kept)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Keep an attribute of Optuna's own."""

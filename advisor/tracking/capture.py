@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from advisor.tracking.redact import redact, redact_command, scrub
+from advisor.redact import redact, redact_command, scrub
 
 _log = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
+from advisor.redact import redact, scrub
 from advisor.tracking import exits
-from advisor.tracking.redact import redact, scrub
 from advisor.tracking.values import Tally
 from storage.curves import chunks_of
 from storage.errors import RecordError, RunFinishedError, StorageError, StoreUnavailableError, did_you_mean

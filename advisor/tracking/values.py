@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
-from advisor.tracking.redact import redact
+from advisor.redact import redact
 from storage.curves import mean_last_k
 
 N_RECENT: Final = 100

@@ -108,6 +108,19 @@ def test_a_spool_without_a_readable_beginning_stops_nobody_from_opening(
     assert "abc.spool" in caplog.text
 
 
+def test_a_run_whose_log_lost_its_beginning_is_crashed_and_the_log_is_kept(tmp_path: Path) -> None:
+    run_id, _ = killed_after(tmp_path / "store", 50)
+    spool = tmp_path / "store" / "spool" / f"{run_id}.spool"
+    content = bytearray(spool.read_bytes())
+    content[3] ^= 0xFF
+    spool.write_bytes(content)
+    store, _ = reopened(tmp_path / "store")
+    run = store.run(run_id)
+    assert run.state is RunState.CRASHED
+    assert "damaged" in str(run.error)
+    assert (spool.parent / "damaged" / spool.name).exists()
+
+
 def test_the_beginning_of_a_long_log_is_enough_to_tell_whose_it_is(tmp_path: Path) -> None:
     path = tmp_path / "run.spool"
     with Spool.create(path, owner_header()) as spool:

@@ -133,3 +133,12 @@ def test_threads_share_one_storage(store: RunStore) -> None:
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=16, n_jobs=4)
     assert [trial.number for trial in study.trials] == list(range(16))
     assert len({trial.params["x"] for trial in study.trials}) == 16
+
+
+def test_attributes_whose_names_look_secret_are_redacted(tmp_path: Path) -> None:
+    study = optuna.create_study(storage=AdvisorStorage(tmp_path / "store"), study_name="s")
+    study.set_user_attr("api_token", "canary")
+    trial = study.ask()
+    trial.set_user_attr("password", "canary")
+    assert study.user_attrs == {"api_token": "[redacted]"}
+    assert trial.user_attrs == {"password": "[redacted]"}
