@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from storage.curves import chunks_of, summaries
 from storage.errors import RecordError, RunNotFoundError, SpoolError, StorageError
@@ -79,7 +79,7 @@ def _give_up(store: LanceRunStore, path: Path) -> None:
             f"the process ended without a word, and the beginning of its write-ahead log cannot be read; it is {kept}"
         )
         summary = summaries(run.curves, reduce=store.experiment(run.experiment).reduce)
-        body = {"state": RunState.CRASHED, "error": error, "summary": summary}
+        body: dict[str, Any] = {"state": RunState.CRASHED, "error": error, "summary": summary}
         store.append([Event.new("run.state", run.experiment, run.id, actor="recovery", **body)])
 
 

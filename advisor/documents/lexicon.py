@@ -1,4 +1,4 @@
-"""The words that the verifier knows: numbers in words, judgements, directions, causes, and what facts are called.
+"""The words that the verifier knows: neutral ones, and numbers in words, judgements, causes, and what facts are called.
 
 Leaves out the rules themselves. Invariant: every set holds lower-case words without apostrophes.
 """
@@ -101,6 +101,23 @@ SYNONYMS: Mapping[str, str] = {
     "hyperparameter": "parameter",
     "hyperparameters": "parameter",
     "seeds": "seed",
+    "count": "number",
+    "combined": "together",
+    "altogether": "together",
+    "runtime": "duration",
+    "take": "duration",
+    "takes": "duration",
+    "repetition": "repeats",
+    "repeat": "repeats",
+    "suggests": "suggestion",
+    "proposed": "suggestion",
+    "proposal": "suggestion",
+    "prediction": "forecast",
+    "predicts": "forecast",
+    "expected": "forecast",
+    "configurations": "configuration",
+    "experiments": "experiment",
+    "learnt": "learned",
 }
 """Words that mean the same, by the one that labels use."""
 
@@ -110,6 +127,58 @@ ASPECT_WORDS = frozenset(
     last lower upper seed""".split()
 )
 """Words that say which figure it is; allowed only where the fact's label has them, whatever else they mean."""
+
+
+NEUTRAL = frozenset(
+    """a an the this it its they their that which there s is was are were be been being has had have having
+    of in on at by for from to with over among after across during as within out up than and while but whereas
+    run runs experiment value values figure figures
+    reached reaches reach achieved achieves obtained came comes stands lies gave gives recorded reported reports
+    found seen contains includes covers concern concerns set sets setting ended belongs
+    also now currently then so_far""".split()
+)
+"""Words that name no quantity and may stand beside any fact; every other word must be licensed by one."""
+
+RELATED: Mapping[str, tuple[str, ...]] = {
+    "lr": ("learning", "rate"),
+    "wd": ("weight", "decay"),
+    "bs": ("batch", "size"),
+    "gain": ("improvement",),
+    "since": ("ago", "stood"),
+    "learned": ("based",),
+    "noise": ("spread",),
+    "best": ("configuration",),
+    "baseline": ("configuration",),
+}
+"""Words that a word of a label stands for as well, besides its synonyms."""
+
+COUNTED: Mapping[str, str] = {
+    "run": "runs",
+    "runs": "runs",
+    "finding": "findings",
+    "findings": "findings",
+    "warning": "findings",
+    "warnings": "findings",
+    "errors": "findings",
+    "configuration": "configurations",
+    "configurations": "configurations",
+    "times": "times",
+    "point": "points",
+    "points": "points",
+    "step": "steps",
+    "steps": "steps",
+    "repeat": "repeats",
+    "repeats": "repeats",
+    "repetition": "repeats",
+    "repetitions": "repeats",
+    "parameter": "parameters",
+    "parameters": "parameters",
+    "experiments": "experiments",
+    "values": "values",
+}
+"""Nouns that a count may be of, by the unit they stand for."""
+
+COPULAS = frozenset({"is", "was", "are", "were", "be", "been", "being"})
 
 
 def canonical(word: str) -> str:

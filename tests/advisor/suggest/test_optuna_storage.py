@@ -141,4 +141,4 @@ def test_attributes_whose_names_look_secret_are_redacted(tmp_path: Path) -> None
     trial = study.ask()
     trial.set_user_attr("password", "canary")
     assert study.user_attrs == {"api_token": "[redacted]"}
-    assert trial.user_attrs == {"password": "[redacted]"}
+    assert study.trials[0].user_attrs == {"password": "[redacted]"}
