@@ -39,6 +39,7 @@ format: $(READY) ## rewrite the files in the style that lint asks for
 evals: $(READY) ## measure on real data: findings, suggestions; tables and JSON under build/evals
 	@mkdir -p build/evals
 	$(BIN)/python evals/findings_deepobs.py --out build/evals/findings_deepobs.json
+	$(BIN)/python evals/forecast_coverage.py --out build/evals/forecast_coverage.json
 	$(BIN)/python evals/suggest_cold.py --json build/evals/suggest_cold.json
 	$(BIN)/python evals/log_latency.py --out build/evals/log_latency.json
 	$(BIN)/python evals/optuna_storage.py --out build/evals/optuna_storage.json
