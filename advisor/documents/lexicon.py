@@ -131,10 +131,10 @@ ASPECT_WORDS = frozenset(
 
 NEUTRAL = frozenset(
     """a an the this it its they their that which there s is was are were be been being has had have having
-    of in on at by for from to with over among after across during as within out up than and while but whereas
+    of in on at by for from to with over among after across during as within out up than between and while but whereas
     run runs experiment value values figure figures
-    reached reaches reach achieved achieves obtained came comes stands lies gave gives recorded reported reports
-    found seen contains includes covers concern concerns set sets setting ended belongs
+    reached reaches reach achieved achieves obtained came comes stands holds lies lie gave gives recorded
+    reported reports found seen contains includes covers concern concerns set sets setting ended belongs
     also now currently then so_far""".split()
 )
 """Words that name no quantity and may stand beside any fact; every other word must be licensed by one."""
@@ -146,7 +146,6 @@ RELATED: Mapping[str, tuple[str, ...]] = {
     "gain": ("improvement",),
     "since": ("ago", "stood"),
     "learned": ("based",),
-    "noise": ("spread",),
     "best": ("configuration",),
     "baseline": ("configuration",),
 }
@@ -177,6 +176,11 @@ COUNTED: Mapping[str, str] = {
     "values": "values",
 }
 """Nouns that a count may be of, by the unit they stand for."""
+
+MARKS = frozenset("best worst median mean baseline runner last lowest highest".split())
+"""Words that tell the values of a metric from each other."""
+
+STATES = frozenset("finished failed crashed pruned running waiting".split())
 
 COPULAS = frozenset({"is", "was", "are", "were", "be", "been", "being"})
 

@@ -1,9 +1,9 @@
 """Check sentences that a language model wrote: pure functions that say what is wrong with them.
 
-A factual sentence may hold fact placeholders, comparison placeholders backed by true claims, and plain words.
-Leaves out repair and rendering (see ``writer``). Invariant: a sentence without problems states no figure,
-no direction, no judgement and no cause of its own. Judgement words are refused outright; the words
-that compare come from the program.
+A factual sentence may hold fact placeholders, comparison placeholders backed by true claims, neutral words, and
+words of the labels of the facts beside them (see ``wording``). Leaves out repair and rendering (see ``writer``).
+Invariant: a sentence without problems states no figure, no quantity, no direction, no judgement and no cause
+of its own. The words that compare come from the program.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal, get_args
 
+from advisor.documents.clauses import label_words
 from advisor.documents.content import PLACEHOLDER
 from advisor.documents.fact import Fact, FactSheet
 from advisor.documents.lexicon import (
@@ -27,6 +28,7 @@ from advisor.documents.lexicon import (
     is_judgement,
     is_number_word,
 )
+from advisor.documents.wording import wording_problems
 
 Op = Literal["lt", "gt", "eq", "le", "ge"]
 
@@ -48,6 +50,7 @@ _LINK = re.compile(r"://|\bwww\b|\bhttps?\b|\bmailto\b|\.(com|org|net|io|ai|dev)
 _CLAUSE = re.compile(r"[,;:()\u2013\u2014]| - |\b(?:and|while|whereas|but|against|versus|than|with)\b", re.IGNORECASE)
 _WORD = re.compile(r"[a-z]+")
 _PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_/]*")
+_SO_FAR = re.compile(r"\bso far\b")
 _CLAIM_SLOT = re.compile(r"^c[A-Za-z0-9_]*$")
 
 
@@ -90,6 +93,7 @@ def problems(sentence: Sentence, sheet: FactSheet) -> tuple[str, ...]:
         found.extend(_label_problems(sentence.text, claims, sheet))
         found.extend(_name_problems(sentence.text, sheet))
         found.extend(_superlative_problems(sentence.text, sheet))
+        found.extend(wording_problems(sentence.text, claims, sheet))
     return tuple(dict.fromkeys(found))
 
 
@@ -191,20 +195,15 @@ def _may_compare(a: Fact, b: Fact) -> bool:
 
 
 def _word_problems(text: str, facts: Iterable[Fact]) -> Iterable[str]:
-    named = {word for fact in facts for word in _label_words(fact)}
-    for word in _WORD.findall(PLACEHOLDER.sub(" ", text).lower()):
+    named = {word for fact in facts for word in label_words(fact)}
+    for word in _WORD.findall(_SO_FAR.sub(" ", PLACEHOLDER.sub(" ", text).lower())):
         if canonical(word) in ASPECT_WORDS:
             if canonical(word) not in named:
                 yield f"unsupported-word:{word}"
-        elif is_number_word(word):
+        elif is_number_word(word) and not (word == "first" and word in named):
             yield f"number-word:{word}"
         elif is_judgement(word) and canonical(word) not in METRIC_NOUNS:
             yield f"judgement-word:{word}"
-
-
-def _label_words(fact: Fact) -> frozenset[str]:
-    words = _WORD.findall(f"{fact.label} {fact.about}".lower())
-    return frozenset(canonical(word) for word in words)
 
 
 def _telling(text: str, sheet: FactSheet) -> set[str]:
@@ -224,7 +223,7 @@ def _telling(text: str, sheet: FactSheet) -> set[str]:
 _METRICS = frozenset(canonical(noun) for noun in METRIC_NOUNS)
 _SUPERLATIVES = frozenset({"best", "worst", "lowest", "highest"})
 _RANKED = frozenset(
-    {"", "{}", "run", "configuration", "value", "is", "was", "are", "were", "and", "reached", "has", "had"}
+    {"", *"{} run finished other configuration value is was are were and reached has had at with over".split()}
 )
 _WORD_OR_SLOT = re.compile(r"[a-z]+|\{\}")
 _COMMON = frozenset({"runs", "times", "steps", "points", "configurations", "findings", "of", "the", "a", "in", "rate"})
@@ -237,7 +236,7 @@ def _label_problems(text: str, claims: Mapping[str, Claim], sheet: FactSheet) ->
     label; words after the last figure of a clause, of some label in the clause; words of a clause
     without figures, of some label in the sentence. Names count as words on the way.
     """
-    everything = {word for slot in PLACEHOLDER.findall(text) if slot in sheet for word in _label_words(sheet[slot])}
+    everything = {word for slot in PLACEHOLDER.findall(text) if slot in sheet for word in label_words(sheet[slot])}
     for clause in _CLAUSE.split(text):
         together: set[str] = set()
         words = ""
@@ -245,7 +244,7 @@ def _label_problems(text: str, claims: Mapping[str, Claim], sheet: FactSheet) ->
             if place % 2 == 0 or piece in claims:
                 words += f" {piece}" if place % 2 == 0 else " "
                 continue
-            label = _label_words(sheet[piece])
+            label = label_words(sheet[piece])
             together |= label
             if sheet[piece].kind != "name":
                 yield from (f"label:{word}" for word in sorted(_telling(words, sheet) - label))
@@ -271,14 +270,14 @@ def _name_problems(text: str, sheet: FactSheet) -> Iterable[str]:
 
 def _superlative_problems(text: str, sheet: FactSheet) -> Iterable[str]:
     """Yield what is called best or worst although no fact ranks it: only runs, configurations and metrics are."""
-    names = {word for fact in sheet for word in _WORD.findall(fact.about.lower())}
-    words = _WORD_OR_SLOT.findall(PLACEHOLDER.sub("{}", text.lower()))
+    names = {word for fact in sheet for word in _WORD.findall(fact.about.lower())} - _COMMON
+    words = _WORD_OR_SLOT.findall(_SO_FAR.sub(" ", PLACEHOLDER.sub("{}", text.lower())))
     for place, word in enumerate(words):
         if word not in _SUPERLATIVES:
             continue
-        after = [other for other in words[place + 1 :] if canonical(other) not in SPLIT_WORDS | _METRICS | names][:2]
-        first, second = [*after, "", ""][:2]
-        if first not in _RANKED and not (first in ("of", "in", "over") and second == "{}"):
+        after = [other for other in words[place + 1 :] if canonical(other) not in SPLIT_WORDS | _METRICS | names]
+        first = after[0] if after else ""
+        if first not in _RANKED and not (first in ("of", "in") and {"{}", "runs"} & {*after[1:2], *after[2:4]}):
             yield f"superlative:{first}"
 
 

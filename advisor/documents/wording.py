@@ -1,0 +1,229 @@
+"""Check that the words of a sentence belong to the facts beside them: every word is neutral or licensed by a label.
+
+Pure; leaves out figures in words, judgements and claims (see ``verifier``). Invariant: in a sentence without
+problems each figure is called what its label calls it, and a name stands where a name belongs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+from itertools import pairwise
+
+from advisor.documents.clauses import (
+    WORD,
+    Clause,
+    head_of,
+    is_slot,
+    joined,
+    label_words,
+    name_type,
+    raw_clauses,
+    until_slot,
+)
+from advisor.documents.fact import Fact, FactSheet
+from advisor.documents.lexicon import COPULAS, COUNTED, MARKS, NEUTRAL, RELATED, STATES, canonical
+from advisor.documents.naming import name_fits, names_alone, of_another
+
+_BARE_HEADS = frozenset("run runs experiment experiments configuration configurations finding findings it they".split())
+"""Subjects that are no quantity and so have no value."""
+_COUNT_HEADS = frozenset({"there", "number", "improvement", "rank"})
+_PLURAL_ACTS = frozenset("reached reaches reach achieved had have has ended obtained gave came with".split())
+
+
+def wording_problems(text: str, claims: Container[str], sheet: FactSheet) -> Iterator[str]:
+    """Yield words that no fact beside them licenses, and figures and names that are not called what they are."""
+    raw = raw_clauses(text, claims)
+    clauses = joined(raw, sheet)
+    words = [word for clause in clauses for word in clause.words]
+    used = [token for clause in raw for token in clause.tokens if is_slot(token)]
+    yield from (f"repeated:{token[1:-1]}" for token in sorted(set(used)) if _twice(token, used, sheet))
+    named = [fact for clause in clauses for _, fact in clause.places(sheet) if name_type(fact) == "run"]
+    for clause in clauses:
+        yield from _unlicensed(clause, sheet)
+        yield from names_alone(clause, sheet)
+        for place, fact in clause.places(sheet):
+            if fact.kind == "absence":
+                yield f"absence:{fact.id}"
+            elif fact.kind != "name":
+                yield from _uncalled(fact, clause, _last_run(used, fact, sheet), sheet)
+                yield from _misplaced(fact, place, clause, words, sheet)
+                yield from of_another(fact, place, clause, named, sheet)
+    for clause in raw:
+        for place, fact in clause.places(sheet):
+            if fact.kind == "name" and not name_fits(fact, place, clause, sheet):
+                yield f"name-as-value:{fact.id}"
+
+
+def _twice(token: str, used: Sequence[str], sheet: FactSheet) -> bool:
+    return sheet[token[1:-1]].kind != "name" and used.count(token) > 1
+
+
+def _last_run(used: Sequence[str], fact: Fact, sheet: FactSheet) -> str:
+    """Return the source of the last run named before a figure, of the first one after it, empty where none is."""
+    names = [sheet[token[1:-1]] for token in used]
+    at = names.index(fact)
+    runs = [name.source for name in names[:at] if name_type(name) == "run"][-1:]
+    return (runs or [name.source for name in names[at:] if name_type(name) == "run"] or [""])[0]
+
+
+def _unlicensed(clause: Clause, sheet: FactSheet) -> Iterator[str]:
+    """Yield words that neither the figure before nor the one after, nor a name on the way, has in its label."""
+    words: list[str] = []
+    licensed: frozenset[str] = frozenset()
+    everything: frozenset[str] = frozenset()
+    for token in clause.tokens:
+        if not is_slot(token):
+            words.append(token)
+            continue
+        fact = sheet[token[1:-1]]
+        licensed |= label_words(fact)
+        everything |= label_words(fact)
+        if fact.kind != "name":
+            yield from (f"unlicensed-word:{word}" for word in words if not _stands(word, licensed))
+            words, licensed = [], label_words(fact)
+    yield from (f"unlicensed-word:{word}" for word in words if not _stands(word, everything))
+
+
+def _stands(word: str, licensed: frozenset[str]) -> bool:
+    return word in NEUTRAL or canonical(word) in licensed
+
+
+def _needs(fact: Fact) -> list[frozenset[str]]:
+    """Return what a figure must be called: of each set, one word."""
+    label = (
+        fact.label.replace(fact.about, " ") if fact.kind in ("value", "delta", "share") and fact.about else fact.label
+    )
+    words = [canonical(word) for word in WORD.findall(label.lower())]
+    has = frozenset(words)
+    if fact.kind == "count":
+        return _needs_of_count(has)
+    if fact.kind in ("importance", "rank"):
+        return [frozenset({fact.kind})]
+    if fact.kind == "duration":
+        return [frozenset({"duration"}), *(frozenset({word}) for word in ("median", "together") if word in has)]
+    if fact.kind in ("delta", "share"):
+        head = next((word for word in words if word in ("gain", "gap", "noise")), words[0] if words else "")
+        if head == "noise":
+            return [frozenset({"noise", "deviation"}), frozenset({"noise", "repeats"})]
+        return [frozenset({head, *RELATED.get(head, ())})]
+    if fact.kind == "setting":
+        return [frozenset({"suggestion", "next"})] if "suggestion" in has else []
+    ends = [frozenset({word, "between"}) for word in ("lower", "upper") if word in has]
+    for head in ("forecast", "quartile"):
+        if head in has:
+            return [frozenset({head}), *([frozenset({"mean"})] if "mean" in has else []), *ends]
+    mark = next((word for word in words if word in MARKS), None)
+    if mark is None:
+        return []
+    by_name = {
+        "best": {"lowest", "highest", "reached", "achieved"},
+        "worst": {"lowest", "highest"},
+        "baseline": {"first"},
+    }
+    return [frozenset({mark, *by_name.get(mark, ())}), *([frozenset({"other"})] if "other" in has else [])]
+
+
+def _needs_of_count(has: frozenset[str]) -> list[frozenset[str]]:
+    if "times" in has:
+        return [frozenset({"improvement"}), frozenset({"best"})]
+    for word, others in (
+        ("without", ("unranked",)),
+        ("finite", ("rank",)),
+        ("since", RELATED["since"]),
+        ("learned", RELATED["learned"]),
+        ("severity", ()),
+        ("finding", ("flagged",)),
+        ("repeats", ()),
+    ):
+        if word in has:
+            grave = has & {"error", "warning", "info"}
+            return [grave if word == "severity" and grave else frozenset({word, *others})]
+    states = has & (STATES | {"last"})
+    return [states] if states else []
+
+
+def _uncalled(fact: Fact, clause: Clause, run: str, sheet: FactSheet) -> Iterator[str]:
+    """Yield a figure whose clause lacks the words that tell it from others."""
+    said = {canonical(word) for word in clause.words}
+    names = [name for _, name in clause.places(sheet) if name.kind == "name"]
+    own = fact.kind == "value" and fact.source == run
+    ago = "ago" in said and "improvement" not in said
+    if ago or any(not said & need and not own for need in _needs(fact)):
+        yield f"unnamed:{fact.id}"
+    if fact.kind in ("setting", "importance") or (fact.kind == "value" and fact.direction is None):
+        subject = fact.label.removeprefix("importance of the parameter ") if fact.kind == "importance" else fact.about
+        spelled = {canonical(word) for word in WORD.findall(subject.lower())}
+        longer = {other for word in spelled for other in RELATED.get(word, ())}
+        called = spelled <= said or (longer and longer <= said) or any(name.text == subject for name in names)
+        if not called:
+            yield f"unnamed:{fact.id}"
+    if "gain" in label_words(fact) and fact.kind in ("delta", "share"):
+        yield from _backwards(fact, clause.tokens)
+
+
+def _backwards(fact: Fact, tokens: Sequence[str]) -> Iterator[str]:
+    """Yield a gain that is said to be the baseline's, or one over the best."""
+    for place, word in enumerate(tokens):
+        before = [token for token in tokens[:place] if token not in ("the", "first", "run")][-1:]
+        over = before and before[0] in ("over", "on", "from", "to")
+        if (word in ("baseline", "first") and not over) or (word == "best" and over):
+            yield f"backwards:{fact.id}"
+
+
+def _misplaced(fact: Fact, place: int, clause: Clause, sentence: Sequence[str], sheet: FactSheet) -> Iterator[str]:
+    """Yield a figure beside a noun that it does not count, or given as the value of what has none."""
+    tokens = clause.tokens
+    after = until_slot(tokens[place + 1 :])
+    back = list(reversed(until_slot(tokens[place - 1 :: -1]))) if place else []
+    names = [name_type(name) for _, name in clause.places(sheet)]
+    measured = fact.kind not in ("importance", "setting")
+    if back[-1:] == ["run"] or (measured and "parameter" in names) or _of_a_name(fact, place, clause, sheet):
+        yield f"kind:{fact.id}"
+    if fact.kind == "count":
+        own = {fact.unit} | ({"repeats"} if fact.label.startswith("number of repeats") else set())
+        follow = [COUNTED[word] for word in after if word in COUNTED]
+        lead = [COUNTED[word] for word in back if word in COUNTED]
+        somewhere = bool(_needs(fact)) and any(COUNTED.get(word) in own for word in sentence)
+        first = (follow or lead)[:1]
+        if first[0] not in own if first else not somewhere:
+            yield f"counted-noun:{fact.id}"
+        if [word for word in after if word not in ("out", "the")] == ["of"] and not _part_of(
+            fact, tokens, place, sheet
+        ):
+            yield f"counted-noun:{fact.id}"
+        ended = {canonical(word) for word in after[2:3]} & STATES and after[1] in ("have", "had")
+        if len(after) > 1 and after[0] in ("runs", "configurations") and after[1] in _PLURAL_ACTS and not ended:
+            yield f"counted-noun:{fact.id}"
+        return
+    noun = next((word for word in after if word not in ("of", "the", "out")), "")
+    if noun in COUNTED and not (noun == "run" and after[0] != "run"):
+        yield f"unit:{fact.id}"
+    marked = fact.kind in ("delta", "share") and bool(MARKS & {*back[-1:]})
+    if marked or (fact.kind in ("share", "importance") and after[:1] == ["of"]):
+        yield f"unit:{fact.id}"
+    if back and back[-1] in COPULAS and head_of(back[:-1]) in _BARE_HEADS:
+        yield f"kind:{fact.id}"
+    plural = any(a in ("runs", "configurations") and b in _PLURAL_ACTS for a, b in pairwise(back))
+    if plural and fact.source.startswith("run "):
+        yield f"kind:{fact.id}"
+
+
+def _of_a_name(fact: Fact, place: int, clause: Clause, sheet: FactSheet) -> bool:
+    """Return whether a figure is said to be what a name, or another quantity, is."""
+    tokens = clause.tokens
+    if place == 0 or tokens[place - 1] not in COPULAS:
+        return False
+    subject = tokens[: place - 1]
+    head = head_of(subject)
+    if fact.kind == "count":
+        return bool(head) and head not in COUNTED and canonical(head) not in _COUNT_HEADS
+    return is_slot(head) and name_type(sheet[head[1:-1]]) in ("run", "parameter", "state") and place - 1 == 1
+
+
+def _part_of(fact: Fact, tokens: Sequence[str], place: int, sheet: FactSheet) -> bool:
+    """Return whether the things that one figure counts are among those that the next one counts."""
+    whole = next((sheet[token[1:-1]] for token in tokens[place + 1 :] if is_slot(token)), None)
+    if whole is None or whole.kind != "count" or whole.number is None or fact.number is None:
+        return False
+    own = label_words(fact)
+    return fact.number <= whole.number and set(WORD.findall(whole.label)) <= {*own, *WORD.findall(fact.label)}
