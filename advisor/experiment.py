@@ -19,7 +19,7 @@ from advisor.suggest.space import Space
 from advisor.tracking.run import Collaborators, LiveRun, ended_state
 from advisor.tracking.values import plain
 from storage.errors import RecordError, RunNotFoundError, StoreUnavailableError, did_you_mean
-from storage.journal import finding_opened
+from storage.events import finding_opened
 from storage.records import Document, Event, Finding, FindingState, Run, RunState, new_id
 from storage.records import Experiment as ExperimentRecord
 

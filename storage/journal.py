@@ -1,25 +1,20 @@
-"""The journal: which events there are, how they are written down, and how they fold into records.
+"""The journal: how events fold into records.
 
 Folding is pure: the same events in the same order give the same state, whoever folds them, and an
-event that occurs twice counts once. Reading and appending tables is the business of ``storage.lance``.
+event that occurs twice counts once. What events there are is in ``storage.events``, tables are in ``storage.lance``.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
-from datetime import UTC, datetime
-from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any, Final
 
-from storage.errors import RecordError, did_you_mean
+from storage.events import read_objectives, read_time
 from storage.records import (
-    DIRECTIONS,
     EMPTY,
     Curve,
     CurveLoader,
@@ -27,7 +22,6 @@ from storage.records import (
     Experiment,
     Finding,
     FindingState,
-    Objective,
     Run,
     RunState,
     Severity,
@@ -35,52 +29,6 @@ from storage.records import (
 )
 
 log = logging.getLogger(__name__)
-
-BODY_MAX_BYTES: Final = 16 * 2**20
-"""An event is read whole by everybody who folds; what is larger belongs into an artifact."""
-
-
-# -- writing events down
-
-
-def encode_body(body: Mapping[str, Any]) -> str:
-    """Return an event's body as one line of ASCII JSON; NaN and ±inf are written as Python writes them.
-
-    Raises
-    ------
-    RecordError
-        If a value is not JSON, or all of it is larger than ``BODY_MAX_BYTES``.
-    """
-    try:
-        text = json.dumps(dict(body), default=_plain, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise RecordError(f"cannot keep this value: {error}; numbers, text, lists and mappings can be kept") from error
-    if len(text) > BODY_MAX_BYTES:
-        raise RecordError(
-            f"an event of {len(text):,} bytes is too large (at most {BODY_MAX_BYTES:,}); save it as an artifact"
-        )
-    return text
-
-
-def decode_body(text: str) -> dict[str, Any]:
-    """Return the body that ``encode_body`` wrote."""
-    body = json.loads(text)
-    return body if isinstance(body, dict) else {}
-
-
-def _plain(value: object) -> object:
-    """Turn what numpy, pathlib and datetime give into JSON values."""
-    if hasattr(value, "tolist"):  # numpy scalars and arrays
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, (set, frozenset)):
-        return sorted(value, key=str)
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
 # -- the fold
@@ -172,7 +120,7 @@ class State:
         self.experiments[event.experiment] = Experiment(
             event.experiment,
             number=self._n_experiments,
-            objectives=_objectives(body.get("objectives") or ()),
+            objectives=read_objectives(body.get("objectives") or ()),
             reduce=str(body.get("reduce") or "last"),
             space=body.get("space"),
             description=str(body.get("description") or ""),
@@ -192,7 +140,7 @@ class State:
             name: event.body[name] for name in ("reduce", "space", "description") if name in event.body
         }
         if "objectives" in event.body:
-            changes["objectives"] = _objectives(event.body["objectives"] or ())
+            changes["objectives"] = read_objectives(event.body["objectives"] or ())
         self.experiments[event.experiment] = replace(experiment, **changes)
         for run in list(self.runs_of(event.experiment)):
             self._put(run, event)  # objective values follow from the objectives
@@ -230,10 +178,10 @@ class State:
         body = event.body
         siblings = self.by_experiment[event.experiment]
         state = RunState(body.get("state", RunState.RUNNING))
-        started = _time(body.get("started"))
+        started = read_time(body.get("started"))
         if started is None and state is not RunState.WAITING and "started" not in body:
             started = event.time
-        ended = _time(body.get("ended"))
+        ended = read_time(body.get("ended"))
         if ended is None and state.is_over and "ended" not in body:
             ended = event.time
         run = Run(
@@ -309,7 +257,7 @@ class State:
         if run.started is None and state is RunState.RUNNING:
             changes["started"] = event.time
         if state.is_over:
-            changes["ended"] = _time(event.body.get("ended")) or event.time
+            changes["ended"] = read_time(event.body.get("ended")) or event.time
             changes["error"] = event.body.get("error")
             if event.body.get("summary"):
                 changes["summary"] = _frozen({**run.summary, **event.body["summary"]})
@@ -473,56 +421,10 @@ _HANDLERS: Final[Mapping[str, Callable[[State, Event], bool]]] = {
     "document.written": State._document_written,
 }
 
-KINDS: Final = frozenset(_HANDLERS)
-"""Kinds of events that this version writes; a reader passes over kinds that it does not know."""
-
-
-def check_event(event: Event) -> None:
-    """Refuse an event that could not be folded, whoever would fold it.
-
-    Raises
-    ------
-    RecordError
-        If its kind is unknown, or a part of it is missing or not what it should be.
-    """
-    if event.kind not in KINDS:
-        raise RecordError(f"unknown kind of event {event.kind!r}; {did_you_mean(event.kind, KINDS)}")
-    for what, text in (("experiment", event.experiment), ("run id", event.run_id)):
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise RecordError(f"the {what} {text!r} is not valid Unicode; leave lone surrogates out") from error
-    missing = [name for name in _REQUIRED.get(event.kind, ()) if name not in event.body]
-    if missing:
-        raise RecordError(f"an event of kind {event.kind!r} needs {missing[0]!r} in its body")
-    for name, check in _CHECKED.items():
-        value = event.body.get(name)
-        if value is not None and event.kind.split(".")[0] in ("experiment", "run"):
-            try:
-                check(value)
-            except (TypeError, ValueError, KeyError, AttributeError) as error:
-                raise RecordError(
-                    f"{name} = {value!r:.80} in an event of kind {event.kind!r} is not understood"
-                ) from error
-
-
-def finding_opened(finding: Finding) -> Event:
-    """Return the event that puts a finding into the journal, or says anew what is known of it."""
-    names = ("code", "title", "detector", "metric", "step", "p_value", "score")
-    body = {name: getattr(finding, name) for name in names}
-    body |= {"finding_id": finding.id, "severity": str(finding.severity), "evidence": dict(finding.evidence)}
-    return Event.new(
-        "finding.opened", finding.experiment, finding.run_id, time=finding.time, actor=finding.detector, **body
-    )
-
 
 def _told(body: Mapping[str, Any]) -> tuple[float, ...] | None:
     values = body.get("values")
     return None if values is None else tuple(float(value) for value in values)
-
-
-def _objectives(items: Iterable[Mapping[str, Any]]) -> tuple[Objective, ...]:
-    return tuple(Objective(str(item["metric"]), item.get("direction", "minimize")) for item in items)
 
 
 def _frozen(mapping: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -533,45 +435,6 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _known_direction(objectives: Iterable[Mapping[str, Any]]) -> None:
-    for objective in _objectives(objectives):
-        if objective.direction not in DIRECTIONS:
-            raise ValueError(objective.direction)
-
-
-_REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
-    "experiment.attr": ("key",),
-    "run.attr": ("key",),
-    "run.param": ("name",),
-    "run.reported": ("step", "value"),
-    "run.state": ("state",),
-    "run.summarized": ("summary",),
-    "run.noted": ("text",),
-    "run.tagged": ("tags",),
-    "finding.opened": ("finding_id", "code", "title", "severity"),
-    "finding.state": ("finding_id", "state"),
-    "finding.notified": ("finding_id", "channel"),
-    "suggestion.made": ("suggestion_id",),
-}
-
-
-def _time(text: str | None) -> datetime | None:
-    """Read an ISO time; one without a zone is taken as UTC."""
-    if not text:
-        return None
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-_CHECKED: Final[Mapping[str, Callable[[Any], object]]] = {
-    "state": RunState,
-    "values": lambda values: [float(value) for value in values],
-    "objectives": _known_direction,
-    "seed": operator.index,
-    "started": _time,
-    "ended": _time,
-    "tags": list,
-    "reports": lambda reports: {int(step): float(value) for step, value in reports.items()},
-    "summary": lambda summary: {metric: figures.get("n") for metric, figures in summary.items()},
-}
-"""Fields of experiments' and runs' events that the fold reads as more than JSON."""
+def handled_kinds() -> frozenset[str]:
+    """Return the kinds of events that change a state."""
+    return frozenset(_HANDLERS)

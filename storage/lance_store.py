@@ -28,8 +28,9 @@ from storage.errors import (
     StoreUnavailableError,
     did_you_mean,
 )
+from storage.events import check_event, decode_body, encode_body
 from storage.index import TABLE, RunIndex, names_in
-from storage.journal import State, check_event, decode_body, encode_body
+from storage.journal import State
 from storage.lance import Database, quoted
 from storage.migrations import CURVES, EVENTS, SCHEMA_VERSION
 from storage.query import Order, compile_filter, compile_order

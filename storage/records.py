@@ -221,7 +221,7 @@ class Event:
     """Unique; an event that lands twice counts once."""
     _: KW_ONLY
     kind: str
-    """One of ``storage.journal.KINDS``."""
+    """One of ``storage.events.KINDS``."""
     experiment: str
     """Name of the experiment that it belongs to; empty for the store itself."""
     run_id: str = ""

@@ -28,7 +28,7 @@ from advisor.tracking import exits
 from advisor.tracking.values import Tally
 from storage.curves import chunks_of
 from storage.errors import RecordError, RunFinishedError, StorageError, StoreUnavailableError, did_you_mean
-from storage.journal import check_event, decode_body, encode_body, finding_opened
+from storage.events import check_event, decode_body, encode_body, finding_opened
 from storage.records import Event, Experiment, Finding, RunState
 from storage.recovery import append_each
 from storage.spool import Point, Spool, owner_header

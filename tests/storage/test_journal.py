@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import RecordError
-from storage.journal import State, decode_body, encode_body
+from storage.events import KINDS, decode_body, encode_body
+from storage.journal import State, handled_kinds
 from storage.records import Event, RunState
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -157,3 +158,7 @@ def test_bodies_are_plain_json() -> None:
         "when": "2026-01-01T00:00:00+00:00",
         "path": "a/b",
     }
+
+
+def test_every_kind_of_event_has_an_effect() -> None:
+    assert handled_kinds() == KINDS

@@ -93,10 +93,11 @@ def test_a_picture_says_what_it_shows_to_who_cannot_see_it() -> None:
 
 @pytest.mark.parametrize("values", [[], [1.0], [0.0, 0.0], [-1.0, 1.0], [math.inf], [1e-300, 1e300], [1e308, -1e308]])
 def test_odd_curves_are_drawn_without_a_warning(values: list[float]) -> None:
-    draw(line(*values, role="best"), line(*values, role="flagged", marks=(0,)))
-    draw_progress(
+    curves = draw(line(*values, role="best"), line(*values, role="flagged", marks=(0,)))
+    progress = draw_progress(
         "p", [Dot(n, y=value) for n, value in enumerate(values or [math.nan])], [], metric="m", alt="a", title="t"
     )
+    assert all(svg.standalone(picture).startswith(b"<?xml") for picture in (curves, progress))
 
 
 def test_nothing_to_draw_is_still_a_picture() -> None:

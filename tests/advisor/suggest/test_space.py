@@ -18,6 +18,7 @@ POINT = {"lr": 0.1, "hidden": 64, "optimizer": "adam"}
 
 def test_a_point_inside_the_space_passes() -> None:
     SPACE.check(POINT)
+    assert [SPACE[name].problem(value) for name, value in POINT.items()] == [None, None, None]
 
 
 @pytest.mark.parametrize(

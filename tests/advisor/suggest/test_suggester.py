@@ -104,7 +104,9 @@ def test_fixed_parameters_keep_their_value_and_must_fit() -> None:
 
 @pytest.mark.parametrize("name", ["random", "TPESampler", "tpe", "QMCSampler", "NSGAIISampler"])
 def test_a_sampler_can_be_chosen_by_name(name: str) -> None:
-    SPACE.check(ask(random_runs(12), sampler=name)[0].params)
+    (suggestion,) = ask(random_runs(12), sampler=name)
+    SPACE.check(suggestion.params)
+    assert suggestion.sampler.lower().startswith(name.lower().removesuffix("sampler"))
 
 
 def test_a_sampler_can_be_given_as_an_object() -> None:
