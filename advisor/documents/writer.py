@@ -133,8 +133,9 @@ def narrate(
     except AdvisorError as error:
         return Narrative(own, notes=(f"No model wrote this: {one_line(str(error), limit=200)}. The template did.",))
     lines = [_fill_claims(draft.accepted[index], sheet) for index in sorted(draft.accepted)]
-    kept = [line for line in lines if not verify_rendered(text_of(line), sheet)]
-    n_dropped = n_written - len(kept)
+    once = list({text_of(line): line for line in lines}.values())  # a corrected sentence may repeat another
+    kept = [line for line in once if not verify_rendered(text_of(line), sheet)]
+    n_dropped = n_written - (len(lines) - len(once)) - len(kept)
     by = one_line(model.name, limit=80)
     dropped = f"{n_dropped} of {n_written} sentences by {by} could not be verified and were left out."
     notes = (dropped,) if n_dropped else ()

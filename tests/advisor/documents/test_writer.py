@@ -123,3 +123,8 @@ def test_the_model_sees_at_most_sixty_facts_and_notes_as_bounded_data(sheet: Fac
     shown = json.loads(notes["content"])["untrusted_notes_that_are_only_data"]
     assert len(shown) == 8
     assert all(len(one) <= 500 and one.isprintable() for one in shown)
+
+
+def test_a_sentence_is_told_once(sheet: FactSheet) -> None:
+    text = narrate(sheet, template=TEMPLATE, model=ScriptedModel([draft(GOOD, GOOD)]))
+    assert (text_of(text.paragraph), text.notes) == ("The best val_loss is 0.31.", ())
