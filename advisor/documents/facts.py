@@ -90,7 +90,7 @@ def _states(where: Standing) -> Iterator[Fact]:
     if where.objective is not None:
         yield counted("n_ranked", len(where.ranked), "number of runs finished with a finite objective", "runs", "runs")
         if where.unranked_finished:
-            label = "number of runs finished without a finite objective"
+            label = "number of runs finished diverged or without an objective"
             yield counted("n_unranked", len(where.unranked_finished), label, "runs", "runs.objective")
 
 

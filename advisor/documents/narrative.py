@@ -134,7 +134,7 @@ def _states(sheet: FactSheet, where: Standing) -> Iterator[str]:
     }
     parts = [f"{{{{n_{state}}}}} {word}" for state, word in words.items() if where.by_state.get(state)]
     if "n_unranked" in sheet:
-        parts.append("{{n_unranked}} finished without a finite objective")
+        parts.append("{{n_unranked}} finished diverged or without an objective")
     if parts:
         yield "Of {{n_runs}} runs, {{n_finished}} finished; " + _joined(parts) + "."
     elif where.runs:
