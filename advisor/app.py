@@ -215,11 +215,17 @@ class Advisor:
 
     def notify(self, findings: Sequence[Finding]) -> None:
         """Send findings to the configured channels, each once; returns at once."""
+        notifier = self.ready_to_notify()
+        known = self.store.state().runs
+        notifier.notify(findings, {f.run_id: known[f.run_id] for f in findings if f.run_id in known})
+
+    def ready_to_notify(self) -> Notifier:
+        """Open the configured channels, unless they are open."""
         with self._lock:
             if self._notifier is None:
                 self._notifier = self._make_notifier()
-        known = self.store.state().runs
-        self._notifier.notify(findings, {f.run_id: known[f.run_id] for f in findings if f.run_id in known})
+                self._notifier.start()
+            return self._notifier
 
     def capture(self) -> Mapping[str, Any]:
         """Return what is known of code, environment and hardware; empty where capturing is switched off."""

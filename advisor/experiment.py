@@ -513,6 +513,8 @@ class Experiment:
         from advisor.findings import Monitor
 
         advisor = self._advisor
+        if advisor.settings.notify:
+            advisor.ready_to_notify()
         return Collaborators(
             store=self._store,
             watch=Monitor(run_id, self.name, record.objective, clock=advisor.clock),

@@ -117,6 +117,11 @@ class Notifier:
         n_late = sum(not worker.wait_until_empty(deadline - time.monotonic()) for worker in self._workers)
         return n_late == 0
 
+    def start(self) -> None:
+        """Start the threads now: from Python 3.12 on none can be started once the interpreter has begun to end."""
+        for worker in self._workers:
+            worker.start()
+
     def close(self, timeout_s: float = 5.0) -> bool:
         """Drain, then stop; what is left is dropped and stays unmarked. Closing twice is fine."""
         drained = self.drain(timeout_s)
@@ -159,11 +164,15 @@ class _Worker:
                 return
             self._seen.update(fresh)
             self._queue.append(_Delivery(tuple(fresh.values()), run))
+            self.start()
+            self._changed.notify_all()
+
+    def start(self) -> None:
+        with self._changed:
             if self._thread is None or not self._thread.is_alive():
                 name = f"notify-{self._channel.id}"
                 self._thread = threading.Thread(target=self._work, name=name, daemon=True)
                 self._thread.start()
-            self._changed.notify_all()
 
     def hurry(self) -> None:
         with self._changed:
