@@ -32,6 +32,7 @@ from storage.errors import (
     StoreNotFoundError,
     StoreUnavailableError,
 )
+from storage.light_import import put_off_init
 from storage.migrations import MIGRATIONS, MIGRATIONS_TABLE, SCHEMA_VERSION, Columns
 from storage.records import CurveChunk
 
@@ -498,6 +499,7 @@ def _check_process(uri: str) -> None:
 
 def _connect(uri: str) -> Any:
     _check_process(uri)
+    put_off_init("lance_namespace_urllib3_client")
     import lancedb
 
     # An interval of zero makes each read look for commits of other processes first.

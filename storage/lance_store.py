@@ -280,6 +280,10 @@ class LanceRunStore(RunStore):
             found = [entry.run for entry in self.state().entries(ids[offset:end])]
         return self._live(found)
 
+    def run_ids(self) -> list[str]:
+        with self._lock:
+            return self._ask(Question())
+
     def count(self, experiment: str | None = None, *, where: str | None = None) -> int:
         with self._lock:
             state = self.state()

@@ -176,6 +176,10 @@ class RunStore(abc.ABC):
         """
 
     @abc.abstractmethod
+    def run_ids(self) -> list[str]:
+        """Return the ids of all runs, in the order of their creation."""
+
+    @abc.abstractmethod
     def count(self, experiment: str | None = None, *, where: str | None = None) -> int:
         """Return how many runs there are, of those that fit a filter.
 
