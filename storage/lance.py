@@ -31,7 +31,6 @@ from storage.errors import (
     StoreUnavailableError,
 )
 from storage.migrations import MIGRATIONS, MIGRATIONS_TABLE, SCHEMA_VERSION, Columns
-from storage.records import CurveChunk
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +41,8 @@ LOCK_TIMEOUT_S: Final = 60.0
 """A commit takes milliseconds; who waits a minute for the lock has a dead file system before him."""
 N_ATTEMPTS: Final = 6
 """Tries of one commit; with jitter this spreads over about three seconds."""
+KEEP_VERSIONS: Final = timedelta(days=7)
+"""Nobody reads for longer than that, and who made a mistake may find out on Monday."""
 OURS: Final = frozenset({"locks", "spool", "artifacts"})
 """What a store keeps beside its tables."""
 
@@ -94,6 +95,23 @@ class Database:
             self._tables[name] = self._connection.create_table(
                 name, schema=_schema(columns, dimension), exist_ok=True, storage_options=options
             )
+
+    def add_columns(self, name: str, columns: Columns) -> None:
+        """Add the columns that a table lacks, null in the rows that are there, in one commit."""
+        with mapped(self.uri, f"extend the table {name!r} of"):
+            present = set(self._table(name).schema.names)
+            missing = {column: kind for column, kind in columns.items() if column not in present}
+            if missing:
+                self._table(name).add_columns(list(_schema(missing)))
+
+    def index_column(self, name: str, column: str) -> None:
+        """Make an index for looking up values of a column, unless there is one; ``optimize`` keeps it fresh."""
+        from lancedb.index import BTree
+
+        with mapped(self.uri, "index"):
+            table = self._table(name)
+            if not any(index.columns == [column] for index in table.list_indices()):
+                table.create_index(column, config=BTree())
 
     def drop(self, name: str) -> None:
         """Drop a table, if there is one."""
@@ -159,10 +177,16 @@ class Database:
 
         self._commit(commit, f"delete from {name!r} in")
 
-    def optimize(self, name: str) -> None:
-        """Merge small files of a table and let go of versions older than a week."""
+    def optimize(self, name: str, *, keep: timedelta = KEEP_VERSIONS) -> None:
+        """Merge small files of a table, bring its indices up to date, and let go of old versions.
+
+        Parameters
+        ----------
+        keep
+            Age up to which old versions stay, for whoever still reads them.
+        """
         with mapped(self.uri, "compact"):
-            self._table(name).optimize(cleanup_older_than=timedelta(days=7))
+            self._table(name).optimize(cleanup_older_than=keep)
 
     @contextlib.contextmanager
     def lease(self, name: str, *, wait_s: float = 0.0) -> Iterator[bool]:
@@ -220,33 +244,15 @@ class Database:
             found = table.search().select([key]).where(where).to_arrow()
         return [str(value) for value in found.column(key).to_pylist()]
 
-    def curve_chunks(self, run_ids: Sequence[str] | None, metrics: Sequence[str] | None) -> list[CurveChunk]:
-        """Return chunks of curves; arrays are views on the database's own memory, without a copy."""
-        clauses = []
-        if run_ids is not None:
-            clauses.append(f"run_id in ({', '.join(map(quoted, run_ids)) or 'NULL'})")
-        if metrics is not None:
-            clauses.append(f"metric in ({', '.join(map(quoted, metrics)) or 'NULL'})")
+    def batches(self, name: str, columns: Sequence[str], *, where: str | None = None) -> Iterator[Rows]:
+        """Yield the rows that fit a filter some thousand at a time, all of them as of one commit.
+
+        A list of numbers comes as a view on the database's own memory, None where it is null.
+        """
         with mapped(self.uri, "read"):
-            query = self._table("curves").search()
-            data = (query.where(" and ".join(clauses)) if clauses else query).to_arrow()
-        out: list[CurveChunk] = []
-        for batch in data.to_batches():
-            steps, values, times = (list_view(batch.column(name)) for name in ("steps", "values", "times"))
-            heads = zip(*(batch.column(n).to_pylist() for n in ("run_id", "metric", "chunk", "through")), strict=True)
-            for i, (run_id, metric, chunk, through) in enumerate(heads):
-                out.append(
-                    CurveChunk(
-                        run_id,
-                        metric=metric,
-                        chunk=chunk,
-                        through=through,
-                        steps=steps(i),
-                        values=values(i),
-                        times=times(i),
-                    )
-                )
-        return out
+            query = self._table(name).search().select(list(columns))
+            for batch in (query.where(where) if where else query).to_batches():
+                yield {column: _plain(batch.column(column)) for column in columns}
 
     def match_words(self, name: str, column: str, text: str, *, where: str, limit: int) -> list[tuple[str, float]]:
         """Return ``(run_id, BM25 score)`` of the rows whose words fit best; higher is better."""
@@ -441,6 +447,7 @@ def _arrow_type(name: str, dimension: int) -> pa.DataType:
         return pa.list_(_arrow_type(name[5:-1], dimension))
     simple = {
         "string": pa.string,
+        "binary": pa.binary,
         "int32": pa.int32,
         "int64": pa.int64,
         "float64": pa.float64,
@@ -469,6 +476,16 @@ def _arrow(rows: Rows, columns: Columns, dimension: int = 0) -> pa.Table:
         else:
             arrays.append(pa.array(values, type=field.type))
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _plain(column: Any) -> Sequence[Any]:
+    import pyarrow as pa
+
+    if not pa.types.is_list(column.type):
+        values: list[Any] = column.to_pylist()
+        return values
+    view, there = list_view(column), column.is_valid().to_pylist()
+    return [view(i) if there[i] else None for i in range(len(column))]
 
 
 def list_view(column: Any) -> Callable[[int], Any]:

@@ -19,7 +19,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from storage.curves import assemble
+from storage.curve_table import CurveTable
+from storage.downsample import downsample
 from storage.errors import (
     ExperimentNotFoundError,
     FilterError,
@@ -32,7 +33,7 @@ from storage.events import check_event, decode_body, encode_body
 from storage.index import TABLE, RunIndex, names_in
 from storage.journal import State
 from storage.lance import Database, quoted
-from storage.migrations import CURVES, EVENTS, SCHEMA_VERSION
+from storage.migrations import EVENTS, SCHEMA_VERSION
 from storage.query import Order, compile_filter, compile_order
 from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState
 from storage.store import Progress, RunStore, SearchHit, StoreInfo
@@ -60,6 +61,7 @@ class LanceRunStore(RunStore):
         self._state = State(load_curves=self._curves_of)
         self._version = 0
         self._embedder = embedder
+        self._curves = CurveTable(self._database)
         self._index = RunIndex(self._database, self._get_embedder)
 
     # -- the journal
@@ -166,15 +168,18 @@ class LanceRunStore(RunStore):
     def append_curves(self, chunks: Sequence[CurveChunk]) -> None:
         if not chunks:
             return
-        rows = {name: [getattr(chunk, name) for chunk in chunks] for name in CURVES}
-        version = self._database.append("curves", rows, CURVES)
+        version = self._curves.append(chunks)
         if version % COMPACT_EVERY == 0:
             self._compact_table("curves")
 
     def curves(
-        self, run_ids: Sequence[str] | None = None, *, metrics: Sequence[str] | None = None
+        self,
+        run_ids: Sequence[str] | None = None,
+        *,
+        metrics: Sequence[str] | None = None,
+        max_points: int | None = None,
     ) -> dict[str, dict[str, Curve]]:
-        found = assemble(self._database.curve_chunks(run_ids, metrics))
+        found = self._curves.read(run_ids, metrics)
         with self._lock:
             state = self.state()
             reporting = [state.runs[i] for i in (state.runs if run_ids is None else run_ids) if i in state.runs]
@@ -184,11 +189,15 @@ class LanceRunStore(RunStore):
                 curve = reported_curve(run, state.experiments[run.experiment]) if run.reports else None
                 if curve is not None and (metrics is None or curve.metric in metrics):
                     found.setdefault(run.id, {}).setdefault(curve.metric, curve)
-        return found
+        if max_points is None:
+            return found
+        return {
+            run_id: {metric: downsample(curve, max_points) for metric, curve in curves.items()}
+            for run_id, curves in found.items()
+        }
 
     def delivered(self, run_id: str) -> int:
-        rows = self._database.select("curves", ["through"], where=f"run_id = {quoted(run_id)}")
-        return max((row["through"] for row in rows), default=0)
+        return self._curves.delivered(run_id)
 
     # -- search
 
@@ -287,7 +296,7 @@ class LanceRunStore(RunStore):
                 n_experiments=len(state.experiments),
                 n_runs=len(state.runs),
                 n_events=state.n_events,
-                n_points=sum(len(curve) for curves in self.curves().values() for curve in curves.values()),
+                n_points=self._n_points(state),
                 n_indexed=self._database.count(TABLE) if indexed else 0,
                 n_embedded=self._database.count(TABLE, embedded) if indexed and encoder else 0,
                 encoder=encoder,
@@ -300,6 +309,10 @@ class LanceRunStore(RunStore):
         with self._database.lease("compact", wait_s=10.0) as mine:
             if not mine:
                 raise StoreUnavailableError("another process is compacting this store; try again when it is done")
+            with self._lock:
+                ended = [run.id for run in self.state().runs.values() if run.state.is_over]
+            self._curves.merge(ended)
+            self._curves.index()
             for name in self._database.names():
                 self._database.optimize(name)
 
@@ -316,6 +329,14 @@ class LanceRunStore(RunStore):
 
             self._embedder = choose_embedder()
         return self._embedder
+
+    def _n_points(self, state: State) -> int:
+        counts = self._curves.counts()
+        n_kept = sum(sum(by_metric.values()) for run_id, by_metric in counts.items() if run_id in state.runs)
+        reporting = ((run, state.experiments[run.experiment].objective) for run in state.runs.values() if run.reports)
+        return n_kept + sum(
+            len(run.reports) for run, asked in reporting if asked and asked.metric not in counts.get(run.id, {})
+        )
 
     def _curves_of(self, run_id: str) -> dict[str, Curve]:
         return self.curves([run_id]).get(run_id, {})

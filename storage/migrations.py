@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from storage.lance import Database
 
 Columns = Mapping[str, str]
-"""Column name → type: ``string``, ``int32``, ``int64``, ``float64``, ``time`` (µs, UTC), ``json``,
+"""Column name → type: ``string``, ``binary``, ``int32``, ``int64``, ``float64``, ``time`` (µs, UTC), ``json``,
 ``list<…>`` of one of these, or ``vector``."""
 
 MIGRATIONS_TABLE: Final[Columns] = MappingProxyType(
@@ -45,6 +45,17 @@ CURVES: Final[Columns] = MappingProxyType(
         "times": "list<float64>",
     }
 )
+"""As stores of schema 1 wrote curves; such rows stay readable until they are merged."""
+
+PACKED: Final[Columns] = MappingProxyType(
+    {
+        "n": "int64",  # points
+        "axis": "binary",  # storage.codec: steps and times
+        "packed": "binary",  # storage.codec: values
+        "batch": "int64",  # one number for all rows of one commit
+        "shared": "int32",  # number of the axis within run and batch; null where the row has its own
+    }
+)
 
 
 def m001_create_tables(database: Database) -> None:
@@ -53,5 +64,10 @@ def m001_create_tables(database: Database) -> None:
     database.create("curves", CURVES)
 
 
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (m001_create_tables,)
+def m002_pack_curves(database: Database) -> None:
+    """Make room for packed curves beside the lists of earlier rows, which compaction rewrites run by run."""
+    database.add_columns("curves", PACKED)
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (m001_create_tables, m002_pack_curves)
 SCHEMA_VERSION: Final = len(MIGRATIONS)
