@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
+Section = tuple[int, bytes]
+"""Kind and bytes."""
+Read = TypeVar("Read")
 
 VERSION: Final = 1
 """First byte of every blob. A change of the format takes the next number and keeps reading this one."""
@@ -91,10 +93,11 @@ def unpack_axis(blob: bytes) -> tuple[Ints, Floats]:
     CurveDamagedError
         If the blob is not what ``pack_axis`` returned.
     """
-    n, sections = _sections(blob, 2)
-    with _understood():
-        (_, steps), (kind, times) = sections
-        return _read_whole(steps, n), np.full(n, np.nan) if kind == ABSENT else _read_floats(kind, times, n)
+
+    def read(n: int, steps: Section, times: Section) -> tuple[Ints, Floats]:
+        return _read_whole(steps[1], n), np.full(n, np.nan) if times[0] == ABSENT else _read_floats(*times, n)
+
+    return _unpacked(blob, read, n_sections=2)
 
 
 def pack_values(values: ArrayLike) -> bytes:
@@ -115,15 +118,13 @@ def unpack_values(blob: bytes) -> Floats:
     CurveDamagedError
         If the blob is not what ``pack_values`` returned.
     """
-    n, sections = _sections(blob, 1)
-    with _understood():
-        return _read_floats(*sections[0], n)
+    return _unpacked(blob, lambda n, values: _read_floats(values[0], values[1], n), n_sections=1)
 
 
 # -- blobs and their sections
 
 
-def _blob(n: int, *sections: tuple[int, bytes]) -> bytes:
+def _blob(n: int, *sections: Section) -> bytes:
     if n > MAX_POINTS:
         raise RecordError(f"a piece of a curve has {n} points; give at most {MAX_POINTS} at once")
     rest = b"".join(SECTION.pack(kind, len(body)) + body for kind, body in sections)
@@ -134,8 +135,8 @@ def _checksum(version: int, n: int, rest: bytes) -> int:
     return zlib.crc32(rest, zlib.crc32(struct.pack("<BI", version, n)))
 
 
-def _sections(blob: bytes, n_expected: int) -> tuple[int, list[tuple[int, bytes]]]:
-    """Return the number of points, and ``(kind, bytes)`` of each section."""
+def _unpacked(blob: bytes, read: Callable[..., Read], *, n_sections: int) -> Read:
+    """Check a blob and have its number of points and its sections read."""
     if len(blob) < HEADER.size:
         raise CurveDamagedError(f"{len(blob)} bytes are too few for a packed curve")
     version, checksum, n = HEADER.unpack_from(blob)
@@ -143,30 +144,24 @@ def _sections(blob: bytes, n_expected: int) -> tuple[int, list[tuple[int, bytes]
         raise CurveDamagedError(f"a curve is packed in format {version}, this program reads format {VERSION}")
     if _checksum(version, n, blob[HEADER.size :]) != checksum:
         raise CurveDamagedError(f"the checksum of a packed curve of {n} points does not hold")
-    sections, at = [], HEADER.size
-    with _understood():
-        for _ in range(n_expected):
-            kind, length = SECTION.unpack_from(blob, at)
-            sections.append((kind, blob[at + SECTION.size : at + SECTION.size + length]))
-            at += SECTION.size + length
-    if at != len(blob):
-        raise CurveDamagedError(f"a packed curve is {len(blob)} bytes long, its parts are {at}")
-    return n, sections
-
-
-@contextmanager
-def _understood() -> Iterator[None]:
-    """Turn what goes wrong in reading bytes that nobody wrote into one error."""
     try:
-        yield
+        sections, at = [], HEADER.size
+        for _ in range(n_sections):
+            kind, length = SECTION.unpack_from(blob, at)
+            at += SECTION.size + length
+            sections.append((kind, blob[at - length : at]))
+        if at != len(blob):
+            raise ValueError(f"it is {len(blob)} bytes long, and its parts are {at}")
+        return read(n, *sections)
     except (ValueError, IndexError, OverflowError, OSError, MemoryError, struct.error) as error:
+        # Bytes whose checksum holds and that pack_… never wrote: made by other means.
         raise CurveDamagedError(f"a packed curve cannot be read: {error}") from error
 
 
 # -- floats
 
 
-def _pack_floats(values: Floats) -> tuple[int, bytes]:
+def _pack_floats(values: Floats) -> Section:
     """Return kind and bytes of a section, the shorter of what can be had."""
     scaled = _pack_scaled(values)
     if scaled is not None and len(scaled) < SURELY_SHORT * values.size:

@@ -60,7 +60,7 @@ class Damage:
 
 @dataclass(slots=True)
 class Row:
-    """One row as it lies in the table."""
+    """One row as it lies in the table, its fields in the order of ``COLUMNS``."""
 
     run_id: str
     metric: str | None
@@ -217,7 +217,7 @@ class CurveTable:
         names = (*COLUMNS, "steps", "values", "times")
         for batch in self._heads(names, where):
             for fields in zip(*(batch[name] for name in names), strict=True):
-                yield Row(**dict(zip(names, fields, strict=True)))
+                yield Row(*fields)
 
     def _spans(self) -> Iterator[Row]:
         """Yield rows without what is in them; the size of those of schema 1 is counted."""
