@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,14 @@ class Row:
         return self.n if self.n is not None else len(self.steps) if self.steps is not None else 0
 
 
+class Extent(NamedTuple):
+    """What a row holds, without it."""
+
+    chunk: int
+    through: int
+    n: int
+
+
 Arrays = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 """Steps, values, times."""
 
@@ -128,12 +137,10 @@ class CurveTable:
         StoreUnavailableError
             If a commit failed; what was merged before stays merged.
         """
-        wanted = set(run_ids)
-        sizes = {run_id: n for run_id, n in self._unmerged().items() if run_id in wanted}
-        n_done = 0
-        for some in _groups(sizes):
-            n_done += self._merge_together(some)
-        return n_done
+        sizes: Counter[str] = Counter()
+        for run_id, _, extent in self._extents(self._unmerged() & set(run_ids)):
+            sizes[run_id] += extent.n
+        return sum(self._merge_together(some) for some in _groups(sizes))
 
     # -- reading
 
@@ -162,19 +169,27 @@ class CurveTable:
 
     def delivered(self, run_id: str) -> int:
         """Return how many of a run's log calls are kept."""
-        where = _among("run_id", [run_id])
-        return max((max(batch["through"]) for batch in self._heads(["through"], where) if batch["through"]), default=0)
+        batches = self._database.batches(TABLE, ("through",), where=_among("run_id", [run_id]))
+        return max((through for batch in batches for through in batch["through"]), default=0)
 
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Return the number of points by run and metric, without decoding any."""
-        spans: dict[tuple[str, str], list[Row]] = {}
-        for row in self._spans():
-            if row.metric is not None:
-                spans.setdefault((row.run_id, row.metric), []).append(row)
+    def counts(self, run_ids: Collection[str] | None = None) -> dict[str, dict[str, int]]:
+        """Return the number of points by run and metric, without decoding any; None means of all runs."""
+        extents: dict[tuple[str, str], list[Extent]] = {}
+        for run_id, metric, extent in self._extents(run_ids):
+            extents.setdefault((run_id, metric), []).append(extent)
         out: dict[str, dict[str, int]] = {}
-        for (run_id, metric), rows in spans.items():
-            out.setdefault(run_id, {})[metric] = sum(row.size for row in counted(rows))
+        for (run_id, metric), several in extents.items():
+            out.setdefault(run_id, {})[metric] = sum(extent.n for extent in counted(several))
         return out
+
+    def n_points(self, run_ids: Collection[str]) -> int:
+        """Return the number of points of runs: quickly where they are merged."""
+        unmerged = self._unmerged()
+        merged = set(run_ids) - unmerged
+        n = sum(sum(by_metric.values()) for by_metric in self.counts(unmerged & set(run_ids)).values())
+        for batch in self._database.batches(TABLE, ("run_id", "n"), where="metric is not null and shared is not null"):
+            n += sum(size for run_id, size in zip(batch["run_id"], batch["n"], strict=True) if run_id in merged)
+        return n
 
     # -- care
 
@@ -210,33 +225,34 @@ class CurveTable:
     def _write(self, rows: Sequence[Row]) -> int:
         return self._database.append(TABLE, {name: [getattr(row, name) for row in rows] for name in COLUMNS}, COLUMNS)
 
-    def _heads(self, columns: Sequence[str], where: str | None) -> Iterator[Mapping[str, Sequence[Any]]]:
-        yield from self._database.batches(TABLE, columns, where=where)
-
     def _rows(self, where: str | None) -> Iterator[Row]:
         names = (*COLUMNS, "steps", "values", "times")
-        for batch in self._heads(names, where):
+        for batch in self._database.batches(TABLE, names, where=where):
             for fields in zip(*(batch[name] for name in names), strict=True):
                 yield Row(*fields)
 
-    def _spans(self) -> Iterator[Row]:
-        """Yield rows without what is in them; the size of those of schema 1 is counted."""
-        names = ("run_id", "metric", "chunk", "through", "n", "batch", "shared")
-        for where, extra in (("n is not null", ()), ("n is null", ("steps",))):
-            for batch in self._heads((*names, *extra), where):
-                for fields in zip(*(batch[name] for name in (*names, *extra)), strict=True):
-                    yield Row(axis=None, packed=None, **dict(zip((*names, *extra), fields, strict=True)))
+    def _extents(self, run_ids: Collection[str] | None) -> Iterator[tuple[str, str, Extent]]:
+        """Yield run, metric and extent of the rows that hold values."""
+        wanted = None if run_ids is None else set(run_ids)
+        among = _where(wanted, None)
+        for sized in (True, False):  # rows of schema 1 have no number of points: their steps are counted
+            where = f"metric is not null and n is {'not ' if sized else ''}null" + (f" and {among}" if among else "")
+            names = ("run_id", "metric", "chunk", "through", "n" if sized else "steps")
+            for batch in self._database.batches(TABLE, names, where=where):
+                for run_id, metric, chunk, through, n in zip(*(batch[name] for name in names), strict=True):
+                    if wanted is None or run_id in wanted:
+                        yield run_id, metric, Extent(chunk, through, n if sized else len(n))
 
-    def _unmerged(self) -> dict[str, int]:
-        """Return the runs that a merge would change, and how many points they have."""
-        sizes: dict[str, int] = {}
-        batches: dict[str, int | None] = {}
-        unmerged: set[str] = set()
-        for row in self._spans():
-            sizes[row.run_id] = sizes.get(row.run_id, 0) + row.size
-            if row.shared is None or batches.setdefault(row.run_id, row.batch) != row.batch:
-                unmerged.add(row.run_id)  # two batches: somebody merged it at the same time, or was killed
-        return {run_id: size for run_id, size in sizes.items() if run_id in unmerged}
+    def _unmerged(self) -> set[str]:
+        """Return the runs that a merge would change."""
+        out: set[str] = set()
+        for batch in self._database.batches(TABLE, ("run_id",), where="shared is null"):
+            out.update(batch["run_id"])
+        merged: set[str] = set()
+        for batch in self._database.batches(TABLE, ("run_id",), where="metric is null and shared = 0"):
+            for run_id in batch["run_id"]:
+                (out if run_id in merged else merged).add(run_id)  # twice: by two at once, or one was killed
+        return out
 
     def _merge_together(self, run_ids: Sequence[str]) -> int:
         by_run: dict[str, list[Row]] = {}
@@ -274,6 +290,11 @@ class _Axes:
     def add(self, row: Row) -> None:
         if row.axis is not None:
             self._blobs[_axis_key(row)] = row.axis
+
+    def forget(self) -> None:
+        """Let go of what was packed and decoded, which is as large as the curves themselves."""
+        self._decoded.clear()
+        self._packed.clear()
 
     def blob(self, row: Row) -> bytes:
         """Return a row's own packed axis, or the one that it shares."""
@@ -345,6 +366,7 @@ def _merged(rows: Sequence[Row], batch: int) -> list[Row]:
     out: dict[bytes, Row] = {}
     values: list[Row] = []
     for window in windows(count, lambda row: row.size, lambda row: str(row.metric), most=MERGED_POINTS):
+        axes.forget()
         for row, axis in _merged_window(window, axes):
             first = out.setdefault(axis, _axis_row(row, axis, batch, shared=len(out)))
             row.batch, row.shared = batch, first.shared

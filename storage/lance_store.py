@@ -331,12 +331,14 @@ class LanceRunStore(RunStore):
         return self._embedder
 
     def _n_points(self, state: State) -> int:
-        counts = self._curves.counts()
-        n_kept = sum(sum(by_metric.values()) for run_id, by_metric in counts.items() if run_id in state.runs)
-        reporting = ((run, state.experiments[run.experiment].objective) for run in state.runs.values() if run.reports)
-        return n_kept + sum(
-            len(run.reports) for run, asked in reporting if asked and asked.metric not in counts.get(run.id, {})
+        reporting = {run.id: state.experiments[run.experiment].objective for run in state.runs.values() if run.reports}
+        counts = self._curves.counts(reporting)
+        n_reported = sum(
+            len(state.runs[run_id].reports)
+            for run_id, asked in reporting.items()
+            if asked is not None and asked.metric not in counts.get(run_id, {})
         )
+        return self._curves.n_points(state.runs) + n_reported
 
     def _curves_of(self, run_id: str) -> dict[str, Curve]:
         return self.curves([run_id]).get(run_id, {})
