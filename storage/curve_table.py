@@ -1,9 +1,9 @@
 """The table of curves: pieces appended, whole curves read, pieces of ended runs merged.
 
-A row is one piece of one curve, packed by ``storage.codec``. A live run appends small pieces, each with
-its own axis (steps and times). Merging writes a run's curves anew, each in one row for up to a million points,
-and an axis that several curves share in a row of its own, whose metric is null; so whoever reads one metric of many
-runs reads no other's values. Rows of schema 1 hold plain lists and are read as well.
+A row holds the values of one piece of one curve, packed by ``storage.codec``. Their steps and times, the axis, are
+in a row of their own, whose metric is null: pieces of one run that were logged in the same calls share it, and
+whoever reads one metric of many runs reads no other's values. A live run appends small pieces; merging writes its
+curves anew, each in one row for up to a million points. Rows of schema 1 hold plain lists and are read as well.
 
 Invariant: rows are never changed, and which rows count follows from the rows alone
 (``storage.curves.counted``). Merging first appends and then deletes exactly the batches that it read: a reader in
@@ -118,8 +118,11 @@ class CurveTable:
         StoreUnavailableError
             If it could not be committed.
         """
-        batch, axes = _new_batch(), _Axes()
-        return self._write([_packed_row(chunk, batch, axes) for chunk in chunks])
+        by_run: dict[str, list[CurveChunk]] = {}
+        for chunk in chunks:
+            by_run.setdefault(chunk.run_id, []).append(chunk)
+        batch = _new_batch()
+        return self._write([row for run_id, pieces in by_run.items() for row in _packed(run_id, pieces, batch)])
 
     def delete_runs(self, run_ids: Iterable[str]) -> None:
         """Remove all pieces of runs for good."""
@@ -187,7 +190,7 @@ class CurveTable:
         unmerged = self._unmerged()
         merged = set(run_ids) - unmerged
         n = sum(sum(by_metric.values()) for by_metric in self.counts(unmerged & set(run_ids)).values())
-        for batch in self._database.batches(TABLE, ("run_id", "n"), where="metric is not null and shared is not null"):
+        for batch in self._database.batches(TABLE, ("run_id", "n"), where="metric is not null and n is not null"):
             n += sum(size for run_id, size in zip(batch["run_id"], batch["n"], strict=True) if run_id in merged)
         return n
 
@@ -206,7 +209,7 @@ class CurveTable:
                 continue
             if row.metric is None:
                 n_of_axis[_axis_key(row)] = n
-            elif row.shared is not None:
+            elif row.batch is not None:
                 row.packed = None  # has been looked at
                 wanting.append(row)
         for row in wanting:
@@ -244,14 +247,14 @@ class CurveTable:
                         yield run_id, metric, Extent(chunk, through, n if sized else len(n))
 
     def _unmerged(self) -> set[str]:
-        """Return the runs that a merge would change."""
+        """Return the runs that a merge would change: those whose rows come from several commits, or from schema 1."""
         out: set[str] = set()
-        for batch in self._database.batches(TABLE, ("run_id",), where="shared is null"):
+        seen: set[str] = set()
+        for batch in self._database.batches(TABLE, ("run_id",), where="batch is null"):
             out.update(batch["run_id"])
-        merged: set[str] = set()
         for batch in self._database.batches(TABLE, ("run_id",), where="metric is null and shared = 0"):
-            for run_id in batch["run_id"]:
-                (out if run_id in merged else merged).add(run_id)  # twice: by two at once, or one was killed
+            for run_id in batch["run_id"]:  # one row a commit
+                (out if run_id in seen else seen).add(run_id)
         return out
 
     def _merge_together(self, run_ids: Sequence[str]) -> int:
@@ -264,7 +267,7 @@ class CurveTable:
         n_merged = 0
         for run_id, rows in by_run.items():
             try:
-                new += _merged(rows, batch)
+                new += _merged(run_id, rows, batch)
             except CurveDamagedError as error:
                 log.warning("the curves of run %s stay as they are: %s", run_id, error)
                 continue
@@ -288,6 +291,7 @@ class _Axes:
         self._packed: dict[tuple[bytes, bytes], bytes] = {}
 
     def add(self, row: Row) -> None:
+        """Take note of the row of an axis."""
         if row.axis is not None:
             self._blobs[_axis_key(row)] = row.axis
 
@@ -297,13 +301,14 @@ class _Axes:
         self._packed.clear()
 
     def blob(self, row: Row) -> bytes:
-        """Return a row's own packed axis, or the one that it shares."""
-        found = row.axis if row.shared is None else self._blobs.get(_axis_key(row))
+        """Return the packed axis of a row of values."""
+        found = self._blobs.get(_axis_key(row))
         if found is None:
             raise CurveDamagedError(_named(row, _no_axis(row, None)))
         return found
 
     def packed(self, steps: Any, times: Any) -> bytes:
+        """Return steps and times packed."""
         step, time = np.asarray(steps, dtype=np.int64), np.asarray(times, dtype=np.float64)
         key = (step.tobytes(), time.tobytes())
         if key not in self._packed:
@@ -311,14 +316,15 @@ class _Axes:
         return self._packed[key]
 
     def decoded(self, row: Row) -> Arrays:
-        if row.packed is None:
+        """Return what a row of values stands for."""
+        if row.batch is None:
             return _listed(row)
         blob = self.blob(row)
         try:
             if blob not in self._decoded:
                 self._decoded[blob] = codec.unpack_axis(blob)
             steps, times = self._decoded[blob]
-            values = codec.unpack_values(row.packed)
+            values = codec.unpack_values(row.packed or b"")
         except CurveDamagedError as error:
             raise CurveDamagedError(_named(row, str(error))) from error
         if not steps.size == values.size == row.n:
@@ -342,18 +348,30 @@ def _curve(metric: str, parts: Sequence[Arrays]) -> Curve:
     return Curve(metric, *arrays)
 
 
-def _packed_row(chunk: CurveChunk, batch: int, axes: _Axes) -> Row:
-    axis = axes.packed(chunk.steps, chunk.times)
+Packed = tuple[str, int, int, int, bytes, bytes]
+"""Metric, first log call, last, number of points, axis, values."""
+
+
+def _packed(run_id: str, chunks: Sequence[CurveChunk], batch: int) -> list[Row]:
+    """Return the rows of pieces of one run."""
+    axes = _Axes()
+    by_metric: dict[str, list[CurveChunk]] = {}
+    for chunk in chunks:
+        by_metric.setdefault(chunk.metric, []).append(chunk)
+    return _rows_of(run_id, batch, (_pack(chunk, axes) for several in by_metric.values() for chunk in counted(several)))
+
+
+def _pack(chunk: CurveChunk, axes: _Axes) -> Packed:
     n = len(chunk.steps)
     if len(chunk.values) != n:
         raise RecordError(
             f"a piece of {chunk.metric!r} has {n} steps and {len(chunk.values)} values; they must be equally many"
         )
-    packed = codec.pack_values(chunk.values)
-    return Row(chunk.run_id, chunk.metric, chunk.chunk, chunk.through, n, axis, packed, batch, None)
+    axis, values = axes.packed(chunk.steps, chunk.times), codec.pack_values(chunk.values)
+    return chunk.metric, chunk.chunk, chunk.through, n, axis, values
 
 
-def _merged(rows: Sequence[Row], batch: int) -> list[Row]:
+def _merged(run_id: str, rows: Sequence[Row], batch: int) -> list[Row]:
     """Return the rows that stand for all rows of one run."""
     axes = _Axes()
     by_metric: dict[str, list[Row]] = {}
@@ -363,49 +381,48 @@ def _merged(rows: Sequence[Row], batch: int) -> list[Row]:
         else:
             by_metric.setdefault(row.metric, []).append(row)
     count = [row for several in by_metric.values() for row in counted(several)]
-    out: dict[bytes, Row] = {}
-    values: list[Row] = []
-    for window in windows(count, lambda row: row.size, lambda row: str(row.metric), most=MERGED_POINTS):
-        axes.forget()
-        for row, axis in _merged_window(window, axes):
-            first = out.setdefault(axis, _axis_row(row, axis, batch, shared=len(out)))
-            row.batch, row.shared = batch, first.shared
-            values.append(row)
-    return [*out.values(), *values]
+    groups = windows(count, lambda row: row.size, lambda row: str(row.metric), most=MERGED_POINTS)
+    return _rows_of(run_id, batch, (packed for group in groups for packed in _merged_group(group, axes)))
 
 
-def _merged_window(window: Sequence[Row], axes: _Axes) -> Iterator[tuple[Row, bytes]]:
-    """Yield one row a metric, and the packed axis that it needs."""
-    by_metric: dict[str | None, list[Row]] = {}
-    for row in window:
-        by_metric.setdefault(row.metric, []).append(row)
+def _merged_group(group: Sequence[Row], axes: _Axes) -> Iterator[Packed]:
+    axes.forget()
+    by_metric: dict[str, list[Row]] = {}
+    for row in group:
+        by_metric.setdefault(str(row.metric), []).append(row)
     for metric, parts in by_metric.items():
-        one = parts[0]
-        if len(parts) == 1 and one.packed is not None:
-            axes.decoded(one)  # damage is not written on
-            axis, packed, n = axes.blob(one), one.packed, one.size
+        first, through = parts[0], parts[-1].through
+        arrays = [axes.decoded(part) for part in parts]  # also of a single one: damage is not written on
+        if len(parts) == 1 and first.packed is not None:
+            yield metric, first.chunk, through, first.size, axes.blob(first), first.packed
         else:
-            curve = _curve(str(metric), [axes.decoded(part) for part in parts])
-            axis, packed, n = axes.packed(curve.steps, curve.times), codec.pack_values(curve.values), len(curve)
-        yield Row(one.run_id, metric, one.chunk, parts[-1].through, n, None, packed, None, None), axis
+            curve = _curve(metric, arrays)
+            axis, values = axes.packed(curve.steps, curve.times), codec.pack_values(curve.values)
+            yield metric, first.chunk, through, len(curve), axis, values
 
 
-def _axis_row(row: Row, axis: bytes, batch: int, *, shared: int) -> Row:
-    return Row(row.run_id, None, row.chunk, row.through, row.n, axis, None, batch, shared)
+def _rows_of(run_id: str, batch: int, pieces: Iterable[Packed]) -> list[Row]:
+    """Return rows of values, and before them one row for each axis that there is among them."""
+    axes: dict[bytes, Row] = {}
+    values: list[Row] = []
+    for metric, chunk, through, n, axis, packed in pieces:
+        if axis not in axes:
+            axes[axis] = Row(run_id, None, chunk, through, n, axis, None, batch, len(axes))
+        values.append(Row(run_id, metric, chunk, through, n, None, packed, batch, axes[axis].shared))
+    return [*axes.values(), *values]
 
 
 def _check(row: Row) -> int:
     """Read all that is in a row; return the number of points."""
-    if row.packed is None and row.axis is None:
+    if row.batch is None:
         return len(_listed(row)[0])
-    sizes = [] if row.axis is None else [codec.unpack_axis(row.axis)[0].size]
-    if row.metric is not None:
-        if row.packed is None:
-            raise CurveDamagedError("its values are missing")
-        sizes.append(codec.unpack_values(row.packed).size)
-    if any(size != row.n for size in sizes) or (row.axis is None and row.shared is None):
-        raise CurveDamagedError(f"it should hold {row.n} points and holds {' and '.join(map(str, sizes))}")
-    return sizes[0]
+    if row.metric is None:
+        n = codec.unpack_axis(row.axis or b"")[0].size
+    else:
+        n = codec.unpack_values(row.packed or b"").size
+    if n != row.n:
+        raise CurveDamagedError(f"it should hold {row.n} points and holds {n}")
+    return n
 
 
 def _axis_key(row: Row) -> tuple[str, int | None, int | None]:

@@ -50,10 +50,10 @@ CURVES: Final[Columns] = MappingProxyType(
 PACKED: Final[Columns] = MappingProxyType(
     {
         "n": "int64",  # points
-        "axis": "binary",  # storage.codec: steps and times
-        "packed": "binary",  # storage.codec: values
-        "batch": "int64",  # one number for all rows of one commit
-        "shared": "int32",  # number of the axis within run and batch; null where the row has its own
+        "axis": "binary",  # storage.codec: steps and times, in rows whose metric is null
+        "packed": "binary",  # storage.codec: values, in the others
+        "batch": "int64",  # one number for all rows of one commit; null in rows of schema 1
+        "shared": "int32",  # number of the axis within run and batch, from 0
     }
 )
 

@@ -95,6 +95,19 @@ def test_a_read_of_more_runs_than_a_filter_names_returns_just_these(table: Curve
     assert set(table.read(["a", "c", *(f"other-{i}" for i in range(2500))])) == {"a", "c"}
 
 
+def test_metrics_of_one_delivery_share_their_axis_and_those_of_different_runs_do_not(
+    table: CurveTable, database: Database
+) -> None:
+    table.append([piece(run_id, 0, metric=metric) for run_id in "ab" for metric in ("loss", "acc", "lr")])
+    assert n_axes(database) == 2
+
+
+def test_a_piece_that_occurs_twice_in_one_delivery_counts_once(table: CurveTable) -> None:
+    table.append([piece("a", 0), piece("a", 0), piece("a", 10)])
+    assert table.read() == assemble([piece("a", 0), piece("a", 10)])
+    assert table.n_points(["a"]) == 20
+
+
 def test_what_is_read_cannot_be_changed(table: CurveTable) -> None:
     table.append([piece("a", 0)])
     curve = table.read()["a"]["loss"]
@@ -141,9 +154,9 @@ def test_runs_that_were_not_named_stay_as_they_are(table: CurveTable, database: 
 
 def test_what_is_merged_is_not_merged_again_until_something_arrives(table: CurveTable, database: Database) -> None:
     table.append([piece("a", 0), piece("b", 0)])
-    assert [table.merge(["a", "b"]) for _ in range(2)] == [2, 0]
+    assert table.merge(["a", "b"]) == 0
     table.append([piece("a", 10)])
-    assert table.merge(["a", "b"]) == 1
+    assert [table.merge(["a", "b"]) for _ in range(2)] == [1, 0]
     assert rows_of(database) == [("a", "loss", 0, 20), ("b", "loss", 0, 10)]
 
 
@@ -367,8 +380,9 @@ def spoil(database: Database, run_id: str, *, chunk: int, n: int = 10) -> None:
     packed = bytearray(codec.pack_values(np.arange(n, dtype=float)))
     packed[-1] ^= 4
     axis = codec.pack_axis(np.arange(n))
-    fields = (run_id, "loss", chunk, chunk + n, n, axis, bytes(packed), 1, None)
-    database.append("curves", {name: [value] for name, value in zip(COLUMNS, fields, strict=True)}, COLUMNS)
+    steps = (run_id, None, chunk, chunk + n, n, axis, None, 1, 0)
+    values = (run_id, "loss", chunk, chunk + n, n, None, bytes(packed), 1, 0)
+    database.append("curves", dict(zip(COLUMNS, zip(steps, values, strict=True), strict=True)), COLUMNS)
 
 
 def test_damage_is_told_by_run_metric_and_position(table: CurveTable, database: Database) -> None:
@@ -396,7 +410,7 @@ def test_deleted_runs_are_gone_and_others_stay(table: CurveTable, database: Data
     table.merge(["a"])
     table.delete_runs(["a", "b", "nobody's"])
     assert table.read() == assemble([piece("c", 0)])
-    assert n_axes(database) == 0
+    assert n_axes(database) == 1
     assert table.delivered("a") == 0
 
 
