@@ -129,11 +129,17 @@ class CurveTable:
         for some in _portions(sorted(set(run_ids))):
             self._database.delete(TABLE, _among("run_id", some))
 
-    def merge(self, run_ids: Collection[str]) -> int:
+    def merge(self, run_ids: Collection[str], *, min_commits: int = 2) -> int:
         """Write the curves of runs anew, few rows for many; return how many runs that took.
 
-        What a read returns stays the same. For runs that have ended: one that goes on appends more.
+        What a read returns stays the same, and what is appended meanwhile or later is kept.
         Safe beside readers and writers; one process at a time should do it, because two do it twice.
+
+        Parameters
+        ----------
+        min_commits
+            Commits from which a run's rows come, below which it is left alone. Merging takes as long as the run is
+            long: one that goes on is better merged seldom.
 
         Raises
         ------
@@ -141,7 +147,7 @@ class CurveTable:
             If a commit failed; what was merged before stays merged.
         """
         sizes: Counter[str] = Counter()
-        for run_id, _, extent in self._extents(self._unmerged() & set(run_ids)):
+        for run_id, _, extent in self._extents(self._unmerged(min_commits) & set(run_ids)):
             sizes[run_id] += extent.n
         return sum(self._merge_together(some) for some in _groups(sizes))
 
@@ -246,16 +252,15 @@ class CurveTable:
                     if wanted is None or run_id in wanted:
                         yield run_id, metric, Extent(chunk, through, n if sized else len(n))
 
-    def _unmerged(self) -> set[str]:
-        """Return the runs that a merge would change: those whose rows come from several commits, or from schema 1."""
+    def _unmerged(self, min_commits: int = 2) -> set[str]:
+        """Return the runs whose rows come from that many commits or more, or from schema 1."""
         out: set[str] = set()
-        seen: set[str] = set()
         for batch in self._database.batches(TABLE, ("run_id",), where="batch is null"):
             out.update(batch["run_id"])
+        commits: Counter[str] = Counter()
         for batch in self._database.batches(TABLE, ("run_id",), where="metric is null and shared = 0"):
-            for run_id in batch["run_id"]:  # one row a commit
-                (out if run_id in seen else seen).add(run_id)
-        return out
+            commits.update(batch["run_id"])  # one row a commit
+        return out | {run_id for run_id, n in commits.items() if n >= min_commits}
 
     def _merge_together(self, run_ids: Sequence[str]) -> int:
         by_run: dict[str, list[Row]] = {}

@@ -262,7 +262,7 @@ class RunStore(abc.ABC):
 
     @abc.abstractmethod
     def compact(self) -> None:
-        """Merge small data files and the chunks of ended runs; changes nothing that a read returns.
+        """Merge small data files and the chunks of runs; changes nothing that a read returns.
 
         Raises
         ------

@@ -160,6 +160,16 @@ def test_what_is_merged_is_not_merged_again_until_something_arrives(table: Curve
     assert rows_of(database) == [("a", "loss", 0, 20), ("b", "loss", 0, 10)]
 
 
+def test_a_run_that_goes_on_is_merged_once_enough_has_gathered(table: CurveTable, database: Database) -> None:
+    for first in range(0, 30, 10):
+        table.append([piece("a", first)])
+        table.merge(["a"], min_commits=3)
+    assert rows_of(database) == [("a", "loss", 0, 30)]
+    table.append([piece("a", 30)])
+    assert table.merge(["a"], min_commits=3) == 0
+    assert table.read() == assemble([piece("a", 0, 40)])
+
+
 def test_a_delivery_that_is_repeated_after_the_merge_counts_once(table: CurveTable, database: Database) -> None:
     for first in (0, 10, 20):
         table.append([piece("a", first)])
