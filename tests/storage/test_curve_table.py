@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,6 +235,28 @@ def test_what_is_appended_while_a_merge_goes_on_is_kept(tmp_path: Path) -> None:
     database.before_delete = lambda: None
     table.merge(["a"])
     assert table.read() == expected
+
+
+def test_a_reader_beside_a_writer_and_merges_always_sees_a_beginning_of_the_curve(tmp_path: Path) -> None:
+    table, writing = (CurveTable(Database(tmp_path / "store", create=True)) for _ in range(2))
+    n_deliveries = 30
+
+    def write() -> None:
+        for i in range(n_deliveries):
+            writing.append([piece("a", 5 * i, 5), piece("a", 5 * i, 5, metric="acc")])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = []
+    while writer.is_alive():
+        table.merge(["a"])
+        curves = table.read().get("a", {})
+        seen.append(len(curves["loss"]) if curves else 0)
+        for curve in curves.values():
+            np.testing.assert_array_equal(curve.steps, np.arange(seen[-1]))
+    writer.join()
+    assert seen == sorted(seen)
+    assert table.read() == assemble(piece("a", 0, 5 * n_deliveries, metric=metric) for metric in ("loss", "acc"))
 
 
 def test_two_merges_at_once_leave_what_the_next_one_cleans_up(tmp_path: Path) -> None:
