@@ -43,6 +43,7 @@ evals: $(READY) ## measure on real data: findings, suggestions; tables and JSON 
 	$(BIN)/python evals/suggest_cold.py --json build/evals/suggest_cold.json
 	$(BIN)/python evals/log_latency.py --out build/evals/log_latency.json
 	$(BIN)/python evals/optuna_storage.py --out build/evals/optuna_storage.json
+	$(BIN)/python evals/bytes_per_point.py --out build/evals/bytes_per_point.json
 
 build: $(READY) ## build the wheel into dist/
 	$(BIN)/python -m build --wheel

@@ -160,6 +160,11 @@ class State:
         """Return the ids of an experiment's runs in the order of their numbers."""
         return [run.id for run in self.runs_of(experiment)]
 
+    def all_ids(self) -> list[str]:
+        """Return the ids of all runs in the order of their creation, deleted ones included."""
+        with self._lock:
+            return list(self._ids_of(None))
+
     def n_runs_of(self, experiment: str) -> int:
         """Return how many runs an experiment has."""
         return self._n_visible().get(self._numbers.get(experiment, -1), 0)

@@ -19,7 +19,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from storage.curves import assemble
+from storage.curve_table import CurveTable
+from storage.downsample import downsample
 from storage.errors import (
     ExperimentNotFoundError,
     FilterError,
@@ -32,7 +33,7 @@ from storage.events import check_event, decode_body, encode_body
 from storage.index import RUNS_ONLY, TABLE, KeptFold, Question, RunIndex, names_in
 from storage.journal import Base, State, with_stubs
 from storage.lance import Database, quoted
-from storage.migrations import CURVES, EVENTS, SCHEMA_VERSION
+from storage.migrations import EVENTS, SCHEMA_VERSION
 from storage.provenance import CHECKPOINT, REMOVED, Writer
 from storage.query import Names, Order, compile_filter, compile_order
 from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState
@@ -45,6 +46,8 @@ log = logging.getLogger(__name__)
 
 COMPACT_EVERY: Final = 64
 """Commits between two looks at the fragments: reading a tail costs 3 ms on a fresh table, 25 ms at 300 fragments."""
+MERGE_LIVE_FROM: Final = 256
+"""Commits of a run that goes on before its curves are merged: a live run makes about one a second."""
 SEARCH_EMBEDS_FOR_S: Final = 10.0
 """How long one search computes vectors that are missing; after a large import the rest takes a reindex."""
 COLUMNS: Final = ("id", "experiment", "run_id", "kind", "time", "actor", "body", "writer", "seq", "hash")
@@ -73,6 +76,7 @@ class LanceRunStore(RunStore):
         self._kept_rows = 0
         self._writer = Writer()
         self._embedder = embedder
+        self._curves = CurveTable(self._database)
         self._index = RunIndex(self._database, self._get_embedder)
 
     # -- the journal
@@ -339,15 +343,18 @@ class LanceRunStore(RunStore):
     def append_curves(self, chunks: Sequence[CurveChunk]) -> None:
         if not chunks:
             return
-        rows = {name: [getattr(chunk, name) for chunk in chunks] for name in CURVES}
-        version = self._database.append("curves", rows, CURVES)
+        version = self._curves.append(chunks)
         if version % COMPACT_EVERY == 0:
             self._compact_table("curves")
 
     def curves(
-        self, run_ids: Sequence[str] | None = None, *, metrics: Sequence[str] | None = None
+        self,
+        run_ids: Sequence[str] | None = None,
+        *,
+        metrics: Sequence[str] | None = None,
+        max_points: int | None = None,
     ) -> dict[str, dict[str, Curve]]:
-        found = assemble(self._database.curve_chunks(run_ids, metrics))
+        found = self._curves.read(run_ids, metrics)
         with self._lock:
             state = self.state()
             entries = state.entries_of(None) if run_ids is None else state.entries(list(dict.fromkeys(run_ids)))
@@ -360,11 +367,15 @@ class LanceRunStore(RunStore):
                 curve = reported_curve(run, state.experiments[run.experiment]) if run.reports else None
                 if curve is not None and (metrics is None or curve.metric in metrics):
                     found.setdefault(run.id, {}).setdefault(curve.metric, curve)
-        return found
+        if max_points is None:
+            return found
+        return {
+            run_id: {metric: downsample(curve, max_points) for metric, curve in curves.items()}
+            for run_id, curves in found.items()
+        }
 
     def delivered(self, run_id: str) -> int:
-        rows = self._database.select("curves", ["through"], where=f"run_id = {quoted(run_id)}")
-        return max((row["through"] for row in rows), default=0)
+        return self._curves.delivered(run_id)
 
     # -- search
 
@@ -471,7 +482,7 @@ class LanceRunStore(RunStore):
                 n_experiments=len(state.experiments),
                 n_runs=state.n_runs(),
                 n_events=state.n_events,
-                n_points=sum(len(curve) for curves in self.curves().values() for curve in curves.values()),
+                n_points=self._n_points(state),
                 n_indexed=self._database.count(TABLE, RUNS_ONLY) if indexed else 0,
                 n_embedded=self._database.count(TABLE, embedded) if indexed and encoder else 0,
                 encoder=encoder,
@@ -484,6 +495,13 @@ class LanceRunStore(RunStore):
         with self._database.lease("compact", wait_s=10.0) as mine:
             if not mine:
                 raise StoreUnavailableError("another process is compacting this store; try again when it is done")
+            with self._lock:
+                state = self.state()
+                running = set(state.running)
+                over = set(state.all_ids()) - running
+            self._curves.merge(over)
+            self._curves.merge(running, min_commits=MERGE_LIVE_FROM)
+            self._curves.index()
             for name in self._database.names():
                 self._database.optimize(name)
 
@@ -499,6 +517,19 @@ class LanceRunStore(RunStore):
 
             self._embedder = choose_embedder()
         return self._embedder
+
+    def _n_points(self, state: State) -> int:
+        """Return the number of points of all curves, of what was reported through Optuna too."""
+        visible = set(self.run_ids())
+        reporting = [entry.run for entry in state.entries_of(None) if entry.run.reports and not entry.hidden]
+        asked = {run.id: state.experiments[run.experiment].objective for run in reporting}
+        counts = self._curves.counts(list(asked)) if asked else {}
+        n_reported = sum(
+            len(run.reports)
+            for run in reporting
+            if (objective := asked[run.id]) is not None and objective.metric not in counts.get(run.id, {})
+        )
+        return self._curves.n_points(visible) + n_reported
 
     def _curves_of(self, run_id: str) -> dict[str, Curve]:
         return self.curves([run_id]).get(run_id, {})

@@ -33,4 +33,3 @@ def put_off_init(name: str) -> None:
 
     module.__dict__["__getattr__"] = look_up
     sys.modules[name] = module
-

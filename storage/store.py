@@ -205,17 +205,36 @@ class RunStore(abc.ABC):
 
         Raises
         ------
+        RecordError
+            If a piece has not as many values, or times where there are any, as steps.
         StoreUnavailableError
             If it could not be committed.
         """
 
     @abc.abstractmethod
     def curves(
-        self, run_ids: Sequence[str] | None = None, *, metrics: Sequence[str] | None = None
+        self,
+        run_ids: Sequence[str] | None = None,
+        *,
+        metrics: Sequence[str] | None = None,
+        max_points: int | None = None,
     ) -> dict[str, dict[str, Curve]]:
         """Return ``{run_id: {metric: curve}}`` in one scan; None means all.
 
         Runs without curves are left out.
+
+        Parameters
+        ----------
+        max_points
+            Most points of one curve, 8 or more. Of a longer one, points are chosen that keep its shape, its spikes
+            and its non-finite values visible: see ``storage.downsample``.
+
+        Raises
+        ------
+        CurveDamagedError
+            If a piece of a curve is not what was written.
+        RecordError
+            If ``max_points`` is below 8.
         """
 
     @abc.abstractmethod
@@ -270,7 +289,7 @@ class RunStore(abc.ABC):
 
     @abc.abstractmethod
     def compact(self) -> None:
-        """Merge small data files; changes nothing that a read returns.
+        """Merge small data files and the chunks of runs; changes nothing that a read returns.
 
         Raises
         ------
