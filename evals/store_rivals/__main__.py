@@ -44,7 +44,7 @@ DEFAULTS = Plan(
     runs=(1_000, 10_000, 100_000),
     curves=100,
     points=10_000,
-    fill_budget_s=90.0,
+    fill_budget_s=120.0,
     query_budget_s=90.0,
 )
 QUICK = Plan(
@@ -159,7 +159,7 @@ def main() -> int:
     finally:
         stop_all()
     rows = report.rows(raw, plan.runs, plan.curves)
-    behind = report.lost(rows)
+    behind = report.lost(rows) if report.OURS in tools else []
     show(environments, rows, behind, raw)
     took_s = time.monotonic() - began
     machine = {
@@ -191,10 +191,15 @@ def show(environments: list[Environment], rows: list[report.Row], behind: list[s
     print("\n* best of the line, the bare record aside; – not measured for this tool")
     for reason in report.reasons(raw):
         print(f"  {reason}")
+    if report.OURS not in {e.tool for e in environments}:
+        return
     print("\nWhere we lose")
     for text in behind or ["in nothing that was measured"]:
         print(f"  {text}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -70,8 +70,8 @@ def logging(environment: Environment, plan: Plan) -> dict[str, Any]:
     with scratch() as folder:
         limits = {"calls": plan.calls, "budget_s": plan.log_budget_s}
         out: dict[str, Any] = run_task(environment, "throughput", folder, **limits)
+        out["bytes"] = size(folder)  # before anything else touches it
         out["found"] = run_task(environment, "count", folder)["n_calls"]
-        out["bytes"] = size(folder)
         compacts = hasattr(import_module(f"tools.{environment.tool}"), "compact")
         if compacts:
             run_task(environment, "compact", folder)

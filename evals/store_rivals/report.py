@@ -112,7 +112,9 @@ def _kill_row(found: Mapping[str, Any]) -> Row:
     return Row(row.label, row.better, row.values, {**row.shown, **shown})
 
 
-def _row(label: str, better: Literal["more", "less"], found: Mapping[str, Any], value: Any, counted: bool = False) -> Row:
+def _row(
+    label: str, better: Literal["more", "less"], found: Mapping[str, Any], value: Any, counted: bool = False
+) -> Row:
     values, shown = {}, {}
     for tool, result in found.items():
         if "error" in result:

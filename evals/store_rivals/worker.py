@@ -91,17 +91,15 @@ def fill(tool: Any, folder: Path, given: dict[str, Any]) -> dict[str, Any]:
 def top(tool: Any, folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     """Filter, sort and limit: first from the start of the process, then again in it."""
     store = tool.Reader(folder)
-    answer = store.top()
-    cold_s = (time.monotonic_ns() - given["spawned_ns"]) / 1e9
-    return {"answer": answer, "cold_s": cold_s, "warm_s": warm(store.top), "peak_mb": peak_mb()}
+    answer, figures = asked(store.top, given["spawned_ns"])
+    return {"answer": answer, **figures}
 
 
 def listing(tool: Any, folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     """List all runs."""
     store = tool.Reader(folder)
-    n = store.list_all()
-    cold_s = (time.monotonic_ns() - given["spawned_ns"]) / 1e9
-    return {"n_runs": n, "cold_s": cold_s, "warm_s": warm(store.list_all), "peak_mb": peak_mb()}
+    n, figures = asked(store.list_all, given["spawned_ns"])
+    return {"n_runs": n, **figures}
 
 
 def fill_curves(tool: Any, folder: Path, given: dict[str, Any]) -> dict[str, Any]:
@@ -119,13 +117,21 @@ def read_curves(tool: Any, folder: Path, given: dict[str, Any]) -> dict[str, Any
     return {"n_points": n_points, "took_s": time.perf_counter() - began, "peak_mb": peak_mb()}
 
 
-def warm(call: Callable[[], Any]) -> float:
+def asked(call: Callable[[], Any], spawned_ns: int) -> tuple[Any, dict[str, float]]:
+    """Return the answer, and how long it took from the start of the process and in a process that has asked before.
+
+    What takes longer than ``WARM_WITHIN_S`` is not asked again: its first time stands for the later ones.
+    """
     took: list[float] = []
-    while len(took) < WARM_REPEATS and sum(took) < WARM_WITHIN_S:
+    answer = cold_s = None
+    while len(took) < 1 + WARM_REPEATS and sum(took) < WARM_WITHIN_S:
         began = time.perf_counter()
-        call()
+        answer = call()
         took.append(time.perf_counter() - began)
-    return sorted(took)[(len(took) - 1) // 2]
+        if cold_s is None:
+            cold_s = (time.monotonic_ns() - spawned_ns) / 1e9
+    later = sorted(took[1:] or took)
+    return answer, {"cold_s": cold_s or 0.0, "warm_s": later[(len(later) - 1) // 2], "peak_mb": peak_mb()}
 
 
 def quantiles(nanoseconds: array[int]) -> dict[str, float]:
