@@ -170,12 +170,12 @@ def _best(row: Row) -> str | None:
 
 def lost(found: Sequence[Row]) -> list[str]:
     """Return, worst first, each line in which a rival does better than we do, or in which we have no figure."""
-    out: list[tuple[float, str]] = []
+    out: list[tuple[bool, float, str]] = []
     for row in found:
         rivals = {tool: value for tool, value in row.values.items() if tool not in (OURS, BARE)}
         if OURS not in row.values:
             if rivals:
-                out.append((float("inf"), f"{row.label}: no figure of ours ({row.shown.get(OURS, 'not measured')})"))
+                out.append((True, 0.0, f"{row.label}: no figure of ours ({row.shown.get(OURS, 'not measured')})"))
             continue
         ours = row.values[OURS]
         for tool, value in rivals.items():
@@ -184,8 +184,8 @@ def lost(found: Sequence[Row]) -> list[str]:
                 continue
             worse, good = sorted((abs(ours), abs(value)))
             ratio = good / worse if worse else float("inf")
-            out.append((ratio, f"{row.label}: {tool} {figure(value)}, ours {figure(ours)} ({ratio:.1f} ×)"))
-    return [text for _, text in sorted(out, key=lambda pair: -pair[0])]
+            out.append((False, ratio, f"{row.label}: {tool} {figure(value)}, ours {figure(ours)} ({ratio:.1f} ×)"))
+    return [text for _, _, text in sorted(out, key=lambda one: one[:2], reverse=True)]
 
 
 def reasons(raw: Raw) -> list[str]:
