@@ -37,9 +37,9 @@ from processes import TaskError, stop_all
 DEFAULTS = Plan(
     calls=20_000,
     rounds=3,
-    log_budget_s=10.0,
+    log_budget_s=5.0,
     paced_calls=600,
-    startups=5,
+    startups=4,
     kills=5,
     runs=(1_000, 10_000, 100_000),
     curves=100,
