@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 from storage.errors import (
     FilterError,
     SchemaTooNewError,
+    StorageError,
     StoreNotFoundError,
     StoreUnavailableError,
 )
@@ -375,6 +376,8 @@ def mapped(uri: str, doing: str, *, where: str | None = None) -> Iterator[None]:
     """Turn the library's errors into ours, the most specific first."""
     try:
         yield
+    except StorageError:
+        raise
     except Timeout as error:
         raise StoreUnavailableError(
             f"cannot {doing} the store at {uri!r}: another process has held its lock for {LOCK_TIMEOUT_S:.0f} s"

@@ -144,6 +144,7 @@ class TableLeases:
         self._lock = threading.Lock()
         self._holders: dict[str, Held] = {}
         self._version = 0
+        self._tidying_is_due = False
         self._holder = f"{socket.gethostname()}:{os.getpid()}"
 
     @contextlib.contextmanager
@@ -186,7 +187,8 @@ class TableLeases:
         """Give a lease back."""
         with self._lock:
             self._write(name, nonce, "released")
-            if self._version % TIDY_EVERY == 0:
+            if self._tidying_is_due:
+                self._tidying_is_due = False
                 self._tidy()
 
     # -- inner workings
@@ -248,6 +250,7 @@ class TableLeases:
             "pos": 0,
         }
         version = self._database.append(TABLE, {column: [value] for column, value in row.items()}, LEASES)
+        self._tidying_is_due |= version % TIDY_EVERY == 0  # of many writers one makes that commit
         if version == self._version + 1:  # nobody else wrote: no need to read
             self._holders = fold(self._holders, [row])
             self._version = version

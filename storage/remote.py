@@ -6,6 +6,7 @@ libraries and never pass through here. Invariant: an explanation is one line and
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import re
@@ -17,6 +18,8 @@ from typing import Final, TypeVar
 from storage.errors import StoreUnavailableError
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 DEFAULTS: Final[Mapping[str, str]] = {
     "timeout": "15s",
@@ -100,7 +103,7 @@ _UNREACHABLE: Final = re.compile(
     re.I,
 )
 _NO_ANSWER: Final = re.compile(
-    r"timed? ?out|Timeout was reached|error sending request|NETWORK_CONNECTION|connection (?:reset|closed|aborted)|"
+    r"\btimed? ?out\b|error sending request|NETWORK_CONNECTION|connection (?:reset|closed|aborted)|"
     r"HTTP error|error decoding response body|IncompleteBody|Broken pipe",
     re.I,
 )
@@ -179,5 +182,6 @@ def persist(
             wait_s = pause_s * (0.5 + jitter())
             if not error.passing or clock() + wait_s > give_up:
                 raise
+            log.debug("trying again in %.2f s: %s", wait_s, error)
             sleep(wait_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

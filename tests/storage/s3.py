@@ -37,6 +37,7 @@ BUCKET = "runs"
 FAULTS = ("500", "503", "reset", "lost", "stall", "409")
 """InternalError · SlowDown · connection closed before the work · work done but the answer lost · no answer for
 ``stall_s`` · ConditionalRequestConflict, for conditional writes only."""
+CODES = {"500": "InternalError", "503": "SlowDown", "409": "ConditionalRequestConflict", "403": "AccessDenied"}
 XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
@@ -104,6 +105,7 @@ class Service:
         self.set_faults({})
 
     def set_faults(self, rule: dict[str, Any]) -> None:
+        self.counts.clear()
         self.rate = float(rule.get("rate", 0.0))
         self.kinds = list(rule.get("kinds", FAULTS))
         self.match = re.compile(rule.get("match", ""))
@@ -368,12 +370,12 @@ class Connection(asyncio.Protocol):
                 service.set_faults(json.loads(request.body))
             elif request.method == "DELETE":
                 service.buckets[BUCKET] = Bucket()
-            return self.send(request, Answer(body=json.dumps(service.counts).encode()))
+            answer = {"counts": service.counts, "keys": service.buckets[BUCKET].keys}
+            return self.send(request, Answer(body=json.dumps(answer).encode()))
         service.counts[request.method] += 1
         fault = service.fault(request)
-        if fault in ("500", "503", "409"):
-            codes = {"500": "InternalError", "503": "SlowDown", "409": "ConditionalRequestConflict"}
-            return self.send(request, error_answer(int(fault), codes[fault]))
+        if fault in CODES:
+            return self.send(request, error_answer(int(fault), CODES[fault]))
         if fault == "reset":
             return self.transport.abort()
         answer = service.answer(request)
@@ -430,12 +432,22 @@ class LoopbackS3:
         }
 
     def faults(self, rate: float, *, kinds: tuple[str, ...] = FAULTS, seed: int = 0, **rule: Any) -> None:
-        """Let a share of the requests fail, chosen by a seeded generator; ``rate`` 0 ends it."""
+        """Let a share of the requests fail, chosen by a seeded generator; ``rate`` 0 ends it. Counts begin anew."""
         self._ask("PUT", json.dumps({"rate": rate, "kinds": kinds, "seed": seed, **rule}).encode())
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> Counter[str]:
         """Return how many requests came by method, how many failed by status, how many by injection."""
-        return dict(json.loads(self._ask("GET")))
+        return Counter(json.loads(self._ask("GET"))["counts"])
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Return the keys that there are."""
+        return [key for key in json.loads(self._ask("GET"))["keys"] if key.startswith(prefix)]
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write an object, as somebody else would."""
+        headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/x"}
+        request = urllib.request.Request(f"{self.endpoint}/{path}", data=data, method="PUT", headers=headers)
+        urllib.request.urlopen(request, timeout=30).close()
 
     def empty(self) -> None:
         """Forget every object."""
