@@ -149,7 +149,7 @@ class Advisor:
 
     def _tell_what_changes(self, record: ExperimentRecord, changed: Mapping[str, Any]) -> None:
         """Say it where runs that are there already will be valued anew."""
-        n_runs = len(self.store.state().by_experiment.get(record.name, ()))
+        n_runs = self.store.state().n_runs_of(record.name)
         if not n_runs or "objectives" not in changed or not record.objectives:
             return
         before, after = (

@@ -216,10 +216,11 @@ class Experiment:
     def run(self, which: str | int) -> Run:
         """Return one run of the experiment by its id, the beginning of its id, or its number."""
         if isinstance(which, int):
-            runs = self._store.runs(self.name)
-            if not 0 <= which < len(runs):
-                raise RunNotFoundError(f"experiment {self.name!r} has no run number {which}; it has {len(runs)} runs")
-            return runs[which]
+            run_id = self._store.state().id_of(self.name, which)
+            if run_id is None:
+                n_runs = self._store.count(self.name)
+                raise RunNotFoundError(f"experiment {self.name!r} has no run number {which}; it has {n_runs} runs")
+            return self._store.run(run_id)
         run = self._store.run(which)
         if run.experiment != self.name:
             raise RunNotFoundError(f"run {run.id!r} belongs to experiment {run.experiment!r}, not to {self.name!r}")
@@ -230,13 +231,7 @@ class Experiment:
 
         Runs whose value, or whose objective's curve at its end, is not finite are never best.
         """
-        record = self.record
-        objective = record.objective
-        if objective is None:
-            return None
-        ranked = [run for run in self.runs() if record.ranks(run)]
-        sign = 1.0 if objective.direction == "minimize" else -1.0
-        return min(ranked, key=lambda run: (sign * run.values[0], run.number), default=None)
+        return self._store.best(self.name)
 
     def findings(self, *, include_resolved: bool = False) -> list[Finding]:
         """Return the findings of all runs, the most severe first."""
@@ -288,8 +283,10 @@ class Experiment:
             # What a channel has not taken yet is sent again, and the notifier knows what it took; imported runs
             # are history, of which nobody needs to be told.
             state = self._store.state()
-            imported = {run.id for run in state.runs_of(self.name) if run.source == "import"}
-            waiting = [state.findings.get(f.id, f) for f in found if f.run_id not in imported]
+            runs = list(state.runs_of(self.name))
+            imported = {run.id for run in runs if run.source == "import"}
+            kept = {finding.id: finding for run in runs for finding in run.findings}
+            waiting = [kept.get(f.id, f) for f in found if f.run_id not in imported]
             self._advisor.notify([f for f in waiting if f.state is FindingState.OPEN])
 
     def _refuse_typos(self, record: ExperimentRecord, params: Mapping[str, Any]) -> None:

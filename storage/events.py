@@ -22,13 +22,18 @@ KINDS: Final = frozenset(
     {
         "experiment.created",
         "experiment.updated",
+        "experiment.renamed",
         "experiment.deleted",
+        "experiment.restored",
         "experiment.attr",
         "run.created",
         "run.param",
         "run.reported",
         "run.attr",
         "run.state",
+        "run.deleted",
+        "run.restored",
+        "run.moved",
         "run.captured",
         "run.summarized",
         "run.noted",
@@ -40,6 +45,10 @@ KINDS: Final = frozenset(
         "finding.notified",
         "suggestion.made",
         "document.written",
+        "writer.joined",
+        "journal.checkpoint",
+        "store.purged",
+        "store.merged",
     }
 )
 """Kinds of events that this version writes; a reader passes over kinds that it does not know."""
@@ -144,6 +153,10 @@ def _known_direction(objectives: Iterable[Mapping[str, Any]]) -> None:
 
 
 _REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
+    "experiment.renamed": ("to",),
+    "run.moved": ("to",),
+    "journal.checkpoint": ("through", "n", "hash"),
+    "store.purged": ("links",),
     "experiment.attr": ("key",),
     "run.attr": ("key",),
     "run.param": ("name",),

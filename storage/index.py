@@ -1,9 +1,13 @@
-"""The derived ``runs`` table: one row a run, for filters, full text and vectors.
+"""The derived ``runs`` table: one row a run, for filters, full text and vectors, and the fold of the journal, kept.
 
-Nothing in it is the truth: it is safe to drop and is built again from the journal. One process at
-a time writes it, whoever gets the lease; a reader that does not get it evaluates the stale runs
-apart, with the same filter in the same engine. A vector is only ever compared with vectors of the
-same encoder.
+Nothing in it is the truth: it is safe to drop and is built again from the journal. One process at a time writes it,
+whoever gets the lease; a reader evaluates what the table lacks apart, with the same filter in the same engine.
+
+Each row holds the run as the fold has it, and one more row (number -1) everything else of the fold, so a process
+begins where the table ends instead of at the journal's first event. A save is one commit, and whoever stands on it
+reads the table at that version: what it sees never changes under it.
+
+A vector is only ever compared with vectors of the same encoder.
 """
 
 from __future__ import annotations
@@ -13,18 +17,24 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from storage.describe import describe, text_hash
-from storage.lance import Database, quoted
+from storage.entries import Entry, decode, encode
+from storage.errors import RecordError, StoreUnavailableError
+from storage.lance import Column, Database, quoted
 from storage.migrations import Columns
-from storage.query import Names
-from storage.records import Experiment, Run, RunState, valid_text
+from storage.query import Names, Order
+from storage.records import CurveLoader, Experiment, Run, valid_text
 
 if TYPE_CHECKING:
     from storage.embed import Embedder
-    from storage.journal import Snapshot
+    from storage.journal import State
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +43,12 @@ COLUMNS: Final[Columns] = MappingProxyType(
     {
         "run_id": "string",
         "experiment": "string",
-        "number": "int64",
+        "exp": "int64",  # number of the experiment
+        "number": "int64",  # -1 in the one row that holds the checkpoint
+        "ordinal": "int64",
         "state": "string",
+        "hidden": "bool",  # deleted, by itself or with its experiment
+        "ranks": "bool",  # may be called better or worse than others
         "source": "string",
         "objective": "float64",
         "seed": "int64",
@@ -52,10 +66,19 @@ COLUMNS: Final[Columns] = MappingProxyType(
         "text_hash": "string",
         "encoder": "string",
         "vector": "vector",
-        "folded": "int64",  # number of the last event that went into the row
+        "folded": "int64",  # commit of the journal up to which the row is folded
+        "record": "binary",  # the run as ``storage.entries`` writes it
     }
 )
 VECTORS: Final[Columns] = MappingProxyType({name: COLUMNS[name] for name in ("run_id", "encoder", "vector")})
+RUNS_ONLY: Final = "number >= 0"
+VISIBLE: Final = "number >= 0 and not hidden"
+CHECKPOINT_ID: Final = ""
+"""What stands for a run's id in the row of the checkpoint; no run is called so."""
+FIRST_DIMENSION: Final = 384
+"""Dimension of the vector column before a text encoder was chosen: the default encoder's."""
+LOOK_UP: Final = 500
+"""Ids that one query looks up."""
 EMBED_BATCH: Final = 32
 """Texts encoded between two writes; an interrupted embedding keeps what was written. MiniLM takes some 10 to 100
 texts a second on two cores, a write 10 ms."""
@@ -68,6 +91,96 @@ LiveMetrics = Callable[[Iterable[Run]], list[Run]]
 """Fills in what runs that still go on have logged so far."""
 
 
+class KeptFold:
+    """A fold that was kept in the table, read at one version of it; see ``storage.journal.Base``."""
+
+    def __init__(self, database: Database, *, at: int, load_curves: CurveLoader) -> None:
+        self._database = database
+        self.at = at
+        """Version of the table; it stays readable for as long as old versions are kept."""
+        self.gone = False
+        """Whether that version is there no more: whoever stands on it must move."""
+        self._load_curves = load_curves
+        self._kept = _read_checkpoint(database, at)
+
+    def checkpoint(self) -> Mapping[str, Any]:
+        """Return everything but the runs."""
+        state: Mapping[str, Any] = self._kept["state"]
+        return state
+
+    def names(self) -> dict[int, Names]:
+        """Return, by experiment, the names that its runs' parameters, metrics and so on have."""
+        return {
+            int(exp): Names(**{family: frozenset(found) for family, found in families.items()})
+            for exp, families in self._kept["names"].items()
+        }
+
+    def entries(self, run_ids: Sequence[str]) -> dict[str, Entry]:
+        """Return the entries of some runs."""
+        out: dict[str, Entry] = {}
+        for start in range(0, len(run_ids), LOOK_UP):
+            where = f"{_among(run_ids[start : start + LOOK_UP])} and {RUNS_ONLY}"
+            out |= {entry.run.id: entry for entry in self._read(where)}
+        return out
+
+    def entries_of(self, exp: int | None) -> list[Entry]:
+        """Return the entries of an experiment's runs, or of all."""
+        return self._read(_of(exp))
+
+    def ids_of(self, exp: int | None) -> list[tuple[int, str]]:
+        """Return ``(number, id)`` of an experiment's runs, or ``(ordinal, id)`` of all."""
+        found = self.columns({"run_id": "run_id", "place": "ordinal" if exp is None else "number"}, where=_of(exp))
+        return list(zip(found["place"].tolist(), found["run_id"].tolist(), strict=True))
+
+    def id_at(self, ordinal: int) -> str | None:
+        """Return the id of the run with an ordinal."""
+        found = self.columns({"run_id": "run_id"}, where=f"ordinal = {ordinal} and {RUNS_ONLY}")["run_id"]
+        return str(found[0]) if found.size else None
+
+    def n_visible(self) -> dict[int, int]:
+        """Return how many runs each experiment has that are not hidden."""
+        numbers, counts = np.unique(self.columns({"exp": "exp"}, where=VISIBLE)["exp"], return_counts=True)
+        return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+
+    def starting_with(self, prefix: str) -> list[str]:
+        """Return the ids of the runs that begin so."""
+        where = f"starts_with(run_id, {quoted(prefix)}) and {VISIBLE}"
+        return [str(run_id) for run_id in self.columns({"run_id": "run_id"}, where=where)["run_id"]]
+
+    def columns(self, wanted: Mapping[str, str], *, where: str) -> dict[str, Column]:
+        """Return columns, or expressions of columns, of the rows that fit a filter."""
+        try:
+            return self._database.columns(TABLE, wanted, where=where, at=self.at)
+        except StoreUnavailableError:
+            self._move()
+            return self._database.columns(TABLE, wanted, where=where, at=self.at)
+
+    def _read(self, where: str) -> list[Entry]:
+        records = self.columns({"record": "record"}, where=where)["record"]
+        return [decode(record, load_curves=self._load_curves) for record in records]
+
+    def _move(self) -> None:
+        """Read on in the present table, if it was made anew with the same content."""
+        self._database.unpin(TABLE)
+        at = self._database.version(TABLE)
+        self.gone = _read_checkpoint(self._database, at) != self._kept
+        if self.gone:
+            raise StoreUnavailableError("the index of runs was made anew by another process just now; try again")
+        self.at = at
+
+
+def _read_checkpoint(database: Database, at: int) -> dict[str, Any]:
+    rows = database.select(TABLE, ["record"], where=f"run_id = {quoted(CHECKPOINT_ID)}", at=at)
+    if not rows:
+        raise RecordError("the derived table of runs has no checkpoint")
+    kept: dict[str, Any] = json.loads(rows[0]["record"])
+    return kept
+
+
+def _of(exp: int | None) -> str:
+    return RUNS_ONLY if exp is None else f"exp = {exp} and {RUNS_ONLY}"
+
+
 class RunIndex:
     """Keeps the ``runs`` table in step with a folded state.
 
@@ -77,36 +190,44 @@ class RunIndex:
     def __init__(self, database: Database, embedder: Callable[[], Embedder]) -> None:
         self._database = database
         self._embedder = embedder
-        self._folded: dict[str, int] | None = None
-        self._folded_version = -1
 
     # -- keeping up
 
-    def stale(self, state: Snapshot) -> list[Run]:
-        """Return the runs whose row is missing or older than the state."""
-        folded = self._rows_folded()
-        return [run for run in state.runs.values() if folded.get(run.id, -1) < state.touched[run.id]]
+    def kept(self, *, load_curves: CurveLoader) -> KeptFold | None:
+        """Return the fold that the table holds, None where there is none that this version can read."""
+        if not self._database.has(TABLE) or not self._is_current():
+            return None
+        try:
+            return KeptFold(self._database, at=self._database.version(TABLE), load_curves=load_curves)
+        except RecordError:
+            return None
 
-    def sync(self, state: Snapshot, *, live: LiveMetrics) -> bool:
-        """Bring the table up to date without computing vectors; return whether that was possible now."""
-        stale = self.stale(state)
-        gone = [run_id for run_id in self._rows_folded() if run_id not in state.runs]
-        if not stale and not gone:
-            return True
-        with self._database.lease("index") as mine:
-            if not mine:
-                return False
-            if not self._database.has(TABLE):
-                self._database.create(TABLE, COLUMNS, dimension=self._embedder().dimension)
-            if gone:
-                self._database.delete(TABLE, f"run_id in ({', '.join(map(quoted, gone))})")
-            dimension = self._database.dimension(TABLE)
-            known = self._vectors_of([run.id for run in stale])
-            if stale:
-                rows = rows_of(stale, state, live=live, vectors=known)
-                self._database.upsert(TABLE, rows, COLUMNS, key="run_id", dimension=dimension)
-            self._folded = None
-        return True
+    def save(self, state: State, *, live: LiveMetrics) -> int:
+        """Write what the table lacks, in one commit, and return its version. The caller holds the lease ``index``.
+
+        Parameters
+        ----------
+        state
+            A fold whose base is what the table holds, or that has none.
+        """
+        dirty = state.dirty()
+        if state.base is None or not self._database.has(TABLE):
+            self._database.drop(TABLE)
+            self._database.create(TABLE, COLUMNS, dimension=FIRST_DIMENSION)
+        rows = rows_of(dirty, state, live=live, vectors=self._vectors_of([entry.run.id for entry in dirty]))
+        names = state.base.names() if isinstance(state.base, KeptFold) else {}
+        for exp, found in names_by_experiment(dirty, live=live).items():
+            names[exp] = names.get(exp, Names()) | found
+        _add_checkpoint(rows, state, names)
+        return self._database.upsert(TABLE, rows, COLUMNS, key="run_id", dimension=self._database.dimension(TABLE))
+
+    def refresh_indices(self) -> None:
+        """Make or refresh the indices that look-ups use."""
+        for column, kind in (("run_id", "BTREE"), ("exp", "BITMAP"), ("ordinal", "BTREE")):
+            self._database.index_column(TABLE, column, kind)
+
+    def _is_current(self) -> bool:
+        return set(COLUMNS) <= set(self._database.column_names(TABLE))
 
     def embed(self, *, budget_s: float | None = None, progress: Callable[[int, int], None] | None = None) -> int:
         """Compute the vectors that are missing or belong to another text; return how many are still missing.
@@ -127,7 +248,9 @@ class RunIndex:
         elif not self.compatible():
             return 0
         done = f"encoder = {quoted(embedder.identity)}"
-        rows = self._database.select(TABLE, ["run_id", "text"], where=f"encoder is null or not ({done})")
+        rows = self._database.select(
+            TABLE, ["run_id", "text"], where=f"(encoder is null or not ({done})) and {RUNS_ONLY}"
+        )
         waiting: dict[str, list[str]] = {}  # runs that differ in their seed alone share their text
         for row in rows:
             waiting.setdefault(row["text"], []).append(row["run_id"])
@@ -162,40 +285,56 @@ class RunIndex:
         rows = self._database.select(TABLE, ["encoder"], where="encoder is not null and encoder <> ''", limit=1)
         return str(rows[0]["encoder"]) if rows else None
 
-    def rebuild(self, state: Snapshot, *, live: LiveMetrics) -> bool:
-        """Build the table anew; vectors of texts that are still the same are kept where the encoder is."""
-        kept = self._vectors_of(list(state.runs)) if self._database.has(TABLE) and self.compatible() else {}
-        with self._database.lease("index", wait_s=10.0) as mine:
-            if not mine:
-                return False
-            dimension = self._embedder().dimension
+    def rebuild(self, state: State, *, live: LiveMetrics) -> None:
+        """Write all rows anew; the caller holds the lease ``index``, and the state has no base.
+
+        Vectors of texts that are still the same are kept, unless they are another encoder's.
+        """
+        dimension = self._embedder().dimension
+        fitting = self._database.has(TABLE) and self._is_current() and self._database.dimension(TABLE) == dimension
+        vectors = self._vectors_of(None) if fitting and self.compatible() else {}
+        if not fitting:
             self._database.drop(TABLE)
             self._database.create(TABLE, COLUMNS, dimension=dimension)
-            rows = rows_of(state.runs.values(), state, live=live, vectors=kept)
-            if rows["run_id"]:
-                self._database.upsert(TABLE, rows, COLUMNS, key="run_id", dimension=dimension)
-            self._folded = None
-        return True
+        entries = state.entries_of(None)
+        rows = rows_of(entries, state, live=live, vectors=vectors)
+        _add_checkpoint(rows, state, names_by_experiment(entries, live=live))
+        stale = set(self._database.columns(TABLE, {"run_id": "run_id"}, where=RUNS_ONLY)["run_id"].tolist())
+        stale -= {entry.run.id for entry in entries}
+        self._database.upsert(TABLE, rows, COLUMNS, key="run_id", dimension=dimension)
+        self.forget(sorted(stale))
+
+    def forget(self, run_ids: Sequence[str]) -> None:
+        """Remove the rows of runs that were physically removed."""
+        for start in range(0, len(run_ids), LOOK_UP):
+            listed = ", ".join(map(quoted, run_ids[start : start + LOOK_UP]))
+            self._database.delete(TABLE, f"run_id in ({listed})")
 
     # -- asking
 
-    def matching(self, state: Snapshot, sql: str, *, live: LiveMetrics) -> set[str]:
-        """Return the ids of the runs that fit a compiled filter.
+    def find(self, question: Question, state: State, *, live: LiveMetrics) -> list[str]:
+        """Return the ids of the runs that fit a question, in its order.
 
-        Runs that go on change without an event: they are judged apart by what they have logged, and so is
-        whatever is stale while another process holds the index.
+        What the table does not have yet, and runs that go on (they change without an event), are judged apart, with
+        the same filter in the same engine.
         """
-        apart = [run for run in state.runs.values() if run.state is RunState.RUNNING]
-        if not self.sync(state, live=live):
-            apart += [run for run in self.stale(state) if run.state is not RunState.RUNNING]
-        indexed: set[str] = set()
-        if self._database.has(TABLE):
-            indexed = {row["run_id"] for row in self._database.select(TABLE, ["run_id"], where=sql)}
-        if not apart:
-            return indexed
-        rows = rows_of(apart, state, live=live, vectors={})
-        fresh = self._database.select_among(rows, COLUMNS, where=sql, dimension=1, key="run_id")
-        return (indexed - {run.id for run in apart}).union(fresh)
+        exp = question.exp
+        apart = {entry.run.id: entry for entry in state.dirty() if exp is None or entry.exp == exp}
+        apart |= {
+            entry.run.id: entry for entry in state.entries(list(state.running)) if exp is None or entry.exp == exp
+        }
+        wanted = question.columns()
+        parts: list[Mapping[str, Column]] = []
+        kept = state.base if isinstance(state.base, KeptFold) else None
+        if kept is not None:
+            where = _all(question.sql, VISIBLE, None if exp is None else f"exp = {exp}", _not_among(list(apart)))
+            parts.append(_without(kept.columns(wanted, where=where), apart))
+        visible = [entry for entry in apart.values() if not entry.hidden]
+        if visible:
+            rows = rows_of(visible, state, live=live, vectors={}, described=question.asks_text)
+            parts.append(self._database.columns_among(rows, COLUMNS, wanted, where=question.sql))
+        found = {name: np.concatenate([part[name] for part in parts]) for name in wanted} if parts else {}
+        return question.ordered(found)
 
     def refresh_words(self) -> None:
         """Make or refresh the index of words."""
@@ -206,6 +345,7 @@ class RunIndex:
         """Return ``(run_id, score in [0, 1])``, best first: words and meaning together."""
         if not self._database.has(TABLE) or not text.strip():
             return []
+        where = f"({where}) and {VISIBLE}"
         pool = max(50, 5 * limit)
         words = dict(self._database.match_words(TABLE, "text", text, where=where, limit=pool))
         best = max(words.values(), default=0.0)
@@ -242,26 +382,16 @@ class RunIndex:
 
     # -- inner workings
 
-    def _rows_folded(self) -> Mapping[str, int]:
-        if not self._database.has(TABLE):
+    def _vectors_of(self, run_ids: Sequence[str] | None) -> dict[str, tuple[str, str, Any]]:
+        """Return ``{run_id: (text_hash, encoder, vector)}`` of rows that have a vector, of some runs or of all."""
+        columns, filled = ["run_id", "text_hash", "encoder", "vector"], "encoder is not null and encoder <> ''"
+        if not self._database.has(TABLE) or self.encoder() is None:
             return {}
-        version = self._database.version(TABLE)
-        if self._folded is None or version != self._folded_version:
-            rows = self._database.select(TABLE, ["run_id", "folded"])
-            self._folded = {row["run_id"]: row["folded"] for row in rows}
-            self._folded_version = version
-        return self._folded
-
-    def _vectors_of(self, run_ids: Sequence[str]) -> dict[str, tuple[str, str, Any]]:
-        """Return ``{run_id: (text_hash, encoder, vector)}`` of rows that have a vector."""
-        if not run_ids:
-            return {}
-        columns = ["run_id", "text_hash", "encoder", "vector"]
-        wanted = set(run_ids)
-        rows = self._database.select(TABLE, columns, where="encoder is not null and encoder <> ''")
-        return {
-            row["run_id"]: (row["text_hash"], row["encoder"], row["vector"]) for row in rows if row["run_id"] in wanted
-        }
+        if run_ids is None or len(run_ids) > LOOK_UP:
+            rows = self._database.select(TABLE, columns, where=filled)
+        else:
+            rows = self._database.select(TABLE, columns, where=f"{filled} and {_among(run_ids)}")
+        return {row["run_id"]: (row["text_hash"], row["encoder"], row["vector"]) for row in rows}
 
     def _fit_dimension(self, embedder: Embedder) -> None:
         """Make the still empty vector column as wide as the encoder's vectors."""
@@ -274,23 +404,127 @@ class RunIndex:
         self._database.upsert(TABLE, data, COLUMNS, key="run_id", dimension=embedder.dimension)
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which runs, and in which order."""
+
+    sql: str | None = None
+    """A compiled filter; None for all."""
+    _: KW_ONLY
+    exp: int | None = None
+    """Number of an experiment; None for all."""
+    order: Order | None = None
+    """By what; None is the order of creation."""
+    descending: bool = False
+    asks_text: bool = False
+    """Whether the filter looks at the described text."""
+
+    def columns(self) -> dict[str, str]:
+        """Return what must be read of each run, as names and expressions."""
+        out = {"run_id": "run_id", "ordinal": "ordinal" if self.exp is None else "number"}
+        order = self.order
+        if order is None:
+            return out
+        if order.key is not None:
+            text = f"json_get_string({order.column}, {quoted(order.key)})"
+            return out | {"number": f"try_cast({text} as double)", "text": text}
+        if COLUMNS[order.column] == "string":
+            return out | {"text": order.column}
+        return out | {"number": f"cast({order.column} as bigint)" if COLUMNS[order.column] == "time" else order.column}
+
+    def ordered(self, found: Mapping[str, Column]) -> list[str]:
+        """Return the ids in order: numbers before text, and what has no finite value last in either direction."""
+        if not found:
+            return []
+        place = found["ordinal"].astype(np.int64)
+        if self.order is None:
+            at = np.argsort(place, kind="stable")
+            return list(found["run_id"][at[::-1] if self.descending else at])
+        number = found["number"].astype(np.float64) if "number" in found else np.full(place.shape, np.nan)
+        numeric = np.flatnonzero(np.isfinite(number))
+        sign = -1.0 if self.descending else 1.0
+        first = numeric[np.lexsort((place[numeric], sign * number[numeric]))]
+        words = self._words(found, number, place)
+        taken = np.concatenate([words, first] if self.descending else [first, words])
+        rest = np.setdiff1d(np.arange(place.size), taken)
+        rest = rest[np.argsort(place[rest], kind="stable")]
+        return list(found["run_id"][np.concatenate([taken, rest]).astype(np.int64)])
+
+    def _words(self, found: Mapping[str, Column], number: Column, place: Column) -> NDArray[np.int64]:
+        """Return the positions of values that are text, in order."""
+        if "text" not in found:
+            return np.empty(0, dtype=np.int64)
+        text = found["text"]
+        at = [i for i in np.flatnonzero(~np.isfinite(number)) if text[i] is not None and text[i] not in NON_FINITE]
+        at.sort(key=lambda i: place[i])
+        at.sort(key=lambda i: str(text[i]), reverse=self.descending)
+        return np.array(at, dtype=np.int64)
+
+
+NON_FINITE: Final = frozenset({"NaN", "Infinity", "-Infinity"})
+
+
+def _all(*clauses: str | None) -> str:
+    return " and ".join(f"({clause})" for clause in clauses if clause)
+
+
+def _among(run_ids: Sequence[str]) -> str:
+    return f"run_id in ({', '.join(map(quoted, run_ids))})" if run_ids else "false"
+
+
+def _not_among(run_ids: Sequence[str]) -> str | None:
+    """Return a clause that leaves some runs out; None where there are too many to list."""
+    return f"not {_among(run_ids)}" if 0 < len(run_ids) <= LOOK_UP else None
+
+
+def _without(found: Mapping[str, Column], apart: Mapping[str, Entry]) -> Mapping[str, Column]:
+    if len(apart) <= LOOK_UP:
+        return found
+    stays = np.array([run_id not in apart for run_id in found["run_id"]], dtype=bool)
+    return {name: column[stays] for name, column in found.items()}
+
+
 def rows_of(
-    runs: Iterable[Run], state: Snapshot, *, live: LiveMetrics, vectors: Mapping[str, tuple[str, str, Any]]
+    entries: Sequence[Entry],
+    state: State,
+    *,
+    live: LiveMetrics,
+    vectors: Mapping[str, tuple[str, str, Any]],
+    described: bool = True,
 ) -> dict[str, list[Any]]:
     """Return the rows of some runs as columns; a vector is kept where the text is still the same."""
     out: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    for run in live(runs):
-        row = _row(run, state.experiments[run.experiment])
+    for entry, run in zip(entries, live([entry.run for entry in entries]), strict=True):
+        row = _row(run, state.book(entry.exp).record, described=described)
         hash_, encoder, vector = vectors.get(run.id, ("", "", None))
-        same = hash_ == row["text_hash"]
+        same = described and hash_ == row["text_hash"]
         row |= {
+            "exp": entry.exp,
+            "hidden": entry.hidden,
             "encoder": encoder if same else "",
             "vector": vector if same else None,
-            "folded": state.touched[run.id],
+            "folded": state.version,
+            "record": encode(entry) if described else b"",
         }
         for name, values in out.items():
             values.append(row[name])
     return out
+
+
+def _add_checkpoint(rows: dict[str, list[Any]], state: State, names: Mapping[int, Names]) -> None:
+    """Add the row that holds everything but the runs."""
+    kept = {"state": state.checkpoint(), "names": {exp: found.as_json() for exp, found in names.items()}}
+    row = {"run_id": CHECKPOINT_ID, "number": -1, "folded": state.version, "record": json.dumps(kept).encode()}
+    for name, values in rows.items():
+        values.append(row.get(name))
+
+
+def names_by_experiment(entries: Sequence[Entry], *, live: LiveMetrics) -> dict[int, Names]:
+    """Return the names that the runs of each experiment have."""
+    runs: dict[int, list[Run]] = {}
+    for entry, run in zip(entries, live([entry.run for entry in entries]), strict=True):
+        runs.setdefault(entry.exp, []).append(run)
+    return {exp: names_in(found) for exp, found in runs.items()}
 
 
 def names_in(runs: Iterable[Run]) -> Names:
@@ -332,14 +566,16 @@ def flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def _row(run: Run, experiment: Experiment) -> dict[str, Any]:
-    text = valid_text(describe(run, experiment))
+def _row(run: Run, experiment: Experiment, *, described: bool) -> dict[str, Any]:
+    text = valid_text(describe(run, experiment)) if described else ""
     seed = run.seed if isinstance(run.seed, int) and abs(run.seed) < 2**63 else None
     return {
         "run_id": run.id,
         "experiment": run.experiment,
         "number": run.number,
+        "ordinal": run.ordinal,
         "state": str(run.state),
+        "ranks": experiment.ranks(run),
         "source": run.source,
         "objective": run.objective,
         "seed": seed,
@@ -354,5 +590,5 @@ def _row(run: Run, experiment: Experiment) -> dict[str, Any]:
         "tags": [valid_text(tag) for tag in run.tags],
         "notes": [valid_text(note) for note in run.notes],
         "text": text,
-        "text_hash": text_hash(text),
+        "text_hash": text_hash(text) if described else "",
     }

@@ -1,19 +1,27 @@
 """The journal: how events fold into records.
 
-Folding is pure: the same events in the same order give the same state, whoever folds them, and an
-event that occurs twice counts once. What events there are is in ``storage.events``, tables are in ``storage.lance``.
+Folding is pure: the same events in the same order give the same state, whoever folds them, and an event that occurs
+twice counts once. A fold may begin at its first event, or at one that was kept (``Base``): then what was kept is read
+piece by piece, when somebody asks for it. What events there are is in ``storage.events``, tables are in
+``storage.lance``, where a fold is kept in ``storage.index``.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, field, replace
+import threading
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from storage.entries import Entry, last_values
 from storage.events import read_objectives, read_time
+from storage.provenance import CHECKPOINT, JOINED, PURGED, REMOVED, START, hash_of, prefix_hash
 from storage.records import (
     EMPTY,
     Curve,
@@ -30,94 +38,332 @@ from storage.records import (
 
 log = logging.getLogger(__name__)
 
-
-# -- the fold
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The runs of a state at one moment."""
-
-    runs: Mapping[str, Run]
-    _: KW_ONLY
-    touched: Mapping[str, int]
-    """Run id → number of the last folded event that changed it."""
-    experiments: Mapping[str, Experiment]
+MAX_CACHED: Final = 50_000
+"""Runs that a fold with a base keeps in memory, some 3 kB each; what it has and the base has not is kept always."""
+N_RECENT: Final = 10_000
+"""Ids of refused and of experiment-less events that are remembered: whoever asks, asks right after the append."""
 
 
-@dataclass
+class Base(Protocol):
+    """A fold that was kept, up to one commit. It does not change while a state stands on it."""
+
+    def checkpoint(self) -> Mapping[str, Any]:
+        """Return what ``State.checkpoint`` gave when it was kept."""
+        ...
+
+    def entries(self, run_ids: Sequence[str]) -> dict[str, Entry]:
+        """Return the entries of some runs; unknown ones are left out."""
+        ...
+
+    def entries_of(self, exp: int | None) -> list[Entry]:
+        """Return the entries of an experiment's runs, or of all."""
+        ...
+
+    def ids_of(self, exp: int | None) -> list[tuple[int, str]]:
+        """Return ``(number, id)`` of an experiment's runs, or ``(ordinal, id)`` of all, hidden ones included."""
+        ...
+
+    def id_at(self, ordinal: int) -> str | None:
+        """Return the id of the run with an ordinal."""
+        ...
+
+    def n_visible(self) -> dict[int, int]:
+        """Return how many runs each experiment has that are not hidden."""
+        ...
+
+
+LoadKind = Callable[[str, int], list[Event]]
+"""Given a kind and a commit, returns the events of that kind up to it, in their order."""
+
+
+@dataclass(slots=True)
+class Book:
+    """An experiment as a fold holds it."""
+
+    record: Experiment
+    next_number: int = 0
+    """Number of the next run; numbers are never used twice."""
+    deleted: datetime | None = None
+    seen: set[str] = field(default_factory=set)
+    """Ids of the experiment's own events."""
+
+
 class State:
     """What all events up to a point add up to.
 
-    Owned by one store object, which guards it with its lock. The records inside are frozen:
-    handing them out is safe.
+    Owned by one store object. The records that it hands out are frozen. Reading it is safe in any thread.
+
+    Parameters
+    ----------
+    load_curves
+        Given to each run, so that a reader can ask it for its curves.
+    base
+        A kept fold to begin at.
+    load_kind
+        Reads events of one kind from the journal, for what is not folded but looked up.
     """
 
-    load_curves: CurveLoader = no_curves
-    """Given to each run, so that a reader can ask it for its curves."""
-    experiments: dict[str, Experiment] = field(default_factory=dict)
-    """Experiments that exist, by name, in the order of their creation."""
-    runs: dict[str, Run] = field(default_factory=dict)
-    """Runs that exist, by id, in the order of their creation."""
-    by_experiment: dict[str, list[str]] = field(default_factory=dict)
-    """Ids of an experiment's runs; the position is the run's number."""
-    by_ordinal: list[str] = field(default_factory=list)
-    """Ids of all runs ever created; the position is the run's ordinal."""
-    findings: dict[str, Finding] = field(default_factory=dict)
-    notified: set[tuple[str, str]] = field(default_factory=set)
-    """``(finding id, channel id)`` of what was sent."""
-    suggestions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Bodies of ``suggestion.made`` by suggestion id, with ``experiment`` and ``time``."""
-    documents: list[Event] = field(default_factory=list)
-    touched: dict[str, int] = field(default_factory=dict)
-    """Run id → number of the last folded event that changed it; tells an index what is stale."""
-    n_events: int = 0
-    """Events folded, repetitions not counted."""
-    refused: set[str] = field(default_factory=set)
-    """Ids of events that had no effect, because the run was over or was taken by somebody else."""
-    _seen: set[str] = field(default_factory=set)
-    _told: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """Objective values that were told, not read off a curve."""
-    _n_experiments: int = 0
+    def __init__(
+        self, *, load_curves: CurveLoader = no_curves, base: Base | None = None, load_kind: LoadKind | None = None
+    ) -> None:
+        self.load_curves = load_curves
+        self.version = 0
+        """Commit up to which the journal is folded."""
+        self.n_events = 0
+        """Events folded, repetitions not counted."""
+        self.n_rows = 0
+        """Events folded, repetitions counted."""
+        self.prefix = START
+        """Hash of all events up to here, see ``storage.provenance``."""
+        self.last = b""
+        """Hash of the last event."""
+        self.last_version = 0
+        """Commit of the last event; later ones brought none."""
+        self.claimed = 0
+        """``n_rows`` at the last checkpoint that was written into the journal."""
+        self.experiments: dict[str, Experiment] = {}
+        """Experiments that exist, by name, in the order of their creation."""
+        self.running: dict[str, None] = {}
+        """Ids of the runs that go on."""
+        self.refused: dict[str, None] = {}
+        """Ids of late events that had no effect, because the run was over or was taken by somebody else."""
+        self.base = base
+        self._books: dict[int, Book] = {}
+        self._numbers: dict[str, int] = {}
+        self._aliases: dict[str, int] = {}
+        self._named: list[tuple[int, str, int]] = []  # (commit, name, number), as names were given
+        self._n_experiments = 0
+        self._n_ordinals = 0
+        self._entries: dict[str, Entry] = {}
+        self._ids: dict[int | None, list[str]] = {}
+        self._ordinals: dict[int, str] = {}
+        self._recent: deque[str] = deque(maxlen=N_RECENT)
+        self._kinds: dict[str, dict[str, Event]] = {}
+        self._load_kind = load_kind
+        self._lock = threading.RLock()
+        if base is not None:
+            self._restore(base.checkpoint())
 
-    def fold(self, events: Iterable[Event]) -> None:
-        """Apply events in their order."""
-        for event in events:
-            self.apply(event)
+    # -- reading
 
-    def apply(self, event: Event) -> None:
-        """Apply one event; one that is known already, or of an unknown kind, changes nothing."""
-        if event.id in self._seen:
-            return
-        self._seen.add(event.id)
-        self.n_events += 1
-        handler = _HANDLERS.get(event.kind)
-        if handler is None:
-            return
-        try:
-            effective = handler(self, event)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            # Events are checked before they are appended; one written by other means must not stop every reader.
-            log.warning("event %s of kind %r cannot be understood and has no effect: %r", event.id, event.kind, error)
-            effective = False
-        if not effective:
-            self.refused.add(event.id)
-
-    def snapshot(self) -> Snapshot:
-        """Return what an index needs, as it is now; later events do not change it."""
-        return Snapshot(dict(self.runs), touched=dict(self.touched), experiments=dict(self.experiments))
+    @property
+    def runs(self) -> Mapping[str, Run]:
+        """Runs that exist, by id, in the order of their creation."""
+        return _Runs(self)
 
     def runs_of(self, experiment: str) -> Iterator[Run]:
         """Yield an experiment's runs in the order of their numbers."""
-        return (self.runs[run_id] for run_id in self.by_experiment.get(experiment, ()))
+        exp = self._numbers.get(experiment)
+        return iter(()) if exp is None else (entry.run for entry in self.entries_of(exp) if not entry.hidden)
+
+    def run_ids(self, experiment: str) -> list[str]:
+        """Return the ids of an experiment's runs in the order of their numbers."""
+        return [run.id for run in self.runs_of(experiment)]
+
+    def n_runs_of(self, experiment: str) -> int:
+        """Return how many runs an experiment has."""
+        return self._n_visible().get(self._numbers.get(experiment, -1), 0)
+
+    def n_runs(self) -> int:
+        """Return how many runs there are."""
+        return sum(self._n_visible().values())
+
+    def id_of(self, experiment: str, number: int) -> str | None:
+        """Return the id of an experiment's run by its number, None where there is none."""
+        exp = self._numbers.get(experiment)
+        if exp is None or number < 0:
+            return None
+        with self._lock:
+            ids = self._ids_of(exp)
+            likely = self.entries(ids[number : number + 1])  # exact unless runs were moved away or removed
+            entries = likely if likely and likely[0].run.number == number else self.entries_of(exp)
+        return next((entry.run.id for entry in entries if entry.run.number == number and not entry.hidden), None)
+
+    def id_at(self, ordinal: int) -> str | None:
+        """Return the id of the run with an ordinal, deleted ones included; None where there is none."""
+        with self._lock:
+            known = self._ordinals.get(ordinal)
+            if known is None and self.base is not None and 0 <= ordinal < self._n_ordinals:
+                known = self.base.id_at(ordinal)
+            return known
+
+    @property
+    def suggestions(self) -> dict[str, Mapping[str, Any]]:
+        """Bodies of ``suggestion.made`` by suggestion id, with ``experiment`` and ``time``."""
+        out: dict[str, Mapping[str, Any]] = {}
+        for event in self.of_kind("suggestion.made"):
+            book = self._books.get(self._number_at(event.experiment, event.version))
+            if book is not None and book.deleted is None:
+                body = {**event.body, "experiment": book.record.name, "time": event.time}
+                out[str(event.body["suggestion_id"])] = MappingProxyType(body)
+        return out
+
+    @property
+    def documents(self) -> list[Event]:
+        """Events of documents, in their order."""
+        return [event for event in self.of_kind("document.written") if event.experiment in self.experiments]
+
+    @property
+    def notified(self) -> set[tuple[str, str]]:
+        """``(finding id, channel id)`` of what was sent."""
+        sent = self.of_kind("finding.notified")
+        return {(str(event.body["finding_id"]), str(event.body["channel"])) for event in sent}
+
+    def of_kind(self, kind: str) -> list[Event]:
+        """Return the events of a kind that is looked up, not folded (``LOOKED_UP``), each once."""
+        with self._lock:
+            if kind not in self._kinds:
+                found = [] if self._load_kind is None else self._load_kind(kind, self.version)
+                self._kinds[kind] = {event.id: event for event in reversed(found)}
+                self._kinds[kind] = dict(reversed(self._kinds[kind].items()))
+            return list(self._kinds[kind].values())
+
+    def entry(self, run_id: str) -> Entry | None:
+        """Return the entry of a run, hidden ones included."""
+        with self._lock:
+            found = self._entries.get(run_id)
+            if found is None and self.base is not None:
+                found = self.base.entries([run_id]).get(run_id)
+                if found is not None:
+                    self._take(found)
+            return found
+
+    def entries(self, run_ids: Sequence[str]) -> list[Entry]:
+        """Return the entries of some runs, in the order asked for; unknown ones are left out."""
+        with self._lock:
+            self._preload(run_ids)
+            return [self._entries[run_id] for run_id in run_ids if run_id in self._entries]
+
+    def entries_of(self, exp: int | None) -> list[Entry]:
+        """Return the entries of an experiment's runs by number, or of all by ordinal; hidden ones included."""
+        with self._lock:
+            ids = self._ids_of(exp)
+            if self.base is not None and sum(run_id not in self._entries for run_id in ids) > len(ids) // 4:
+                for entry in self.base.entries_of(exp):  # one scan is cheaper than many look-ups
+                    if entry.run.id not in self._entries:
+                        self._take(entry)
+            return self.entries(ids)
+
+    def book(self, exp: int) -> Book:
+        """Return an experiment, deleted ones included."""
+        return self._books[exp]
+
+    def books(self) -> Mapping[int, Book]:
+        """Return all experiments by number, deleted ones included."""
+        return self._books
+
+    def number_of(self, name: str) -> int | None:
+        """Return the number of the experiment that has a name now, or had it last."""
+        number = self._numbers.get(name)
+        return self._aliases.get(name) if number is None else number
+
+    def dirty(self) -> list[Entry]:
+        """Return the entries that the base does not have yet."""
+        with self._lock:
+            return [entry for entry in self._entries.values() if entry.dirty]
+
+    def trim(self) -> None:
+        """Let go of entries that the base has too, where there are many."""
+        with self._lock:
+            if self.base is not None and len(self._entries) > MAX_CACHED:
+                self._entries = {run_id: entry for run_id, entry in self._entries.items() if entry.dirty}
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return everything but the runs, as JSON values, for a base that is written from ``dirty()``."""
+        with self._lock:
+            return {
+                "version": self.version,
+                "n_events": self.n_events,
+                "n_rows": self.n_rows,
+                "prefix": self.prefix.hex(),
+                "last": [self.last_version, self.last.hex()],
+                "claimed": self.claimed,
+                "n_experiments": self._n_experiments,
+                "n_ordinals": self._n_ordinals,
+                "running": list(self.running),
+                "aliases": self._aliases,
+                "named": self._named,
+                "books": [_book_out(book) for book in self._books.values()],
+            }
+
+    def stand_on(self, base: Base) -> None:
+        """Hear that everything up to here is in a new base; what is in memory stays."""
+        with self._lock:
+            self.base = base
+            for entry in self._entries.values():
+                entry.dirty = False
+            self.trim()
+
+    def _restore(self, kept: Mapping[str, Any]) -> None:
+        self.version, self.n_events, self.n_rows = kept["version"], kept["n_events"], kept["n_rows"]
+        self.prefix, self.claimed = bytes.fromhex(kept["prefix"]), kept["claimed"]
+        self.last_version, self.last = kept["last"][0], bytes.fromhex(kept["last"][1])
+        self._n_experiments, self._n_ordinals = kept["n_experiments"], kept["n_ordinals"]
+        self.running = dict.fromkeys(kept["running"])
+        self._aliases = dict(kept["aliases"])
+        self._named = [(commit, name, number) for commit, name, number in kept["named"]]
+        self._books = {book.record.number: book for book in map(_book_in, kept["books"])}
+        self._refresh()
+
+    # -- folding
+
+    def fold(self, events: Iterable[Event]) -> None:
+        """Apply events in their order."""
+        batch = list(events)
+        with self._lock:
+            if self.base is not None:
+                self._preload(list(dict.fromkeys(event.run_id for event in batch if event.run_id)))
+            for event in batch:
+                self.apply(event)
+
+    def apply(self, event: Event) -> None:
+        """Apply one event; one that is known already, or of an unknown kind, changes nothing."""
+        with self._lock:
+            self.last, self.last_version = hash_of(event), event.version
+            self.prefix = prefix_hash(self.prefix, self.last)
+            self.n_rows += 1
+            self.version = max(self.version, event.version)
+            seen = self._seen_by(event)
+            if event.id in seen:
+                return
+            self.n_events += event.kind not in BOOKKEEPING
+            try:
+                handler = _HANDLERS.get(event.kind)
+                effective = handler is None or handler(self, event)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                # Events are checked before they are appended; one written by other means must not stop every reader.
+                log.warning(
+                    "event %s of kind %r cannot be understood and has no effect: %r", event.id, event.kind, error
+                )
+                effective = False
+            self._seen_by(event, anew=True).add(event.id)
+            if not effective:
+                self.refused[event.id] = None
+                if len(self.refused) > N_RECENT:
+                    self.refused.pop(next(iter(self.refused)))
+
+    def _seen_by(self, event: Event, *, anew: bool = False) -> set[str] | _Recent:
+        """Return the set of ids that would hold an event's: its run's, its experiment's, or the recent ones."""
+        if event.kind in _OWN_ID:
+            return _Recent(self._recent)
+        if event.run_id:
+            entry = self.entry(event.run_id)
+            if entry is not None:
+                entry.dirty = entry.dirty or anew
+                return entry.seen
+        elif event.kind.startswith("experiment."):
+            number = self.number_of(event.experiment)
+            if number is not None:
+                return self._books[number].seen
+        return _Recent(self._recent)
 
     # Each handler returns whether the event had an effect.
 
     def _experiment_created(self, event: Event) -> bool:
-        if event.experiment in self.experiments:
+        if event.experiment in self._numbers:
             return False
         body = event.body
-        self.experiments[event.experiment] = Experiment(
+        record = Experiment(
             event.experiment,
             number=self._n_experiments,
             objectives=read_objectives(body.get("objectives") or ()),
@@ -129,54 +375,83 @@ class State:
             system_attrs=_frozen(body.get("system_attrs")),
         )
         self._n_experiments += 1
-        self.by_experiment[event.experiment] = []
+        self._books[record.number] = Book(record)
+        self._name(event, event.experiment, record.number)
         return True
 
     def _experiment_updated(self, event: Event) -> bool:
-        experiment = self.experiments.get(event.experiment)
-        if experiment is None:
+        book = self._own(event)
+        if book is None:
             return False
         changes: dict[str, Any] = {
             name: event.body[name] for name in ("reduce", "space", "description") if name in event.body
         }
         if "objectives" in event.body:
             changes["objectives"] = read_objectives(event.body["objectives"] or ())
-        self.experiments[event.experiment] = replace(experiment, **changes)
-        for run in list(self.runs_of(event.experiment)):
-            self._put(run, event)  # objective values follow from the objectives
+        before, book.record = book.record, replace(book.record, **changes)
+        self._refresh()
+        if (before.objectives, before.reduce) != (book.record.objectives, book.record.reduce):
+            for entry in self.entries_of(before.number):
+                self._put(entry)  # objective values follow from the objectives
+        return True
+
+    def _experiment_renamed(self, event: Event) -> bool:
+        book, to = self._own(event), str(event.body["to"])
+        if book is None or to in self._numbers:
+            return False
+        number = book.record.number
+        self._aliases[self._unname(number)] = number
+        book.record = replace(book.record, name=to)
+        self._name(event, to, number)
+        for entry in self.entries_of(number):
+            findings = tuple(replace(finding, experiment=to) for finding in entry.run.findings)
+            self._put(entry, experiment=to, findings=findings)
         return True
 
     def _experiment_deleted(self, event: Event) -> bool:
-        if event.experiment not in self.experiments:
+        book = self._own(event)
+        if book is None:
             return False
-        del self.experiments[event.experiment]
-        for run_id in self.by_experiment.pop(event.experiment):
-            run = self.runs.pop(run_id)
-            self.touched.pop(run_id, None)
-            self._told.pop(run_id, None)
-            for finding in run.findings:
-                self.findings.pop(finding.id, None)
-        gone = [key for key, made in self.suggestions.items() if made["experiment"] == event.experiment]
-        for key in gone:
-            del self.suggestions[key]
-        self.documents = [document for document in self.documents if document.experiment != event.experiment]
+        book.deleted = event.time
+        self._unname(book.record.number)
+        self._refresh()
+        self._show_all(book)
         return True
 
+    def _experiment_restored(self, event: Event) -> bool:
+        gone = [book for book in self._books.values() if book.deleted and book.record.name == event.experiment]
+        wanted = event.body.get("number")
+        fitting = [book for book in gone if wanted is None or book.record.number == wanted]
+        if not fitting or event.experiment in self._numbers:
+            return False
+        book = max(fitting, key=lambda book: book.deleted or book.record.created)
+        book.deleted = None
+        self._name(event, event.experiment, book.record.number)
+        self._show_all(book)
+        return True
+
+    def _show_all(self, book: Book) -> None:
+        """Hide or show an experiment's runs as the experiment is."""
+        for entry in self.entries_of(book.record.number):
+            entry.hidden = book.deleted is not None or entry.deleted is not None
+            entry.dirty = True
+
     def _experiment_attr(self, event: Event) -> bool:
-        experiment = self.experiments.get(event.experiment)
-        if experiment is None:
+        book = self._own(event)
+        if book is None:
             return False
         name = "system_attrs" if event.body.get("scope") == "system" else "user_attrs"
-        attrs = {**getattr(experiment, name), str(event.body["key"]): event.body.get("value")}
+        attrs = {**getattr(book.record, name), str(event.body["key"]): event.body.get("value")}
         changes: dict[str, Any] = {name: MappingProxyType(attrs)}
-        self.experiments[event.experiment] = replace(experiment, **changes)
+        book.record = replace(book.record, **changes)
+        self._refresh()
         return True
 
     def _run_created(self, event: Event) -> bool:
-        if event.experiment not in self.experiments or event.run_id in self.runs:
+        exp = self.number_of(event.experiment)
+        if exp is None or self.entry(event.run_id) is not None:
             return False
-        body = event.body
-        siblings = self.by_experiment[event.experiment]
+        body, book = event.body, self._books[exp]
         state = RunState(body.get("state", RunState.RUNNING))
         started = read_time(body.get("started"))
         if started is None and state is not RunState.WAITING and "started" not in body:
@@ -186,9 +461,9 @@ class State:
             ended = event.time
         run = Run(
             event.run_id,
-            number=len(siblings),
-            ordinal=len(self.by_ordinal),
-            experiment=event.experiment,
+            number=book.next_number,
+            ordinal=self._n_ordinals,
+            experiment=book.record.name,
             state=state,
             params=_frozen(body.get("params")),
             tags=tuple(body.get("tags") or ()),
@@ -208,49 +483,45 @@ class State:
             summary=_frozen(body.get("summary")),
             _load_curves=self.load_curves,
         )
-        told = _told(body)
-        siblings.append(event.run_id)
-        self.by_ordinal.append(event.run_id)
-        if told is not None:
-            self._told[run.id] = told
-        self._put(run, event)
+        entry = Entry(run, exp=exp, told=_told(body), hidden=book.deleted is not None)
+        book.next_number += 1
+        self._n_ordinals += 1
+        self._take(entry)
+        self._list(entry)
+        self._put(entry)
         return True
 
     def _run_param(self, event: Event) -> bool:
-        run = self._live(event)
-        if run is None:
+        entry = self._live(event)
+        if entry is None:
             return False
-        name = str(event.body["name"])
+        run, name = entry.run, str(event.body["name"])
         distributions = run.distributions
         if event.body.get("distribution") is not None:
             distributions = MappingProxyType({**distributions, name: event.body["distribution"]})
         params = MappingProxyType({**run.params, name: event.body.get("value")})
-        self._put(replace(run, params=params, distributions=distributions), event)
-        return True
+        return self._put(entry, params=params, distributions=distributions)
 
     def _run_reported(self, event: Event) -> bool:
-        run = self._live(event)
-        if run is None:
+        entry = self._live(event)
+        if entry is None:
             return False
-        reports = {**run.reports, int(event.body["step"]): float(event.body["value"])}
-        self._put(replace(run, reports=MappingProxyType(reports)), event)
-        return True
+        reports = {**entry.run.reports, int(event.body["step"]): float(event.body["value"])}
+        return self._put(entry, reports=MappingProxyType(reports))
 
     def _run_attr(self, event: Event) -> bool:
-        run = self._live(event)
-        if run is None:
+        entry = self._live(event)
+        if entry is None:
             return False
         name = "system_attrs" if event.body.get("scope") == "system" else "user_attrs"
-        attrs = {**getattr(run, name), str(event.body["key"]): event.body.get("value")}
-        changes: dict[str, Any] = {name: MappingProxyType(attrs)}
-        self._put(replace(run, **changes), event)
-        return True
+        attrs = {**getattr(entry.run, name), str(event.body["key"]): event.body.get("value")}
+        return self._put(entry, **{name: MappingProxyType(attrs)})
 
     def _run_state(self, event: Event) -> bool:
-        run = self._live(event)
-        if run is None:
+        entry = self._live(event)
+        if entry is None:
             return False
-        state = RunState(event.body["state"])
+        run, state = entry.run, RunState(event.body["state"])
         if state is RunState.WAITING or (state is RunState.RUNNING and run.state is not RunState.WAITING):
             return False
         changes: dict[str, Any] = {"state": state}
@@ -261,11 +532,41 @@ class State:
             changes["error"] = event.body.get("error")
             if event.body.get("summary"):
                 changes["summary"] = _frozen({**run.summary, **event.body["summary"]})
+            if event.body.get("not_kept"):
+                changes["meta"] = _frozen({**run.meta, "not_kept": event.body["not_kept"]})
             told = _told(event.body)
-            if told is not None:
-                self._told[run.id] = told
-        self._put(replace(run, **changes), event)
+            entry.told = entry.told if told is None else told
+        return self._put(entry, **changes)
+
+    def _run_deleted(self, event: Event) -> bool:
+        entry = self.entry(event.run_id)
+        if entry is None or entry.deleted is not None:
+            return False
+        entry.deleted, entry.hidden = event.time, True
         return True
+
+    def _run_restored(self, event: Event) -> bool:
+        entry = self.entry(event.run_id)
+        if entry is None or entry.deleted is None:
+            return False
+        entry.deleted, entry.hidden = None, self._books[entry.exp].deleted is not None
+        return True
+
+    def _run_moved(self, event: Event) -> bool:
+        entry, to = self.entry(event.run_id), self.number_of(str(event.body["to"]))
+        if entry is None or to is None or to == entry.exp or self._books[to].deleted is not None:
+            return False
+        book = self._books[to]
+        if entry.exp in self._ids:
+            self._ids[entry.exp].remove(event.run_id)
+        entry.exp, entry.hidden = to, entry.deleted is not None
+        name = book.record.name
+        findings = tuple(replace(finding, experiment=name) for finding in entry.run.findings)
+        entry.run = replace(entry.run, number=book.next_number, experiment=name, findings=findings)
+        book.next_number += 1
+        if to in self._ids:
+            self._ids[to].append(event.run_id)
+        return self._put(entry)
 
     def _run_captured(self, event: Event) -> bool:
         return self._grow(event, environment=lambda run: MappingProxyType({**run.environment, **event.body}))
@@ -287,15 +588,15 @@ class State:
         return self._grow(event, artifacts=lambda run: (*run.artifacts, MappingProxyType(dict(event.body))))
 
     def _finding_opened(self, event: Event) -> bool:
-        body = event.body
-        finding_id = str(body["finding_id"])
-        if event.run_id not in self.runs:
+        entry = self.entry(event.run_id)
+        if entry is None:
             return False
-        before = self.findings.get(finding_id)
-        self.findings[finding_id] = Finding(
+        body, finding_id = event.body, str(event.body["finding_id"])
+        before = next((known for known in entry.run.findings if known.id == finding_id), None)
+        finding = Finding(
             finding_id,
             run_id=event.run_id,
-            experiment=event.experiment,
+            experiment=entry.run.experiment,
             code=str(body["code"]),
             title=str(body["title"]),
             severity=Severity(body["severity"]),
@@ -308,71 +609,189 @@ class State:
             state=FindingState.OPEN if before is None else before.state,
             time=event.time if before is None else before.time,
         )
-        return self._show_finding(event, self.findings[finding_id])
+        return self._show_finding(entry, finding)
 
     def _finding_state(self, event: Event) -> bool:
-        finding = self.findings.get(str(event.body["finding_id"]))
-        if finding is None:
+        entry = self.entry(event.run_id)
+        wanted = str(event.body["finding_id"])
+        finding = next((known for known in entry.run.findings if known.id == wanted), None) if entry else None
+        if entry is None or finding is None:
             return False
-        changed = replace(finding, state=FindingState(event.body["state"]))
-        self.findings[finding.id] = changed
-        return self._show_finding(replace(event, run_id=finding.run_id), changed)
+        return self._show_finding(entry, replace(finding, state=FindingState(event.body["state"])))
 
-    def _show_finding(self, event: Event, finding: Finding) -> bool:
+    def _show_finding(self, entry: Entry, finding: Finding) -> bool:
         """Put a finding among its run's, in the place of what was said before under its id."""
-        return self._grow(
-            event,
-            findings=lambda run: (
-                tuple(finding if known.id == finding.id else known for known in run.findings)
-                if any(known.id == finding.id for known in run.findings)
-                else (*run.findings, finding)
-            ),
-        )
+        known = entry.run.findings
+        if any(each.id == finding.id for each in known):
+            return self._put(entry, findings=tuple(finding if each.id == finding.id else each for each in known))
+        return self._put(entry, findings=(*known, finding))
 
-    def _finding_notified(self, event: Event) -> bool:
-        self.notified.add((str(event.body["finding_id"]), str(event.body["channel"])))
+    def _looked_up(self, event: Event) -> bool:
+        if event.kind == CHECKPOINT:
+            self.claimed = self.n_rows
+        if event.kind in self._kinds:
+            self._kinds[event.kind].setdefault(event.id, event)
+        elif self._load_kind is None:
+            self._kinds[event.kind] = {event.id: event}
         return True
 
-    def _suggestion_made(self, event: Event) -> bool:
-        body = {**event.body, "experiment": event.experiment, "time": event.time}
-        self.suggestions[str(event.body["suggestion_id"])] = MappingProxyType(body)
+    def _removed(self, event: Event) -> bool:
+        """Leave the places free that a removed event had taken."""
+        if event.body.get("experiment"):
+            self._n_experiments += 1
+        if event.body.get("ordinal"):
+            self._n_ordinals += 1
+        book = self._books.get(event.body.get("number_of", -1))
+        if book is not None:
+            book.next_number += 1
         return True
 
-    def _document_written(self, event: Event) -> bool:
-        self.documents.append(event)
-        return True
+    # -- helpers
 
-    # helpers
+    def _own(self, event: Event) -> Book | None:
+        """Return the experiment that exists under an event's name."""
+        number = self.number_of(event.experiment)
+        book = None if number is None else self._books[number]
+        return None if book is None or book.deleted is not None else book
 
-    def _live(self, event: Event) -> Run | None:
-        run = self.runs.get(event.run_id)
-        return None if run is None or run.state.is_over else run
+    def _name(self, event: Event, name: str, number: int) -> None:
+        self._numbers[name] = number
+        self._aliases.pop(name, None)
+        self._named.append((event.version, name, number))
+        self._refresh()
+
+    def _unname(self, number: int) -> str:
+        name = self._books[number].record.name
+        self._numbers.pop(name, None)
+        return name
+
+    def _refresh(self) -> None:
+        living = [book.record for book in self._books.values() if book.deleted is None]
+        self.experiments = {record.name: record for record in living}
+        self._numbers = {record.name: record.number for record in living}
+
+    def _number_at(self, name: str, version: int) -> int:
+        """Return the number of the experiment that had a name when a commit was made, -1 where none had."""
+        given = [(commit, number) for commit, other, number in self._named if other == name]
+        at = bisect_right([commit for commit, _ in given], version)
+        return given[at - 1][1] if at else -1
+
+    def _live(self, event: Event) -> Entry | None:
+        entry = self.entry(event.run_id)
+        return None if entry is None or entry.run.state.is_over else entry
 
     def _grow(self, event: Event, **changes: Callable[[Run], Any]) -> bool:
         """Change a run in a way that is allowed after its end too."""
-        run = self.runs.get(event.run_id)
-        if run is None:
+        entry = self.entry(event.run_id)
+        if entry is None:
             return False
-        self._put(replace(run, **{name: change(run) for name, change in changes.items()}), event)
-        return True
+        return self._put(entry, **{name: change(entry.run) for name, change in changes.items()})
 
-    def _put(self, run: Run, event: Event) -> None:
-        experiment = self.experiments[run.experiment]
-        summary = run.summary
-        objective = experiment.objective
+    def _put(self, entry: Entry, **changes: Any) -> bool:
+        """Replace a run's record by one with changes, and all that follows from them."""
+        run = replace(entry.run, **changes) if changes else entry.run
+        record = self._books[entry.exp].record
+        summary, objective = run.summary, record.objective
         if run.reports and objective is not None and run.state.is_over and objective.metric not in summary:
             steps = list(run.reports)
             curve = Curve.of(objective.metric, steps, [run.reports[step] for step in steps])
             summary = MappingProxyType({**summary, objective.metric: curve.summary()})
-        metrics = {name: _number(figures.get("last")) for name, figures in summary.items() if figures.get("n")}
-        told = self._told.get(run.id)
-        self.runs[run.id] = replace(
+        entry.run = replace(
             run,
             summary=summary,
-            metrics=MappingProxyType(metrics),
-            values=told if told is not None else objective_values(experiment, summary, run.state),
+            metrics=last_values(summary) if summary is not entry.run.summary or not run.metrics else run.metrics,
+            values=entry.told if entry.told is not None else objective_values(record, summary, run.state),
         )
-        self.touched[run.id] = self.n_events
+        entry.dirty = True
+        if run.state is RunState.RUNNING:
+            self.running[run.id] = None
+        else:
+            self.running.pop(run.id, None)
+        return True
+
+    # -- what is in memory and what is in the base
+
+    def _take(self, entry: Entry) -> None:
+        self._entries[entry.run.id] = entry
+        if self.base is None or entry.dirty:
+            self._ordinals[entry.run.ordinal] = entry.run.id
+
+    def _list(self, entry: Entry) -> None:
+        """Add a new run to the lists that are in memory; without a base all are."""
+        for key in (entry.exp, None):
+            if key in self._ids:
+                self._ids[key].append(entry.run.id)
+            elif self.base is None:
+                self._ids[key] = [entry.run.id]
+
+    def _preload(self, run_ids: Sequence[str]) -> None:
+        missing = [run_id for run_id in run_ids if run_id not in self._entries]
+        if missing and self.base is not None:
+            for entry in self.base.entries(missing).values():
+                self._take(entry)
+
+    def _ids_of(self, exp: int | None) -> list[str]:
+        if exp not in self._ids and self.base is not None:
+            pairs = {run_id: place for place, run_id in self.base.ids_of(exp)}
+            for run_id, entry in self._entries.items():
+                if entry.dirty:
+                    pairs.pop(run_id, None)
+                    if exp is None or entry.exp == exp:
+                        pairs[run_id] = entry.run.ordinal if exp is None else entry.run.number
+            self._ids[exp] = sorted(pairs, key=pairs.__getitem__)
+        return self._ids.get(exp, [])
+
+    def _n_visible(self) -> dict[int, int]:
+        with self._lock:
+            if self.base is None:
+                counts: dict[int, int] = {}
+                for entry in self._entries.values():
+                    counts[entry.exp] = counts.get(entry.exp, 0) + (not entry.hidden)
+                return counts
+            counts = dict(self.base.n_visible())
+            changed = [entry for entry in self._entries.values() if entry.dirty]
+            for before in self.base.entries([entry.run.id for entry in changed]).values():
+                counts[before.exp] = counts.get(before.exp, 0) - (not before.hidden)
+            for entry in changed:
+                counts[entry.exp] = counts.get(entry.exp, 0) + (not entry.hidden)
+            return counts
+
+
+class _Runs(Mapping[str, Run]):
+    """The runs of a state that are not hidden."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def __getitem__(self, run_id: str) -> Run:
+        entry = self._state.entry(run_id)
+        if entry is None or entry.hidden:
+            raise KeyError(run_id)
+        return entry.run
+
+    def __iter__(self) -> Iterator[str]:
+        return (entry.run.id for entry in self._state.entries_of(None) if not entry.hidden)
+
+    def __len__(self) -> int:
+        return self._state.n_runs()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} runs>"
+
+
+class _Recent:
+    """A bounded set of ids, oldest out."""
+
+    __slots__ = ("_ids",)
+
+    def __init__(self, ids: deque[str]) -> None:
+        self._ids = ids
+
+    def __contains__(self, event_id: object) -> bool:
+        return event_id in self._ids
+
+    def add(self, event_id: str) -> None:
+        self._ids.append(event_id)
 
 
 def objective_values(
@@ -394,20 +813,33 @@ def objective_values(
         name = key.get(experiment.reduce, experiment.reduce)
         if name not in figures:
             return ()
-        values.append(_number(figures[name]))
+        values.append(math.nan if figures[name] is None else float(figures[name]))
     return tuple(values)
 
+
+LOOKED_UP: Final = frozenset(
+    {"suggestion.made", "document.written", "finding.notified", JOINED, CHECKPOINT, PURGED, "store.merged"}
+)
+"""Kinds of events that change no record: who asks for them reads them."""
+BOOKKEEPING: Final = frozenset({JOINED, CHECKPOINT})
+"""Kinds of events that the store writes for itself; they are not counted."""
+_OWN_ID: Final = LOOKED_UP - {"finding.notified"}
 
 _HANDLERS: Final[Mapping[str, Callable[[State, Event], bool]]] = {
     "experiment.created": State._experiment_created,
     "experiment.updated": State._experiment_updated,
+    "experiment.renamed": State._experiment_renamed,
     "experiment.deleted": State._experiment_deleted,
+    "experiment.restored": State._experiment_restored,
     "experiment.attr": State._experiment_attr,
     "run.created": State._run_created,
     "run.param": State._run_param,
     "run.reported": State._run_reported,
     "run.attr": State._run_attr,
     "run.state": State._run_state,
+    "run.deleted": State._run_deleted,
+    "run.restored": State._run_restored,
+    "run.moved": State._run_moved,
     "run.captured": State._run_captured,
     "run.summarized": State._run_summarized,
     "run.noted": State._run_noted,
@@ -416,9 +848,8 @@ _HANDLERS: Final[Mapping[str, Callable[[State, Event], bool]]] = {
     "run.artifact": State._run_artifact,
     "finding.opened": State._finding_opened,
     "finding.state": State._finding_state,
-    "finding.notified": State._finding_notified,
-    "suggestion.made": State._suggestion_made,
-    "document.written": State._document_written,
+    REMOVED: State._removed,
+    **dict.fromkeys(LOOKED_UP, State._looked_up),
 }
 
 
@@ -431,10 +862,71 @@ def _frozen(mapping: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return MappingProxyType(dict(mapping)) if mapping else EMPTY
 
 
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
+def _book_out(book: Book) -> dict[str, Any]:
+    record = book.record
+    return {
+        "name": record.name,
+        "number": record.number,
+        "objectives": [[each.metric, each.direction] for each in record.objectives],
+        "reduce": record.reduce,
+        "space": record.space,
+        "description": record.description,
+        "created": record.created.isoformat(),
+        "user_attrs": dict(record.user_attrs),
+        "system_attrs": dict(record.system_attrs),
+        "next_number": book.next_number,
+        "deleted": None if book.deleted is None else book.deleted.isoformat(),
+        "seen": sorted(book.seen),
+    }
+
+
+def _book_in(raw: Mapping[str, Any]) -> Book:
+    record = Experiment(
+        raw["name"],
+        number=raw["number"],
+        objectives=read_objectives({"metric": metric, "direction": way} for metric, way in raw["objectives"]),
+        reduce=raw["reduce"],
+        space=raw["space"],
+        description=raw["description"],
+        created=datetime.fromisoformat(raw["created"]),
+        user_attrs=_frozen(raw["user_attrs"]),
+        system_attrs=_frozen(raw["system_attrs"]),
+    )
+    return Book(record, next_number=raw["next_number"], deleted=read_time(raw["deleted"]), seen=set(raw["seen"]))
 
 
 def handled_kinds() -> frozenset[str]:
     """Return the kinds of events that change a state."""
-    return frozenset(_HANDLERS)
+    return frozenset(_HANDLERS) - {REMOVED}
+
+
+def with_stubs(rows: Sequence[tuple[Event, int]], *, after: int) -> list[Event]:
+    """Return events in their order, with a stub where one was physically removed.
+
+    Parameters
+    ----------
+    rows
+        Events with their position in their commit, in their order.
+    after
+        The commit after which they begin: removed events from before it are no business of theirs.
+    """
+    removed: dict[tuple[int, int], Event] = {}
+    for event, _ in rows:
+        if event.kind == PURGED:
+            for version, pos, writer, seq, hash_, places in event.body["links"]:
+                if version > after:
+                    removed[version, pos] = Event(
+                        f"{event.id}:{version}:{pos}",
+                        kind=REMOVED,
+                        experiment="",
+                        time=event.time,
+                        body=places,
+                        writer=writer,
+                        seq=seq,
+                        hash=bytes.fromhex(hash_),
+                        version=version,
+                    )
+    if not removed:
+        return [event for event, _ in rows]
+    placed = {(event.version, pos): event for event, pos in rows} | removed
+    return [placed[place] for place in sorted(placed)]

@@ -21,7 +21,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from storage.errors import (
     FilterError,
@@ -31,6 +33,7 @@ from storage.errors import (
     StoreUnavailableError,
 )
 from storage.lease import FileLeases, Leases, TableLeases
+from storage.light_import import put_off_init
 from storage.migrations import MIGRATIONS, MIGRATIONS_TABLE, SCHEMA_VERSION, Columns
 from storage.records import CurveChunk
 from storage.remote import explain, is_remote, persist, table_options
@@ -47,6 +50,9 @@ OURS: Final = frozenset({"locks", "spool", "artifacts"})
 
 Rows = Mapping[str, Sequence[Any]]
 """Column name → values."""
+
+Column = NDArray[Any]
+"""Shape (n,): numbers with NaN for null, or objects with None for null."""
 
 
 class Database:
@@ -68,6 +74,7 @@ class Database:
         self.uri = str(uri)
         self.folder = None if is_remote(self.uri) else Path(self.uri).expanduser().absolute()
         self._tables: dict[str, Any] = {}
+        self._pinned: dict[str, tuple[int, Any]] = {}
         self._thread_lock = threading.RLock()
         self._leases: Leases = TableLeases(self) if self.folder is None else FileLeases(self.folder / "locks")
         self._refuse_wrong_folder(create=create)
@@ -99,9 +106,14 @@ class Database:
 
     def drop(self, name: str) -> None:
         """Drop a table, if there is one."""
-        self._tables.pop(name, None)
+        self.unpin(name)
         with mapped(self.uri, f"drop the table {name!r} of"):
             self._connection.drop_table(name, ignore_missing=True)
+
+    def unpin(self, name: str) -> None:
+        """Let go of the older version of a table that is being read, and of what is known of the table."""
+        self._pinned.pop(name, None)
+        self._tables.pop(name, None)
 
     def has(self, name: str) -> bool:
         """Return whether a table exists."""
@@ -116,6 +128,20 @@ class Database:
         """Return the number of rows, of those that fit a filter."""
         with mapped(self.uri, "read"):
             return int(self._table(name).count_rows(where))
+
+    def column_names(self, name: str) -> list[str]:
+        """Return the names of a table's columns."""
+        with mapped(self.uri, "read"):
+            return list(self._table(name).schema.names)
+
+    def add_columns(self, name: str, columns: Columns) -> None:
+        """Add columns that are null in the rows that there are; those that exist are left as they are."""
+        sql = {"string": "string", "int64": "bigint", "int32": "int", "float64": "double", "binary": "binary"}
+        there = set(self.column_names(name))
+        new = {column: f"cast(null as {sql[kind]})" for column, kind in columns.items() if column not in there}
+        with mapped(self.uri, f"change the table {name!r} of"):
+            if new:
+                self._table(name).add_columns(new)
 
     def dimension(self, name: str) -> int:
         """Return the dimension of a table's vectors."""
@@ -140,17 +166,20 @@ class Database:
 
         return self._commit(commit, f"append to {name!r} in")
 
-    def upsert(self, name: str, rows: Rows, columns: Columns, *, key: str, dimension: int) -> None:
-        """Insert rows, or replace those with the same key. For tables with one writer at a time."""
+    def upsert(self, name: str, rows: Rows, columns: Columns, *, key: str, dimension: int) -> int:
+        """Insert rows, or replace those with the same key, and return the version that it made.
+
+        For tables with one writer at a time. A condition on which rows to replace is not offered: the library
+        panics (0.40) when it meets one on a table with JSON columns.
+        """
         data = _arrow(rows, columns, dimension)
 
         def commit() -> int:
             merge = self._table(name).merge_insert(key).when_matched_update_all()
             # A row without a vector is not a bad one: it has not been embedded yet.
-            merge.when_not_matched_insert_all().execute(data, on_bad_vectors="null")
-            return 0
+            return int(merge.when_not_matched_insert_all().execute(data, on_bad_vectors="null").version)
 
-        self._commit(commit, f"update {name!r} in")
+        return self._commit(commit, f"update {name!r} in")
 
     def delete(self, name: str, where: str) -> None:
         """Delete the rows that fit a filter."""
@@ -174,20 +203,31 @@ class Database:
 
     # -- reading
 
-    def tail(self, name: str, columns: Sequence[str], *, after: int) -> tuple[list[dict[str, Any]], int]:
+    def tail(
+        self, name: str, columns: Sequence[str], *, after: int, through: int | None = None, where: str | None = None
+    ) -> tuple[list[dict[str, Any]], int]:
         """Return the rows committed after a version, in their total order, and the version reached."""
+        clauses = [f"_row_created_at_version > {int(after)}"]
+        clauses += [] if through is None else [f"_row_created_at_version <= {int(through)}"]
+        clauses += [] if where is None else [where]
         with mapped(self.uri, "read"):
             table = self._table(name)
             reached = int(table.version)
-            query = table.search().select([*columns, "pos", "_row_created_at_version"])
-            rows = query.where(f"_row_created_at_version > {int(after)}").to_arrow().to_pylist()
+            query = table.search().select([*dict.fromkeys((*columns, "pos")), "_row_created_at_version"])
+            rows = query.where(" and ".join(clauses)).to_arrow().to_pylist()
         rows.sort(key=lambda row: (row["_row_created_at_version"], row["pos"]))
         return rows, max(reached, rows[-1]["_row_created_at_version"] if rows else 0)
 
     def select(
-        self, name: str, columns: Sequence[str], *, where: str | None = None, limit: int | None = None
+        self,
+        name: str,
+        columns: Sequence[str],
+        *,
+        where: str | None = None,
+        limit: int | None = None,
+        at: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Return rows, of those that fit a filter.
+        """Return rows, of those that fit a filter; of an older version of the table, where ``at`` names one.
 
         Raises
         ------
@@ -195,7 +235,7 @@ class Database:
             If the database refuses the filter.
         """
         with mapped(self.uri, "read", where=where):
-            query = self._table(name).search().select(list(columns))
+            query = self._table(name, at=at).search().select(list(columns))
             if where:
                 query = query.where(where)
             if limit is not None:
@@ -203,13 +243,27 @@ class Database:
             rows: list[dict[str, Any]] = query.to_arrow().to_pylist()
         return rows
 
-    def select_among(self, rows: Rows, columns: Columns, *, where: str, dimension: int, key: str) -> list[str]:
-        """Return the keys of those of the given rows that fit a filter, with the database's own semantics."""
+    def columns(
+        self, name: str, wanted: Mapping[str, str], *, where: str | None = None, at: int | None = None
+    ) -> dict[str, Column]:
+        """Return columns, or expressions of columns, of the rows that fit a filter; names → what to read.
+
+        Raises
+        ------
+        FilterError
+            If the database refuses the filter.
+        """
+        with mapped(self.uri, "read", where=where):
+            return _columns(self._table(name, at=at), wanted, where)
+
+    def columns_among(
+        self, rows: Rows, columns: Columns, wanted: Mapping[str, str], *, where: str | None
+    ) -> dict[str, Column]:
+        """Return the same of given rows, with the database's own semantics."""
         with mapped("memory", "read", where=where):
-            table = _connect("memory://").create_table("rows", schema=_schema(columns, dimension))
-            table.add(_arrow(rows, columns, dimension), on_bad_vectors="null")
-            found = table.search().select([key]).where(where).to_arrow()
-        return [str(value) for value in found.column(key).to_pylist()]
+            table = _connect("memory://").create_table("rows", schema=_schema(columns, 1))
+            table.add(_arrow({**rows, "vector": [None] * len(rows["run_id"])}, columns, 1), on_bad_vectors="null")
+            return _columns(table, wanted, where)
 
     def curve_chunks(self, run_ids: Sequence[str] | None, metrics: Sequence[str] | None) -> list[CurveChunk]:
         """Return chunks of curves; arrays are views on the database's own memory, without a copy."""
@@ -269,6 +323,15 @@ class Database:
             else:
                 table.create_index(column, config=FTS(), replace=True)
 
+    def index_column(self, name: str, column: str, kind: str) -> None:
+        """Make the index of a column that look-ups use, unless there is one; ``kind`` is BTREE or BITMAP."""
+        from lancedb.index import Bitmap, BTree
+
+        with mapped(self.uri, "index"):
+            table = self._table(name)
+            if not any(column in index.columns for index in table.list_indices()):
+                table.create_index(column, config={"BTREE": BTree, "BITMAP": Bitmap}[kind]())
+
     def n_fragments(self, name: str) -> int:
         """Return the number of data files of a table."""
         with mapped(self.uri, "read"):
@@ -287,8 +350,15 @@ class Database:
 
     # -- inner workings
 
-    def _table(self, name: str) -> Any:
+    def _table(self, name: str, *, at: int | None = None) -> Any:
         _check_process(self.uri)
+        if at is not None:
+            pinned = self._pinned.get(name)
+            if pinned is None or pinned[0] != at:
+                table = self._connection.open_table(name)
+                table.checkout(at)
+                pinned = self._pinned[name] = (at, table)
+            return pinned[1]
         if name not in self._tables:
             self._tables[name] = self._connection.open_table(name)
         return self._tables[name]
@@ -400,7 +470,8 @@ def mapped(uri: str, doing: str, *, where: str | None = None) -> Iterator[None]:
 
 
 def _is_io(reason: str) -> bool:
-    return any(word in reason for word in ("IO error", "LanceError(IO)", "Not found", "not found", "object store"))
+    words = ("IO error", "LanceError(IO)", "Not found", "not found", "object store", "no longer exists")
+    return any(word in reason for word in words)
 
 
 def _passing(reason: str) -> bool:
@@ -426,6 +497,7 @@ def _check_process(uri: str) -> None:
 
 def _connect(uri: str) -> Any:
     _check_process(uri)
+    put_off_init("lance_namespace_urllib3_client")
     import lancedb
 
     # An interval of zero makes each read look for commits of other processes first.
@@ -439,6 +511,8 @@ def _arrow_type(name: str, dimension: int) -> pa.DataType:
         return pa.list_(_arrow_type(name[5:-1], dimension))
     simple = {
         "string": pa.string,
+        "bool": pa.bool_,
+        "binary": pa.binary,
         "int32": pa.int32,
         "int64": pa.int64,
         "float64": pa.float64,
@@ -467,6 +541,22 @@ def _arrow(rows: Rows, columns: Columns, dimension: int = 0) -> pa.Table:
         else:
             arrays.append(pa.array(values, type=field.type))
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _columns(table: Any, wanted: Mapping[str, str], where: str | None) -> dict[str, Column]:
+    query = table.search().select(dict(wanted))
+    data = (query.where(where) if where else query).to_arrow()
+    return {name: _numpy(data.column(name)) for name in wanted}
+
+
+def _numpy(column: Any) -> Column:
+    import pyarrow as pa
+
+    if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+        return np.asarray(column.to_numpy(zero_copy_only=False))
+    out = np.empty(len(column), dtype=object)
+    out[:] = column.to_pylist()
+    return out
 
 
 def list_view(column: Any) -> Callable[[int], Any]:

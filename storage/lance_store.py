@@ -1,14 +1,15 @@
 """``RunStore`` on LanceDB tables: appends events, folds what it has not seen, answers from the fold.
 
-The fold is kept in memory and brought up to date before each read; a filter goes through the
-derived index (``storage.index``), files go to ``storage.artifacts``. Nothing here asks whether the store is a folder or
-a bucket, except for its size.
+A fold begins where the one kept in the derived table of runs ends (``storage.index``), is brought up to date before
+each read, and is kept again when enough has come; filters and sorting go through that table, files to
+``storage.artifacts``.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -26,11 +27,12 @@ from storage.errors import (
     did_you_mean,
 )
 from storage.events import check_event, decode_body, encode_body
-from storage.index import TABLE, RunIndex, names_in
-from storage.journal import State
+from storage.index import RUNS_ONLY, TABLE, KeptFold, Question, RunIndex, names_in
+from storage.journal import Base, State, with_stubs
 from storage.lance import Database, quoted
 from storage.migrations import CURVES, EVENTS, SCHEMA_VERSION
-from storage.query import Order, compile_filter, compile_order
+from storage.provenance import CHECKPOINT, REMOVED, Writer
+from storage.query import Names, Order, compile_filter, compile_order
 from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState
 from storage.store import Progress, RunStore, SearchHit, StoreInfo
 
@@ -43,7 +45,17 @@ COMPACT_EVERY: Final = 64
 """Commits between two looks at the fragments: reading a tail costs 3 ms on a fresh table, 25 ms at 300 fragments."""
 SEARCH_EMBEDS_FOR_S: Final = 10.0
 """How long one search computes vectors that are missing; after a large import the rest takes a reindex."""
-COLUMNS: Final = ("id", "experiment", "run_id", "kind", "time", "actor", "body")
+COLUMNS: Final = ("id", "experiment", "run_id", "kind", "time", "actor", "body", "writer", "seq", "hash")
+SAVE_EVERY: Final = 1_000
+"""Events that are folded anew at each opening, some 10 µs each, before the fold is kept again, which costs 0.1 s."""
+SAVE_DIRTY: Final = 200
+"""Runs that a filter judges apart, before the fold is kept again."""
+REBASE_AFTER_S: Final = 600.0
+"""How long a fold may stand on an old version of the table of runs; those are cleaned up after a day."""
+CLAIM_EVERY: Final = 256
+"""Events between two checkpoints in the journal, which tell whether what came before is as it was."""
+GUESS_AMONG: Final = 2_000
+"""Ids among which a close one is looked for when one is not found."""
 
 
 class LanceRunStore(RunStore):
@@ -54,8 +66,10 @@ class LanceRunStore(RunStore):
         self.uri = self._database.uri
         self._lock = threading.RLock()  # guards the fold
         self._index_lock = threading.RLock()  # guards the index, which may take seconds; never wait for it with _lock
-        self._state = State(load_curves=self._curves_of)
-        self._version = 0
+        self._state: State | None = None
+        self._based_at = 0.0
+        self._kept_rows = 0
+        self._writer = Writer()
         self._embedder = embedder
         self._index = RunIndex(self._database, self._get_embedder)
         self.artifacts = artifacts_at(self.uri, self._database.folder)
@@ -67,37 +81,145 @@ class LanceRunStore(RunStore):
             return
         for event in events:
             check_event(event)
-        rows: dict[str, list[Any]] = {name: [getattr(event, name) for event in events] for name in COLUMNS[:-1]}
-        rows["body"] = [encode_body(event.body) for event in events]
-        rows["pos"] = list(range(len(events)))
+        bodies = [encode_body(event.body) for event in events]
         with self._lock:
-            version = self._database.append("events", rows, EVENTS)
-            if version == self._version + 1:  # nobody else wrote: no need to read
-                bodies = map(decode_body, rows["body"])
-                self._state.fold(replace(event, body=body) for event, body in zip(events, bodies, strict=True))
-                self._version = version
+            version = self._append(list(zip(events, bodies, strict=True)))
         if version % COMPACT_EVERY == 0:
             self._compact_table("events")
+            self._keep_fold()
+
+    def _append(self, events: Sequence[tuple[Event, str]]) -> int:
+        signed = self._writer.sign(events)
+        rows: dict[str, list[Any]] = {
+            name: [getattr(event, name) for event, _ in signed] for name in COLUMNS if name != "body"
+        }
+        rows |= {"body": [body for _, body in signed], "pos": list(range(len(signed)))}
+        try:
+            version = self._database.append("events", rows, EVENTS)
+        except BaseException:
+            self._writer.lost()
+            raise
+        self._writer.landed()
+        if self._state is not None and version == self._state.version + 1:  # nobody else wrote: no need to read
+            self._state.fold(replace(event, body=decode_body(body), version=version) for event, body in signed)
+            self._state.trim()
+        return version
 
     def events(self, *, experiment: str | None = None, run_id: str | None = None) -> list[Event]:
-        rows, _ = self._database.tail("events", COLUMNS, after=0)
-        unique: dict[str, dict[str, Any]] = {}
-        for row in rows:
-            unique.setdefault(row["id"], row)  # of equal ids the first counts
+        unique: dict[str, Event] = {}
+        for event in self.journal():
+            unique.setdefault(event.id, event)  # of equal ids the first counts
         return [
-            _event(row)
-            for row in unique.values()
-            if (experiment is None or row["experiment"] == experiment) and (run_id is None or row["run_id"] == run_id)
+            event
+            for event in unique.values()
+            if (experiment is None or event.experiment == experiment)
+            and (run_id is None or event.run_id == run_id)
+            and event.kind != REMOVED
         ]
+
+    def journal(self, *, after: int = 0) -> list[Event]:
+        """Return all events since a commit in their order, repetitions and stubs of removed ones included."""
+        rows, _ = self._database.tail("events", (*COLUMNS, "pos"), after=after)
+        return with_stubs([(_event(row), int(row["pos"])) for row in rows], after=after)
 
     def state(self) -> State:
         """Return the current fold. It belongs to the store: read it, do not keep or change it."""
         with self._lock:
-            if self._database.version("events") != self._version:
-                rows, reached = self._database.tail("events", COLUMNS, after=self._version)
-                self._state.fold(map(_event, rows))
-                self._version = reached
-            return self._state
+            state = self._begun()
+            if self._database.version("events") != state.version:
+                rows, reached = self._database.tail("events", (*COLUMNS, "pos"), after=state.version)
+                state.fold(with_stubs([(_event(row), int(row["pos"])) for row in rows], after=state.version))
+                state.version = max(state.version, reached)  # a compaction is a commit without rows
+                state.trim()
+            if state.n_rows - self._kept_rows > SAVE_EVERY:
+                self._keep_fold()
+                return self._begun()
+            return state
+
+    def _begun(self) -> State:
+        """Return the fold, begun where the kept one ends, and moved to a newer one before that is cleaned up."""
+        state = self._state
+        if state is not None and not self._must_move(state):
+            return state
+        self._state = state = self._state_on(self._usable_base())
+        return state
+
+    def _must_move(self, state: State) -> bool:
+        base = state.base
+        return isinstance(base, KeptFold) and (base.gone or time.monotonic() - self._based_at > REBASE_AFTER_S)
+
+    def _state_on(self, base: KeptFold | None) -> State:
+        self._based_at = time.monotonic()
+        state = State(load_curves=self._curves_of, base=base, load_kind=self._events_of_kind)
+        self._kept_rows = state.n_rows
+        return state
+
+    def _usable_base(self) -> KeptFold | None:
+        """Return the kept fold, unless it is of another history than the journal's, as after a restored back-up."""
+        try:
+            base = self._index.kept(load_curves=self._curves_of)
+        except StoreUnavailableError as error:
+            log.warning("the derived table of runs cannot be read, the journal is read from its start: %s", error)
+            return None
+        if base is None:
+            return None
+        kept = base.checkpoint()
+        version, last = kept["last"]
+        ahead = kept["version"] > self._database.version("events")
+        return None if ahead or (version and self._last_hash(version) != last) else base
+
+    def _last_hash(self, version: int) -> str | None:
+        """Return the hash of the last event of a commit, None where the commit brought none."""
+        rows, _ = self._database.tail("events", ("hash", "pos"), after=version - 1, through=version)
+        return bytes(rows[-1]["hash"] or b"").hex() if rows else None
+
+    def _events_of_kind(self, kind: str, through: int) -> list[Event]:
+        where = f"kind = {quoted(kind)}"
+        rows, _ = self._database.tail("events", (*COLUMNS, "pos"), after=0, where=where)
+        return [_event(row) for row in rows if row["_row_created_at_version"] <= through]
+
+    def _keep_fold(self, *, wait_s: float = 0.0) -> bool:
+        """Keep the fold in the table of runs, unless another process is at it; return whether it is kept."""
+        if not self._index_lock.acquire(blocking=False):
+            return False
+        try:
+            with self._database.lease("index", wait_s=wait_s) as mine:
+                if not mine:
+                    return False
+                with self._lock:
+                    return self._keep_fold_now()
+        except StoreUnavailableError as error:  # what is derived can wait
+            log.info("the table of runs is not brought up to date: %s", error)
+            return False
+        finally:
+            self._index_lock.release()
+
+    def _keep_fold_now(self) -> bool:
+        state = self._begun()
+        newest = self._usable_base()
+        if newest is not None and newest.checkpoint()["n_rows"] > _n_rows(state.base):
+            self._state = self._state_on(newest)  # another process kept one: begin there
+        self._kept_rows = 2**62  # so that the read does not keep the fold in its turn
+        state = self.state()
+        if state.dirty() or state.n_rows > _n_rows(state.base):
+            self._claim(state)
+            state = self.state()
+            self._index.save(state, live=self._live)
+            self._index.refresh_indices()
+            base = self._index.kept(load_curves=self._curves_of)
+            if base is not None:
+                state.stand_on(base)
+                self._based_at = time.monotonic()
+        self._kept_rows = state.n_rows
+        return True
+
+    def _claim(self, state: State) -> None:
+        """Write into the journal what all of it up to here hashes to, if enough has come since the last time."""
+        if state.n_rows - state.claimed < CLAIM_EVERY:
+            return
+        claim: dict[str, Any] = {"through": state.version, "n": state.n_rows, "hash": state.prefix.hex()}
+        event = Event.new(CHECKPOINT, "", actor="store", **claim)
+        self._append([(event, encode_body(event.body))])
 
     # -- experiments
 
@@ -118,14 +240,20 @@ class LanceRunStore(RunStore):
 
     def run(self, run_id: str) -> Run:
         with self._lock:
-            runs = self.state().runs
-            run = runs.get(run_id)
-            if run is None:
-                fitting = [known for known in runs if known.startswith(run_id)] if run_id else []
+            state = self.state()
+            entry = state.entry(run_id)
+            if entry is None or entry.hidden:
+                fitting = self._starting_with(state, run_id) if run_id else []
                 if len(fitting) != 1:
-                    raise RunNotFoundError(_no_run(run_id, fitting, runs))
-                run = runs[fitting[0]]
-        return self._live([run])[0]
+                    raise RunNotFoundError(_no_run(run_id, fitting, state, gone=entry is not None))
+                entry = state.entry(fitting[0])
+            assert entry is not None  # its id has just been read
+        return self._live([entry.run])[0]
+
+    def _starting_with(self, state: State, beginning: str) -> list[str]:
+        kept = state.base.starting_with(beginning) if isinstance(state.base, KeptFold) else []
+        recent = [entry.run.id for entry in state.dirty() if entry.run.id.startswith(beginning)]
+        return [entry.run.id for entry in state.entries(list(dict.fromkeys([*kept, *recent]))) if not entry.hidden]
 
     def runs(
         self,
@@ -135,29 +263,75 @@ class LanceRunStore(RunStore):
         order_by: str | None = None,
         descending: bool = False,
         limit: int | None = None,
+        offset: int = 0,
     ) -> list[Run]:
-        if limit is not None and limit < 0:
-            raise FilterError(f"limit = {limit} makes no sense; give 0 or more, or none for all")
+        for name, value in (("limit", limit), ("offset", offset)):
+            if value is not None and value < 0:
+                raise FilterError(f"{name} = {value} makes no sense; give 0 or more, or none for all")
+        with self._lock:
+            exp = None if experiment is None else self.experiment(experiment).number
+            if not where and not order_by and limit is None:
+                listed = self.state().entries_of(exp)
+                found = [entry.run for entry in listed if not entry.hidden]
+                return self._live((found[::-1] if descending else found)[offset:])
+            ids = self._find(exp, where=where, order_by=order_by, descending=descending)
+            end = None if limit is None else offset + limit
+            found = [entry.run for entry in self.state().entries(ids[offset:end])]
+        return self._live(found)
+
+    def run_ids(self) -> list[str]:
+        with self._lock:
+            return self._ask(Question())
+
+    def count(self, experiment: str | None = None, *, where: str | None = None) -> int:
         with self._lock:
             state = self.state()
-            if experiment is not None:
-                self.experiment(experiment)
-            found = list(state.runs.values() if experiment is None else state.runs_of(experiment))
-            snapshot = state.snapshot() if where else None
-        if not where and not order_by:
-            return self._live((found[::-1] if descending else found)[:limit])
-        found = self._live(found)
-        names = names_in(found)
-        if where and snapshot is not None:
-            sql = compile_filter(where, names=names)
-            with self._index_lock:
-                fitting = self._index.matching(snapshot, sql, live=self._live)
-            found = [run for run in found if run.id in fitting]
-        if order_by:
-            found = ordered(found, compile_order(order_by, names=names), descending=descending)
-        elif descending:
-            found.reverse()
-        return found[:limit]
+            if where:
+                exp = None if experiment is None else self.experiment(experiment).number
+                return len(self._find(exp, where=where))
+            return state.n_runs() if experiment is None else state.n_runs_of(self.experiment(experiment).name)
+
+    def best(self, experiment: str) -> Run | None:
+        with self._lock:
+            record = self.experiment(experiment)
+            if record.objective is None:
+                return None
+            descending = record.objective.direction == "maximize"
+            question = Question("ranks", exp=record.number, order=Order("objective"), descending=descending)
+            ids = self._ask(question)
+            best = self.state().entries(ids[:1])
+        return best[0].run if best else None
+
+    def _find(
+        self, exp: int | None, *, where: str | None = None, order_by: str | None = None, descending: bool = False
+    ) -> list[str]:
+        state = self.state()
+        names = self._names(state, exp) if where or order_by else Names()
+        question = Question(
+            compile_filter(where, names=names) if where else None,
+            exp=exp,
+            order=compile_order(order_by, names=names) if order_by else None,
+            descending=descending,
+            asks_text=bool(where) and "text" in str(where).lower(),
+        )
+        return self._ask(question)
+
+    def _ask(self, question: Question) -> list[str]:
+        state = self.state()
+        if len(state.dirty()) > SAVE_DIRTY:
+            self._keep_fold()
+            state = self.state()
+        return self._index.find(question, state, live=self._live)
+
+    def _names(self, state: State, exp: int | None) -> Names:
+        """Return the names that runs of an experiment have, or of all."""
+        kept = state.base.names() if isinstance(state.base, KeptFold) else {}
+        names = Names()
+        for number, found in kept.items():
+            names = names | found if exp is None or number == exp else names
+        apart = [entry.run for entry in [*state.dirty(), *state.entries(list(state.running))]]
+        wanted = None if exp is None else state.book(exp).record.name
+        return names | names_in(self._live([run for run in apart if wanted is None or run.experiment == wanted]))
 
     # -- curves
 
@@ -175,10 +349,13 @@ class LanceRunStore(RunStore):
         found = assemble(self._database.curve_chunks(run_ids, metrics))
         with self._lock:
             state = self.state()
-            reporting = [state.runs[i] for i in (state.runs if run_ids is None else run_ids) if i in state.runs]
+            entries = state.entries_of(None) if run_ids is None else state.entries(list(dict.fromkeys(run_ids)))
+            hidden = {entry.run.id for entry in entries if entry.hidden}
+            known = {entry.run.id for entry in entries} - hidden
             if run_ids is None:
-                found = {run_id: curves for run_id, curves in found.items() if run_id in state.runs}
-            for run in reporting:
+                found = {run_id: curves for run_id, curves in found.items() if run_id in known}
+            found = {run_id: curves for run_id, curves in found.items() if run_id not in hidden}
+            for run in (entry.run for entry in entries if not entry.hidden):
                 curve = reported_curve(run, state.experiments[run.experiment]) if run.reports else None
                 if curve is not None and (metrics is None or curve.metric in metrics):
                     found.setdefault(run.id, {}).setdefault(curve.metric, curve)
@@ -194,13 +371,12 @@ class LanceRunStore(RunStore):
         self, text: str, *, where: str | None = None, limit: int = 10, progress: Progress | None = None
     ) -> list[SearchHit]:
         with self._lock:
-            snapshot = self.state().snapshot()
-        runs = self._live(snapshot.runs.values()) if where else []
-        sql = compile_filter(where, names=names_in(runs)) if where else "run_id is not null"
+            state = self.state()
+            sql = compile_filter(where, names=self._names(state, None)) if where else "run_id is not null"
         with self._index_lock:
             n_waiting = 0
             try:
-                if not self._index.sync(snapshot, live=self._live):
+                if not self._keep_fold():
                     log.info("another process is indexing; the newest runs may be missing from this search")
                 n_waiting = self._index.embed(budget_s=SEARCH_EMBEDS_FOR_S, progress=progress)
                 self._index.refresh_words()
@@ -216,7 +392,9 @@ class LanceRunStore(RunStore):
                 "'advisor store reindex' computes the rest",
                 n_waiting,
             )
-        found = [(snapshot.runs[run_id], score) for run_id, score in hits if run_id in snapshot.runs]
+        with self._lock:
+            entries = {entry.run.id: entry.run for entry in self.state().entries([run_id for run_id, _ in hits])}
+        found = [(entries[run_id], score) for run_id, score in hits if run_id in entries]
         current = self._live([run for run, _ in found])
         return [
             SearchHit(run, score=score, text=texts.get(run.id, ""))
@@ -224,15 +402,22 @@ class LanceRunStore(RunStore):
         ]
 
     def reindex(self, *, embedder: Embedder | None = None, progress: Progress | None = None) -> int:
-        with self._lock:
-            snapshot = self.state().snapshot()
         with self._index_lock:
             if embedder is not None:
                 self._embedder = embedder
-            if not self._index.rebuild(snapshot, live=self._live):
-                raise StoreUnavailableError("another process is indexing this store; try again when it is done")
+            with self._database.lease("index", wait_s=10.0) as mine:
+                if not mine:
+                    raise StoreUnavailableError("another process is indexing this store; try again when it is done")
+                with self._lock:
+                    state = State(load_curves=self._curves_of, load_kind=self._events_of_kind)
+                    events = self.journal()
+                    state.fold(events)
+                    self._index.rebuild(state, live=self._live)
+                    self._index.refresh_indices()
+                    self._state = None
+                    n_runs = state.n_runs()
             self._index.embed(progress=progress)
-        return len(snapshot.runs)
+        return n_runs
 
     # -- files
 
@@ -264,10 +449,10 @@ class LanceRunStore(RunStore):
                 self.uri,
                 schema_version=SCHEMA_VERSION,
                 n_experiments=len(state.experiments),
-                n_runs=len(state.runs),
+                n_runs=state.n_runs(),
                 n_events=state.n_events,
                 n_points=sum(len(curve) for curves in self.curves().values() for curve in curves.values()),
-                n_indexed=self._database.count(TABLE) if indexed else 0,
+                n_indexed=self._database.count(TABLE, RUNS_ONLY) if indexed else 0,
                 n_embedded=self._database.count(TABLE, embedded) if indexed and encoder else 0,
                 encoder=encoder,
                 n_fragments=MappingProxyType({name: self._database.n_fragments(name) for name in names}),
@@ -284,8 +469,7 @@ class LanceRunStore(RunStore):
 
     def close(self) -> None:
         with self._lock:
-            self._state = State(load_curves=self._curves_of)
-            self._version = 0
+            self._state = None
 
     # -- inner workings
 
@@ -332,30 +516,6 @@ def reported_curve(run: Run, experiment: Experiment) -> Curve | None:
     return Curve.of(experiment.objective.metric, steps, [run.reports[step] for step in steps])
 
 
-def ordered(runs: Sequence[Run], order: Order, *, descending: bool) -> list[Run]:
-    """Return runs sorted by a name; those without a finite value come last in either direction."""
-    from storage.index import flat
-
-    def value_of(run: Run) -> Any:
-        if order.key is not None:
-            return flat(getattr(run, order.column)).get(order.key)
-        return {"run_id": run.id, "state": str(run.state)}.get(order.column, getattr(run, order.column, None))
-
-    def missing(value: Any) -> bool:
-        return (
-            value is None
-            or value in ("NaN", "Infinity", "-Infinity")
-            or (isinstance(value, float) and value - value != 0)
-        )
-
-    def rank(value: Any) -> tuple[int, Any]:  # numbers before text, so that mixed values can be compared
-        return (0, value) if isinstance(value, (bool, int, float)) else (1, str(value))
-
-    keyed = [(value_of(run), run) for run in runs]
-    there = sorted((pair for pair in keyed if not missing(pair[0])), key=lambda pair: rank(pair[0]), reverse=descending)
-    return [run for _, run in there] + [run for value, run in keyed if missing(value)]
-
-
 def _event(row: dict[str, Any]) -> Event:
     return Event(
         row["id"],
@@ -365,13 +525,25 @@ def _event(row: dict[str, Any]) -> Event:
         time=row["time"],
         actor=row["actor"],
         body=decode_body(row["body"]),
+        writer=row["writer"] or "",
+        seq=-1 if row["seq"] is None else row["seq"],
+        hash=row["hash"] or b"",
+        version=row["_row_created_at_version"],
     )
 
 
-def _no_run(run_id: str, fitting: Sequence[str], runs: Any) -> str:
+def _n_rows(base: Base | None) -> int:
+    return -1 if base is None else int(base.checkpoint()["n_rows"])
+
+
+def _no_run(run_id: str, fitting: Sequence[str], state: State, *, gone: bool) -> str:
     if fitting:
         return f"{len(fitting)} runs begin with {run_id!r}; give more of the id: {', '.join(fitting[:4])}"
-    return f"no run {run_id!r} in this store; {did_you_mean(run_id, runs, show=3)}"
+    if gone:
+        return f"run {run_id!r} is deleted; 'advisor restore {run_id}' brings it back"
+    n_runs = state.n_runs()
+    close = did_you_mean(run_id, state.runs, show=3) if n_runs <= GUESS_AMONG else f"there are {n_runs:,} runs."
+    return f"no run {run_id!r} in this store; {close}"
 
 
 def _size(folder: Path) -> int:

@@ -31,6 +31,9 @@ EVENTS: Final[Columns] = MappingProxyType(
         "actor": "string",
         "body": "string",  # JSON as Python writes it: bare NaN and Infinity, integers of any size
         "pos": "int32",  # position in the batch; with the commit's version it is the total order
+        "writer": "string",  # whose chain the event is a link of, see storage/provenance.py
+        "seq": "int64",
+        "hash": "binary",
     }
 )
 
@@ -53,5 +56,10 @@ def m001_create_tables(database: Database) -> None:
     database.create("curves", CURVES)
 
 
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (m001_create_tables,)
+def m003_chain_events(database: Database) -> None:
+    """Give each event its place in its writer's chain; events from before have none."""
+    database.add_columns("events", {name: EVENTS[name] for name in ("writer", "seq", "hash")})
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (m001_create_tables, m003_chain_events)
 SCHEMA_VERSION: Final = len(MIGRATIONS)

@@ -80,14 +80,19 @@ class Names:
     environment: frozenset[str] = frozenset()
     meta: frozenset[str] = frozenset()
 
+    def __or__(self, other: Names) -> Names:
+        return Names(**{family: found | other.of(family) for family, found in self._families().items()})
+
+    def as_json(self) -> dict[str, list[str]]:
+        """Return the names as JSON values."""
+        return {family: sorted(found) for family, found in self._families().items()}
+
+    def _families(self) -> dict[str, frozenset[str]]:
+        return {"params": self.params, "metrics": self.metrics, "environment": self.environment, "meta": self.meta}
+
     def of(self, family: str) -> frozenset[str]:
         """Return the names within one JSON column."""
-        return {
-            "params": self.params,
-            "metrics": self.metrics,
-            "environment": self.environment,
-            "meta": self.meta,
-        }[family]
+        return self._families()[family]
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,6 +232,14 @@ class Event:
     """Who wrote it: ``user@host``, or the name of a program part."""
     body: Mapping[str, Any] = field(default_factory=_nothing)
     """What happened, as JSON values; NaN and ±inf are allowed."""
+    writer: str = field(default="", compare=False)
+    """The chain that it is a link of, see ``storage.provenance``; empty before it is in the journal."""
+    seq: int = field(default=-1, compare=False)
+    """Position in its chain, from 0."""
+    hash: bytes = field(default=b"", compare=False)
+    """SHA-256 of the event and of what came before it in its chain."""
+    version: int = field(default=0, compare=False)
+    """Commit that brought it into the journal; 0 before."""
 
     @classmethod
     def new(

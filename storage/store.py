@@ -151,8 +151,11 @@ class RunStore(abc.ABC):
         order_by: str | None = None,
         descending: bool = False,
         limit: int | None = None,
+        offset: int = 0,
     ) -> list[Run]:
         """Return runs, by default in the order of their numbers.
+
+        Filter, order and page are worked out by the database: only the runs returned are read.
 
         Parameters
         ----------
@@ -160,14 +163,38 @@ class RunStore(abc.ABC):
             A filter in the grammar of ``storage.query``.
         order_by
             A name that ``where`` would accept, for instance a metric. Runs without a finite
-            value come last in either direction.
+            value come last in either direction; runs of the same value in the order of their numbers.
+        limit, offset
+            How many at most, and how many before them are left out.
 
         Raises
         ------
         ExperimentNotFoundError
             If there is no experiment of that name.
         FilterError
-            If ``where`` or ``order_by`` cannot be understood, or ``limit`` is negative.
+            If ``where`` or ``order_by`` cannot be understood, or ``limit`` or ``offset`` is negative.
+        """
+
+    @abc.abstractmethod
+    def run_ids(self) -> list[str]:
+        """Return the ids of all runs, in the order of their creation."""
+
+    @abc.abstractmethod
+    def count(self, experiment: str | None = None, *, where: str | None = None) -> int:
+        """Return how many runs there are, of those that fit a filter.
+
+        Raises
+        ------
+        ExperimentNotFoundError, FilterError
+        """
+
+    @abc.abstractmethod
+    def best(self, experiment: str) -> Run | None:
+        """Return the best run by the first objective, None where none ranks (``Experiment.ranks``).
+
+        Raises
+        ------
+        ExperimentNotFoundError
         """
 
     # -- curves

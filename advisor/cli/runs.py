@@ -53,25 +53,31 @@ def register(app: typer.Typer) -> None:
                 help=f"Most runs, without --sort the newest. Default: {SHOWN} in a table, all in JSON.",
             ),
         ] = None,
+        offset: Annotated[
+            int, typer.Option("--offset", min=0, metavar="N", help="Runs to leave out before the first, for paging.")
+        ] = 0,
     ) -> None:
         """List runs: parameters, objective, state, findings."""
         with session.open() as adv:
-            found = adv.store.runs(experiment, where=where, order_by=sort, descending=desc)
             most = limit if limit is not None or session.as_json else SHOWN
             newest_last = sort is None and not desc and not session.as_json
-            kept = found[-most:] if newest_last and most is not None else found[:most]
+            found = adv.store.runs(
+                experiment, where=where, order_by=sort, descending=desc or newest_last, limit=most, offset=offset
+            )
+            kept = found[::-1] if newest_last else found
             if session.as_json:
                 print_json([run_json(run) for run in kept])
             elif not kept:
-                note("no run fits the filter" if where else "there are no runs yet")
+                note("no run fits the filter" if where else "there are no runs yet" if not offset else "no more runs")
             else:
                 _print(adv, kept, single=experiment is not None)
-                if len(kept) < len(found):
-                    note(f"{len(kept)} of {len(found)} runs shown; --limit {len(found)} shows all")
+                n_runs = adv.store.count(experiment, where=where)
+                if len(kept) < n_runs:
+                    note(f"{len(kept)} of {n_runs} runs shown; --limit {n_runs} shows all, --offset the next ones")
 
 
 def _print(adv: Advisor, runs: Sequence[Run], *, single: bool) -> None:
-    ids = short_ids(run.id for run in adv.store.runs())
+    ids = short_ids(adv.store.run_ids())
     experiments = {name: adv.experiment(name, create=False) for name in dict.fromkeys(run.experiment for run in runs)}
     best = {found.id for each in experiments.values() if (found := each.best()) is not None}
     objectives = {name: each.record.objective for name, each in experiments.items()}

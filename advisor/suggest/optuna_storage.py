@@ -232,7 +232,7 @@ class AdvisorStorage(BaseStorage):
         with self._lock:
             state = self._state()
             name = self._experiment(study_id, state).name
-            trials = self._trials.of([state.runs[run_id] for run_id in list(state.by_experiment[name])])
+            trials = self._trials.of(list(state.runs_of(name)))
         if states is not None:
             trials = [trial for trial in trials if trial.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
@@ -241,10 +241,10 @@ class AdvisorStorage(BaseStorage):
         """Return the ordinal of a run."""
         with self._lock:
             state = self._state()
-            ids = state.by_experiment[self._experiment(study_id, state).name]
-            if not 0 <= trial_number < len(ids):
-                raise KeyError(f"study {study_id} has {len(ids)} trials, none of number {trial_number}")
-            return state.runs[ids[trial_number]].ordinal
+            run_id = state.id_of(self._experiment(study_id, state).name, trial_number)
+            if run_id is None:
+                raise KeyError(f"study {study_id} has no trial of number {trial_number}")
+            return state.runs[run_id].ordinal
 
     def get_trial_number_from_id(self, trial_id: int) -> int:
         """Return a run's number in its experiment."""
@@ -267,7 +267,8 @@ class AdvisorStorage(BaseStorage):
 
     def _run(self, trial_id: int) -> Run:
         state = self._state()
-        run = state.runs.get(state.by_ordinal[trial_id]) if 0 <= trial_id < len(state.by_ordinal) else None
+        run_id = state.id_at(trial_id)
+        run = None if run_id is None else state.runs.get(run_id)
         if run is None:
             raise KeyError(f"there is no trial {trial_id} in this store")
         return run

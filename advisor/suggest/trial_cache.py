@@ -100,7 +100,7 @@ class TrialCache:
         model a parameter only over trials that agree about its distribution.
         """
         declared = state.experiments[name].space
-        basis: Any = declared if declared is not None else len(state.by_experiment[name])
+        basis: Any = declared if declared is not None else state.book(state.experiments[name].number).next_number
         entry = self._fallback.get(name)
         if entry is not None and entry[0] == basis:
             return entry[1]

@@ -42,7 +42,7 @@ def test_a_store_of_a_newer_version_is_not_opened(tmp_path: Path) -> None:
     opened(tmp_path / "store")
     newer = {"number": [SCHEMA_VERSION + 1], "name": ["m"], "time": [datetime.now(UTC)], "program": ["later"]}
     Database(tmp_path / "store", create=False).append("migrations", newer, MIGRATIONS_TABLE)
-    with pytest.raises(SchemaTooNewError, match=r"has schema 2, this program knows up to 1; upgrade: pip install"):
+    with pytest.raises(SchemaTooNewError, match=r"has schema \d, this program knows up to \d; upgrade: pip install"):
         opened(tmp_path / "store")
 
 

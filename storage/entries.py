@@ -1,0 +1,151 @@
+"""One run within a fold: its record, what the fold must remember beside it, and how both are written down. Pure.
+
+Invariant: what is read back is equal to what was written, NaN, integers of any size and torn Unicode included.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from storage.records import EMPTY, CurveLoader, Finding, FindingState, Run, RunState, Severity, no_curves
+
+
+@dataclass(slots=True)
+class Entry:
+    """A run as a fold holds it. The record is frozen and replaced at each change; the entry is the fold's own."""
+
+    run: Run
+    exp: int
+    """Number of the experiment that it belongs to."""
+    seen: set[str] = field(default_factory=set)
+    """Ids of the events that it has taken: a second arrival changes nothing, however late."""
+    told: tuple[float, ...] | None = None
+    """Objective values that were told, not read off a curve."""
+    deleted: datetime | None = None
+    """When the run itself was deleted; None where it was not, or was restored."""
+    hidden: bool = False
+    """Whether readers do not see it: it is deleted, or its experiment is."""
+    dirty: bool = True
+    """Whether the kept fold does not have its latest state yet."""
+
+
+_MAPPINGS: Final = ("params", "summary", "environment", "meta", "distributions", "user_attrs", "system_attrs")
+_PLAIN: Final = ("number", "ordinal", "experiment", "seed", "error", "source", "suggestion_id")
+_TUPLES: Final = ("values", "tags", "notes")
+_TIMES: Final = ("created", "started", "ended")
+_FINDING: Final = ("id", "code", "title", "detector", "metric", "step", "p_value", "score")
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+
+
+def encode(entry: Entry) -> bytes:
+    """Return an entry as bytes: msgpack, or JSON where a value needs it (huge integers, lone surrogates)."""
+    run = entry.run
+    out: dict[str, Any] = {"id": run.id, "state": str(run.state), "exp": entry.exp, "hidden": entry.hidden}
+    out |= {name: value for name in _PLAIN if (value := getattr(run, name)) is not None}
+    out |= {name: _plain(value) for name in _MAPPINGS if (value := getattr(run, name))}
+    out |= {name: list(value) for name in _TUPLES if (value := getattr(run, name))}
+    out |= {name: value.isoformat() for name in _TIMES if (value := getattr(run, name)) is not None}
+    if run.data:
+        out["data"] = [_plain(each) for each in run.data]
+    if run.artifacts:
+        out["artifacts"] = [_plain(each) for each in run.artifacts]
+    if run.reports:
+        out["reports"] = [list(run.reports), list(run.reports.values())]
+    if run.findings:
+        out["findings"] = [_finding_out(finding) for finding in run.findings]
+    if entry.told is not None:
+        out["told"] = list(entry.told)
+    if entry.deleted is not None:
+        out["deleted"] = entry.deleted.isoformat()
+    seen = sorted(entry.seen)
+    out["seen"] = "".join(seen) if all(map(_is_plain_id, seen)) else seen
+    try:
+        return b"m" + _encode(out)
+    except (OverflowError, UnicodeEncodeError, TypeError):
+        return b"j" + json.dumps(out).encode()
+
+
+def decode(data: bytes, *, load_curves: CurveLoader = no_curves) -> Entry:
+    """Return the entry that ``encode`` wrote; it is clean."""
+    raw: dict[str, Any] = _decode(data[1:]) if data[:1] == b"m" else json.loads(data[1:])
+    summary = raw.get("summary", {})
+    reports = raw.get("reports")
+    fields: dict[str, Any] = {name: raw[name] for name in _PLAIN if name in raw}
+    fields |= {name: MappingProxyType(raw[name]) if name in raw else EMPTY for name in _MAPPINGS}
+    fields |= {name: tuple(raw.get(name, ())) for name in _TUPLES}
+    fields |= {name: datetime.fromisoformat(raw[name]) for name in _TIMES if name in raw}
+    fields |= {
+        "metrics": last_values(summary),
+        "data": tuple(MappingProxyType(each) for each in raw.get("data", ())),
+        "artifacts": tuple(MappingProxyType(each) for each in raw.get("artifacts", ())),
+        "reports": MappingProxyType(dict(zip(*reports, strict=True))) if reports else EMPTY,
+        "findings": tuple(_finding_in(each, raw) for each in raw.get("findings", ())),
+    }
+    run = Run(raw["id"], state=RunState(raw["state"]), _load_curves=load_curves, **fields)
+    seen = raw["seen"]
+    return Entry(
+        run,
+        exp=raw["exp"],
+        seen={seen[i : i + _ID] for i in range(0, len(seen), _ID)} if isinstance(seen, str) else set(seen),
+        told=tuple(raw["told"]) if "told" in raw else None,
+        deleted=datetime.fromisoformat(raw["deleted"]) if "deleted" in raw else None,
+        hidden=raw["hidden"],
+        dirty=False,
+    )
+
+
+def last_values(summary: Mapping[str, Mapping[str, Any]]) -> Mapping[str, float]:
+    """Return the last value of each curve that has any, NaN where it is not known."""
+    return MappingProxyType(
+        {
+            name: float("nan") if figures.get("last") is None else float(figures["last"])
+            for name, figures in summary.items()
+            if figures.get("n")
+        }
+    )
+
+
+_ID: Final = 32
+
+
+def _is_plain_id(event_id: str) -> bool:
+    return len(event_id) == _ID
+
+
+def _plain(value: Any) -> Any:
+    """Return nested mappings as dicts."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _finding_out(finding: Finding) -> dict[str, Any]:
+    out = {name: value for name in _FINDING if (value := getattr(finding, name)) is not None}
+    out |= {"severity": str(finding.severity), "state": str(finding.state), "evidence": _plain(finding.evidence)}
+    if finding.time is not None:
+        out["time"] = finding.time.isoformat()
+    return out
+
+
+def _finding_in(raw: Mapping[str, Any], run: Mapping[str, Any]) -> Finding:
+    return Finding(
+        raw["id"],
+        run_id=run["id"],
+        experiment=run["experiment"],
+        severity=Severity(raw["severity"]),
+        state=FindingState(raw["state"]),
+        evidence=MappingProxyType(raw["evidence"]) if raw["evidence"] else EMPTY,
+        time=datetime.fromisoformat(raw["time"]) if "time" in raw else None,
+        **{name: raw[name] for name in _FINDING[1:] if name in raw},
+    )

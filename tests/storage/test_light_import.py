@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+
+def ran(code: str, *, path: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(path)!r})\n{textwrap.dedent(code)}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_a_submodule_is_imported_without_its_package_until_that_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "heavy").mkdir()
+    (tmp_path / "heavy" / "__init__.py").write_text("print('init'); VALUE = 7")
+    (tmp_path / "heavy" / "part.py").write_text("NAME = 'part'")
+    code = """
+        from storage.light_import import put_off_init
+        put_off_init("heavy")
+        from heavy.part import NAME
+        print(NAME)
+        import heavy
+        print(heavy.VALUE, heavy.part.NAME, hasattr(heavy, "nothing"))
+        put_off_init("heavy")
+        put_off_init("no_such_package")
+    """
+    assert ran(code, path=tmp_path).splitlines() == ["part", "init", "7 part False"]
+
+
+def test_opening_a_store_leaves_the_unused_client_out_and_it_works_when_asked_for(tmp_path: Path) -> None:
+    code = f"""
+        from storage import open_store
+        open_store({str(tmp_path / "store")!r})
+        name = "lance_namespace_urllib3_client"
+        print(any(module.startswith(name + ".api") for module in sys.modules))
+        import lance_namespace_urllib3_client
+        print(lance_namespace_urllib3_client.TableApi.__name__)
+    """
+    assert ran(code, path=Path.cwd()).split() == ["False", "TableApi"]
