@@ -2,7 +2,8 @@
 
 Knows nothing of runs. Errors of the library are mapped to ``storage.errors`` here and nowhere else.
 Commits to a local store queue behind a file lock, because measured on two busy cores colliding writers
-otherwise fail for good; on object storage conditional writes decide and the loser tries again.
+otherwise fail for good; on object storage conditional writes decide and the loser tries again, first inside the
+library (20 times, in slots that grow as others collide), then here until its time is over.
 """
 
 from __future__ import annotations
@@ -11,10 +12,8 @@ import contextlib
 import hashlib
 import logging
 import os
-import random
 import re
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -29,11 +28,14 @@ from numpy.typing import NDArray
 from storage.errors import (
     FilterError,
     SchemaTooNewError,
+    StorageError,
     StoreNotFoundError,
     StoreUnavailableError,
 )
+from storage.lease import FileLeases, Leases, TableLeases
 from storage.light_import import put_off_init
 from storage.migrations import MIGRATIONS, MIGRATIONS_TABLE, SCHEMA_VERSION, Columns
+from storage.remote import explain, is_remote, persist, table_options
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,8 +44,6 @@ log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_S: Final = 60.0
 """A commit takes milliseconds; who waits a minute for the lock has a dead file system before him."""
-N_ATTEMPTS: Final = 6
-"""Tries of one commit; with jitter this spreads over about three seconds."""
 KEEP_VERSIONS: Final = timedelta(days=7)
 """Nobody reads for longer than that, and who made a mistake may find out on Monday."""
 OURS: Final = frozenset({"locks", "spool", "artifacts"})
@@ -73,10 +73,11 @@ class Database:
 
     def __init__(self, uri: str | Path, *, create: bool) -> None:
         self.uri = str(uri)
-        self.folder = None if "://" in self.uri else Path(self.uri).expanduser().absolute()
+        self.folder = None if is_remote(self.uri) else Path(self.uri).expanduser().absolute()
         self._tables: dict[str, Any] = {}
         self._pinned: dict[str, tuple[int, Any]] = {}
         self._thread_lock = threading.RLock()
+        self._leases: Leases = TableLeases(self) if self.folder is None else FileLeases(self.folder / "locks")
         self._refuse_wrong_folder(create=create)
         with mapped(self.uri, "open"):
             if self.folder is not None and create:
@@ -93,7 +94,8 @@ class Database:
 
     def names(self) -> list[str]:
         """Return the names of the tables."""
-        return sorted(self._connection.list_tables().tables)
+        with mapped(self.uri, "list the tables of"):
+            return sorted(self._connection.list_tables().tables)
 
     def create(self, name: str, columns: Columns, *, stable_row_ids: bool = False, dimension: int = 0) -> None:
         """Create a table, unless there is one."""
@@ -202,19 +204,8 @@ class Database:
     @contextlib.contextmanager
     def lease(self, name: str, *, wait_s: float = 0.0) -> Iterator[bool]:
         """Hold the right to do something that one process at a time should do; yields whether it was got."""
-        if self.folder is None:
-            yield True  # on object storage a lost race costs a repeated, not a wrong, derivation
-            return
-        lock = FileLock(self.folder / "locks" / f"{name}.lock", poll_interval=0.01)
-        try:
-            lock.acquire(timeout=wait_s)
-        except (Timeout, OSError):
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+        with self._leases.hold(name, wait_s=wait_s) as mine:
+            yield mine
 
     # -- reading
 
@@ -363,17 +354,14 @@ class Database:
             self._tables[name] = self._connection.open_table(name)
         return self._tables[name]
 
-    def _commit(self, commit: Any, doing: str) -> int:
-        """Run a commit behind the lock; try again with jitter where another writer was faster."""
-        for attempt in range(N_ATTEMPTS):
-            try:
-                with mapped(self.uri, doing), self._queue():
-                    return int(commit())
-            except StoreUnavailableError as error:
-                if attempt == N_ATTEMPTS - 1 or not error.passing:
-                    raise
-                time.sleep(random.uniform(0.5, 1.5) * 0.05 * 2**attempt)
-        raise AssertionError("unreachable")
+    def _commit(self, commit: Callable[[], int], doing: str) -> int:
+        """Run a commit behind the lock; try again with jitter where another writer was faster or the service tired."""
+
+        def once() -> int:
+            with mapped(self.uri, doing), self._queue():
+                return commit()
+
+        return persist(once)
 
     @contextlib.contextmanager
     def _queue(self) -> Iterator[None]:
@@ -413,19 +401,22 @@ class Database:
             )
         if done == SCHEMA_VERSION:
             return
-        with mapped(self.uri, "prepare"), self._queue():
-            if "migrations" in self.names():
-                done = self.schema_version()
-            for number, migration in enumerate(MIGRATIONS[done:], start=done + 1):
-                migration(self)
-                self.create("migrations", MIGRATIONS_TABLE)
-                row: Rows = {
-                    "number": [number],
-                    "name": [migration.__name__],
-                    "time": [datetime.now(UTC)],
-                    "program": [_program()],
-                }
-                self._table("migrations").add(_arrow(row, MIGRATIONS_TABLE))
+        self._commit(lambda: self._apply_migrations(done), "prepare")
+
+    def _apply_migrations(self, done: int) -> int:
+        if "migrations" in self.names():
+            done = self.schema_version()
+        for number, migration in enumerate(MIGRATIONS[done:], start=done + 1):
+            migration(self)
+            self.create("migrations", MIGRATIONS_TABLE)
+            row: Rows = {
+                "number": [number],
+                "name": [migration.__name__],
+                "time": [datetime.now(UTC)],
+                "program": [_program()],
+            }
+            self._table("migrations").add(_arrow(row, MIGRATIONS_TABLE))
+        return SCHEMA_VERSION
 
 
 def _program() -> str:
@@ -446,13 +437,20 @@ def mapped(uri: str, doing: str, *, where: str | None = None) -> Iterator[None]:
     """Turn the library's errors into ours, the most specific first."""
     try:
         yield
+    except StorageError:
+        raise
     except Timeout as error:
         raise StoreUnavailableError(
             f"cannot {doing} the store at {uri!r}: another process has held its lock for {LOCK_TIMEOUT_S:.0f} s"
         ) from error
-    except OSError as error:
-        raise StoreUnavailableError(f"cannot {doing} the store at {uri!r}: {error.strerror or error}") from error
-    except (RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
+        trouble = explain(str(error), uri) if is_remote(uri) else None
+        if trouble is not None:
+            unavailable = StoreUnavailableError(f"cannot {doing} the store at {uri!r}: {trouble.reason}")
+            unavailable.passing = trouble.passing
+            raise unavailable from error
+        if isinstance(error, OSError):
+            raise StoreUnavailableError(f"cannot {doing} the store at {uri!r}: {error.strerror or error}") from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         reason = re.sub(r",?\s*/\S+\.rs:\d+(:\d+)?", "", reason)  # where in the library's build it happened
         if where is not None and not _is_io(reason):
@@ -494,7 +492,7 @@ def _connect(uri: str) -> Any:
     import lancedb
 
     # An interval of zero makes each read look for commits of other processes first.
-    return lancedb.connect(uri, read_consistency_interval=timedelta(0))
+    return lancedb.connect(uri, read_consistency_interval=timedelta(0), storage_options=table_options(uri) or None)
 
 
 def _arrow_type(name: str, dimension: int) -> pa.DataType:

@@ -1,15 +1,13 @@
 """``RunStore`` on LanceDB tables: appends events, folds what it has not seen, answers from the fold.
 
 A fold begins where the one kept in the derived table of runs ends (``storage.index``), is brought up to date before
-each read, and is kept again when enough has come; filters and sorting go through that table.
+each read, and is kept again when enough has come; filters and sorting go through that table, files to
+``storage.artifacts``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,12 +17,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from storage.artifacts import artifacts_at
 from storage.curve_table import CurveTable
 from storage.downsample import downsample
 from storage.errors import (
     ExperimentNotFoundError,
     FilterError,
-    RecordError,
     RunNotFoundError,
     StoreUnavailableError,
     did_you_mean,
@@ -78,6 +76,7 @@ class LanceRunStore(RunStore):
         self._embedder = embedder
         self._curves = CurveTable(self._database)
         self._index = RunIndex(self._database, self._get_embedder)
+        self.artifacts = artifacts_at(self.uri, self._database.folder)
 
     # -- the journal
 
@@ -434,30 +433,11 @@ class LanceRunStore(RunStore):
     # -- files
 
     def put_artifact(self, path: Path) -> tuple[str, int]:
-        folder = self._artifact_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256()
-        handle, name = tempfile.mkstemp(dir=folder, prefix=".incoming-")
-        try:
-            with os.fdopen(handle, "wb") as target, path.open("rb") as source:
-                while block := source.read(2**20):
-                    digest.update(block)
-                    target.write(block)
-                size = target.tell()
-            final = folder / digest.hexdigest()[:2] / digest.hexdigest()
-            final.parent.mkdir(exist_ok=True)
-            os.replace(name, final)
-        except OSError as error:
-            raise StoreUnavailableError(f"cannot keep {str(path)!r} in the store: {error.strerror}") from error
-        finally:
-            Path(name).unlink(missing_ok=True)
-        return digest.hexdigest(), size
+        kept = self.artifacts.put(path)
+        return kept.sha256, kept.n_bytes
 
     def open_artifact(self, sha256: str) -> BinaryIO:
-        path = self._artifact_folder() / sha256[:2] / sha256
-        if not sha256.isalnum() or not path.is_file():
-            raise RecordError(f"the store keeps no file with the SHA-256 {sha256!r}")
-        return path.open("rb")
+        return self.artifacts.open(sha256)
 
     # -- care
 
@@ -542,13 +522,6 @@ class LanceRunStore(RunStore):
             return listed
         curves = self.curves(running)
         return [_with_figures_of(run, curves.get(run.id, {})) if run.id in curves else run for run in listed]
-
-    def _artifact_folder(self) -> Path:
-        if self._database.folder is None:
-            raise StoreUnavailableError(
-                f"files are kept in local stores only, and {self.uri!r} is not one; note the file's address instead"
-            )
-        return self._database.folder / "artifacts"
 
     def _compact_table(self, name: str) -> None:
         with self._database.lease("compact") as mine:
