@@ -201,6 +201,37 @@ class Database:
         with mapped(self.uri, "compact"):
             self._table(name).optimize(cleanup_older_than=keep)
 
+    def read_through(self, name: str, *, at: int | None = None) -> None:
+        """Read every value of a table, whatever it is.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If a part of it cannot be read.
+        """
+        with mapped(self.uri, f"read the table {name!r} of"):
+            for _ in self._table(name, at=at).search().to_batches():
+                pass
+
+    def step_back(self, name: str) -> int:
+        """Make the newest version of a table that can be read through its present one; return it, 0 for none.
+
+        Versions go on from the last number, so what was committed after that version keeps its numbers to itself.
+        """
+        with mapped(self.uri, f"read the table {name!r} of"):
+            numbers = sorted((int(each["version"]) for each in self._table(name).list_versions()), reverse=True)
+        for number in numbers:
+            try:
+                self.unpin(name)
+                self.read_through(name, at=number)
+            except StoreUnavailableError:
+                continue
+            with mapped(self.uri, f"restore the table {name!r} of"), self._queue():
+                self._table(name, at=number).restore()
+            self.unpin(name)
+            return number
+        return 0
+
     @contextlib.contextmanager
     def lease(self, name: str, *, wait_s: float = 0.0) -> Iterator[bool]:
         """Hold the right to do something that one process at a time should do; yields whether it was got."""

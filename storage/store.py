@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, BinaryIO
 from storage.records import Curve, CurveChunk, Event, Experiment, Run
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from storage.embed import Embedder
     from storage.journal import State
+    from storage.purge import Purged
     from storage.recovery import Recovered
+    from storage.verify import Verified
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) while something long goes on."""
@@ -288,13 +292,25 @@ class RunStore(abc.ABC):
         """Return what the store holds."""
 
     @abc.abstractmethod
-    def compact(self) -> None:
-        """Merge small data files and the chunks of runs; changes nothing that a read returns.
+    def compact(self, *, grace: timedelta = ...) -> Purged:
+        """Merge small data files and the chunks of runs; physically remove what was deleted longer ago than ``grace``.
+
+        Changes nothing that a read returns. Tables look after themselves on the way; this does all of it now.
 
         Raises
         ------
         StoreUnavailableError
             If another process is doing so, or it failed.
+        """
+
+    @abc.abstractmethod
+    def verify(self, *, repair: bool = True, progress: Callable[[str], None] | None = None) -> Verified:
+        """Look at every table, chain, curve, log, saved file and derived row; build again what is derived.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If the store cannot be reached at all.
         """
 
     @abc.abstractmethod
