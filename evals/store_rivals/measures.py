@@ -15,7 +15,7 @@ from typing import Any
 
 import work
 from environments import Environment
-from processes import TaskError, kill_while_logging, run_task, until_first_step
+from processes import TaskError, TooLongError, kill_while_logging, run_task, until_first_step
 
 EVERY_S = 0.005
 EMPTY = 'import sys, time\nprint("STEP", time.monotonic_ns(), flush=True)\n'
@@ -141,9 +141,13 @@ def runs(environment: Environment, plan: Plan, n: int) -> dict[str, Any]:
     with scratch() as folder:
         grace_s = 60.0  # one slow run, and an index that is built at the end
         budget_s = plan.fill_budget_s
-        filled = run_task(environment, "fill", folder, budget_s + grace_s, runs=n, budget_s=budget_s)
+        too_slow = TaskError(f"not run: filling took over {budget_s:.0f} s")
+        try:
+            filled = run_task(environment, "fill", folder, budget_s + grace_s, runs=n, budget_s=budget_s)
+        except TooLongError:
+            raise too_slow from None
         if filled["n_runs"] < n:
-            raise TaskError(f"not run: filling took over {budget_s:.0f} s")
+            raise too_slow
         out: dict[str, Any] = {"fill_s": filled["took_s"], "bytes": size(folder)}
         for task in ("top", "listing"):
             try:

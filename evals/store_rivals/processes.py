@@ -31,6 +31,10 @@ class TaskError(Exception):
     """A worker did not deliver; the message is what the table shows."""
 
 
+class TooLongError(TaskError):
+    """A worker was stopped because its time was over."""
+
+
 def run_task(environment: Environment, task: str, folder: Path, timeout_s: float = 300.0, **given: Any) -> Any:
     """Run one task in the tool's interpreter and return its result.
 
@@ -45,7 +49,7 @@ def run_task(environment: Environment, task: str, folder: Path, timeout_s: float
     try:
         code = process.wait(timeout_s)
     except subprocess.TimeoutExpired:
-        raise TaskError(f"over {timeout_s:.0f} s") from None
+        raise TooLongError(f"over {timeout_s:.0f} s") from None
     finally:
         stop_all()
     if code:
@@ -72,7 +76,7 @@ def until_first_step(environment: Environment, script: str, folder: Path) -> flo
     try:
         printed, _ = process.communicate(timeout=120)
     except subprocess.TimeoutExpired:
-        raise TaskError("over 120 s") from None
+        raise TooLongError("over 120 s") from None
     finally:
         stop_all()
     marks = [line for line in printed.decode(errors="replace").splitlines() if line.startswith("STEP ")]
