@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from storage.migrations import SCHEMA_VERSION
+
 
 def test_a_report_is_written_and_its_path_printed(program, store: Path, tmp_path: Path) -> None:
     done = program("--store", store, "report", "digits")
@@ -66,7 +68,7 @@ def test_a_folder_of_something_else_is_not_imported(program, tmp_path: Path) -> 
 
 def test_the_store_says_what_it_holds(program, store: Path) -> None:
     found = program("--store", store, "store", "info", "--json").data
-    assert (found["n_experiments"], found["n_runs"], found["schema_version"]) == (3, 17, 1)
+    assert (found["n_experiments"], found["n_runs"], found["schema_version"]) == (3, 17, SCHEMA_VERSION)
     assert found["n_points"] == 14 * 2 * 24 + 2
     assert "runs                    17" in program("--store", store, "store", "info").out
 
