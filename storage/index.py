@@ -62,12 +62,12 @@ COLUMNS: Final[Columns] = MappingProxyType(
         "meta": "json",
         "tags": "list<string>",
         "notes": "list<string>",
-        "text": "string",
+        "text": "text",
         "text_hash": "string",
         "encoder": "string",
         "vector": "vector",
         "folded": "int64",  # commit of the journal up to which the row is folded
-        "record": "binary",  # the run as ``storage.entries`` writes it
+        "record": "blob",  # the run as ``storage.entries`` writes it
     }
 )
 VECTORS: Final[Columns] = MappingProxyType({name: COLUMNS[name] for name in ("run_id", "encoder", "vector")})
@@ -431,7 +431,7 @@ class Question:
         if order.key is not None:
             text = f"json_get_string({order.column}, {quoted(order.key)})"
             return out | {"number": f"try_cast({text} as double)", "text": text}
-        if COLUMNS[order.column] == "string":
+        if COLUMNS[order.column] in ("string", "text"):
             return out | {"text": order.column}
         return out | {"number": f"cast({order.column} as bigint)" if COLUMNS[order.column] == "time" else order.column}
 

@@ -46,6 +46,8 @@ LOCK_TIMEOUT_S: Final = 60.0
 """A commit takes milliseconds; who waits a minute for the lock has a dead file system before him."""
 KEEP_VERSIONS: Final = timedelta(days=7)
 """Nobody reads for longer than that, and who made a mistake may find out on Monday."""
+ZSTD: Final = {"lance-encoding:compression": "zstd"}
+"""How a column of long texts is told to be compressed; it is read off the table, not off what is appended."""
 OURS: Final = frozenset({"locks", "spool", "artifacts"})
 """What a store keeps beside its tables."""
 
@@ -533,6 +535,8 @@ def _arrow_type(name: str, dimension: int) -> pa.DataType:
         return pa.list_(_arrow_type(name[5:-1], dimension))
     simple = {
         "string": pa.string,
+        "text": pa.string,
+        "blob": pa.binary,
         "bool": pa.bool_,
         "binary": pa.binary,
         "int32": pa.int32,
@@ -548,7 +552,12 @@ def _arrow_type(name: str, dimension: int) -> pa.DataType:
 def _schema(columns: Columns, dimension: int = 0) -> pa.Schema:
     import pyarrow as pa
 
-    return pa.schema([pa.field(name, _arrow_type(kind, dimension)) for name, kind in columns.items()])
+    return pa.schema(
+        [
+            pa.field(name, _arrow_type(kind, dimension), metadata=ZSTD if kind in ("text", "blob") else None)
+            for name, kind in columns.items()
+        ]
+    )
 
 
 def _arrow(rows: Rows, columns: Columns, dimension: int = 0) -> pa.Table:

@@ -217,7 +217,8 @@ class LanceRunStore(RunStore):
         if state.dirty() or state.n_rows > _n_rows(state.base):
             self._claim(state)
             state = self.state()
-            self._index.save(state, live=self._live)
+            if self._index.save(state, live=self._live) % COMPACT_EVERY == 0:
+                self._database.optimize(TABLE)
             self._index.refresh_indices()
             base = self._index.kept(load_curves=self._curves_of)
             if base is not None:
@@ -337,14 +338,17 @@ class LanceRunStore(RunStore):
         return self._index.find(question, state, live=self._live)
 
     def _names(self, state: State, exp: int | None) -> Names:
-        """Return the names that runs of an experiment have, or of all."""
+        """Return the names that runs of an experiment have, or of all, and those that it declares."""
         kept = state.base.names() if isinstance(state.base, KeptFold) else {}
         names = Names()
-        for number, found in kept.items():
-            names = names | found if exp is None or number == exp else names
-        apart = [entry.run for entry in [*state.dirty(), *state.entries(list(state.running))]]
-        wanted = None if exp is None else state.book(exp).record.name
-        return names | names_in(self._live([run for run in apart if wanted is None or run.experiment == wanted]))
+        for record in state.experiments.values():
+            if exp is None or record.number == exp:
+                declared = Names(
+                    params=frozenset(record.space or ()), metrics=frozenset(each.metric for each in record.objectives)
+                )
+                names = names | declared | kept.get(record.number, Names())
+        apart = [*state.dirty(), *state.entries(list(state.running))]
+        return names | names_in(self._live([entry.run for entry in apart if exp is None or entry.exp == exp]))
 
     # -- curves
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from storage.lance import Database
 
 Columns = Mapping[str, str]
-"""Column name → type: ``string``, ``binary``, ``int32``, ``int64``, ``float64``, ``time`` (µs, UTC), ``json``,
-``list<…>`` of one of these, or ``vector``."""
+"""Column name → type: ``string``, ``binary``, ``text`` and ``blob`` (the same two, long and compressed), ``bool``,
+``int32``, ``int64``, ``float64``, ``time`` (µs, UTC), ``json``, ``list<…>`` of one of these, or ``vector``."""
 
 MIGRATIONS_TABLE: Final[Columns] = MappingProxyType(
     {"number": "int32", "name": "string", "time": "time", "program": "string"}
@@ -29,7 +29,7 @@ EVENTS: Final[Columns] = MappingProxyType(
         "kind": "string",
         "time": "time",
         "actor": "string",
-        "body": "string",  # JSON as Python writes it: bare NaN and Infinity, integers of any size
+        "body": "text",  # JSON as Python writes it: bare NaN and Infinity, integers of any size
         "pos": "int32",  # position in the batch; with the commit's version it is the total order
         "writer": "string",  # whose chain the event is a link of, see storage/provenance.py
         "seq": "int64",

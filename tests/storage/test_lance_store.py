@@ -17,6 +17,7 @@ from storage import SchemaTooNewError, StoreNotFoundError, StoreUnavailableError
 from storage.embed import HashingEmbedder
 from storage.lance import Database
 from storage.migrations import MIGRATIONS_TABLE, SCHEMA_VERSION
+from storage.records import Event
 from storage.store import RunStore
 from storage.testing import add_experiment, add_finished, add_run, chunk
 
@@ -102,6 +103,41 @@ def test_processes_that_write_at_once_get_consecutive_numbers_and_lose_nothing(t
     assert [run.number for run in runs] == list(range(24))
     assert seen == {run.id: str(run.number) for run in runs}
     assert all(run.state == "finished" and run.curve("loss").last == run.objective for run in runs)
+
+
+TIDIER = """
+    import sys
+    from storage import StoreUnavailableError, open_store
+    from storage.embed import HashingEmbedder
+    store = open_store(sys.argv[1], embedder=HashingEmbedder())
+    n = 0
+    while "all done" not in {note for run in store.runs("exp") for note in run.notes}:
+        store.reindex() if n % 3 == 2 else store.compact()
+        store.runs("exp", where="objective >= 0", order_by="loss", limit=5)
+        n += 1
+    print(n)
+"""
+
+
+def test_writers_and_a_process_that_tidies_up_all_the_time_do_not_disturb_each_other(tmp_path: Path) -> None:
+    store = opened(tmp_path / "store")
+    add_experiment(store, "exp", objectives=[{"metric": "loss", "direction": "minimize"}])
+    add_run(store, "exp", run_id="first")
+    tidier = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(TIDIER), str(tmp_path / "store")], stdout=subprocess.PIPE, text=True
+    )
+    command = [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path / "store")]
+    writers = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE, text=True) for n in range(3)]
+    seen = dict(line.split() for writer in writers for line in writer.communicate()[0].splitlines())
+    store.append([Event.new("run.noted", "exp", "first", text="all done")])
+    assert int(tidier.communicate(timeout=60)[0]) > 1
+    assert tidier.returncode == 0
+    runs = store.runs("exp")
+    assert [run.number for run in runs] == list(range(25))
+    assert seen == {run.id: str(run.number) for run in runs[1:]}
+    assert all(run.curve("loss").last == run.objective for run in runs[1:])
+    found = store.verify(repair=False)
+    assert (found.problems, found.n_writers) == ((), 4)
 
 
 # -- the index
