@@ -15,10 +15,10 @@ export MKL_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format evals build smoke clean
+.PHONY: help demo test lint format evals bench-store build smoke clean
 
 help: ## list what there is
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/'
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/'
 
 demo: $(READY) ## the whole story on real trainings, offline, in about a minute
 	$(BIN)/advisor demo
@@ -43,6 +43,10 @@ evals: $(READY) ## measure on real data: findings, suggestions; tables and JSON 
 	$(BIN)/python evals/suggest_cold.py --json build/evals/suggest_cold.json
 	$(BIN)/python evals/log_latency.py --out build/evals/log_latency.json
 	$(BIN)/python evals/optuna_storage.py --out build/evals/optuna_storage.json
+	$(BIN)/python evals/bytes_per_point.py --out build/evals/bytes_per_point.json
+
+bench-store: $(READY) ## our store beside trackio, wandb, MLflow and Aim, in 20 minutes; BENCH_ARGS=--quick tries it
+	$(BIN)/python evals/store_rivals $(BENCH_ARGS)
 
 build: $(READY) ## build the wheel into dist/
 	$(BIN)/python -m build --wheel

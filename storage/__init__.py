@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from storage.errors import (
+    CurveDamagedError,
     EmbeddingError,
     ExperimentExistsError,
     ExperimentNotFoundError,
@@ -37,6 +38,7 @@ from storage.store import RunStore, SearchHit, StoreInfo, open_store
 __all__ = [
     "Curve",
     "CurveChunk",
+    "CurveDamagedError",
     "Document",
     "EmbeddingError",
     "Event",

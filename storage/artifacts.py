@@ -104,6 +104,26 @@ def artifacts_at(uri: str, folder: Path | None) -> Artifacts:
     return RemoteArtifacts(uri)
 
 
+def files_at(uri: str) -> tuple[fs.FileSystem, str]:
+    """Return the file system of an address, and the path in it.
+
+    Raises
+    ------
+    StoreUnavailableError
+        If the address is of a service that keeps no files.
+    """
+    scheme, mark, place = uri.partition("://")
+    if not mark:
+        from pyarrow import fs
+
+        return fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
+    if scheme not in _FILE_SYSTEMS:
+        raise StoreUnavailableError(
+            f"{scheme}:// keeps tables, no files; a store there is copied by 'advisor store merge'"
+        )
+    return _FILE_SYSTEMS[scheme](os.environ), place.rstrip("/")
+
+
 class LocalArtifacts(Artifacts):
     """Files in a folder."""
 

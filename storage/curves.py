@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -16,13 +17,17 @@ Point = tuple[int, float, Mapping[str, float]]
 def chunks_of(run_id: str, points: Sequence[Point], *, first: int) -> list[CurveChunk]:
     """Return the chunks for consecutive log calls, one a metric.
 
+    Times are kept to the microsecond, which is about what asking a clock takes: finer digits tell
+    nothing and cost three more bytes a step.
+
     Parameters
     ----------
     first
         Position of ``points[0]`` among the run's log calls, from 0.
     """
     columns: dict[str, tuple[list[int], list[float], list[float]]] = {}
-    for step, time_s, metrics in points:
+    for step, exact_s, metrics in points:
+        time_s = round(exact_s, 6)
         for metric, value in metrics.items():
             steps, values, times = columns.setdefault(metric, ([], [], []))
             steps.append(step)
@@ -38,20 +43,73 @@ def chunks_of(run_id: str, points: Sequence[Point], *, first: int) -> list[Curve
 def assemble(chunks: Iterable[CurveChunk]) -> dict[str, dict[str, Curve]]:
     """Put chunks together: ``{run_id: {metric: curve}}``.
 
-    A chunk that occurs twice counts once; the order of the chunks given does not matter.
+    Points that occur in several chunks count once, see ``counted``; the order of the chunks given does not matter.
     """
-    pieces: dict[tuple[str, str], dict[int, CurveChunk]] = {}
+    pieces: dict[tuple[str, str], list[CurveChunk]] = {}
     for chunk in chunks:
-        pieces.setdefault((chunk.run_id, chunk.metric), {}).setdefault(chunk.chunk, chunk)
+        pieces.setdefault((chunk.run_id, chunk.metric), []).append(chunk)
     out: dict[str, dict[str, Curve]] = {}
-    for (run_id, metric), by_position in pieces.items():
-        parts = [by_position[position] for position in sorted(by_position)]
+    for (run_id, metric), several in pieces.items():
+        parts = counted(several)
         out.setdefault(run_id, {})[metric] = Curve.of(
             metric,
             np.concatenate([np.asarray(part.steps, dtype=np.int64) for part in parts]),
             np.concatenate([np.asarray(part.values, dtype=np.float64) for part in parts]),
             np.concatenate([_times(part) for part in parts]),
         )
+    return out
+
+
+class Span(Protocol):
+    """Part of one curve: the points of the log calls from ``chunk`` up to, not including, ``through``."""
+
+    @property
+    def chunk(self) -> int:
+        """Position of the first log call."""
+        ...
+
+    @property
+    def through(self) -> int:
+        """Position after the last log call."""
+        ...
+
+
+SpanT = TypeVar("SpanT", bound=Span)
+
+
+def counted(spans: Sequence[SpanT]) -> list[SpanT]:
+    """Return those parts of one curve that count, in their order: none whose log calls another one covers.
+
+    So a part that was delivered twice counts once, and so do the parts that were merged into a larger
+    one and are still there; which of several equal ones is taken makes no difference.
+    """
+    if len(spans) == 1:
+        return list(spans)
+    kept: list[SpanT] = []
+    for span in sorted(spans, key=lambda span: (span.chunk, -span.through)):
+        if not kept or (span.chunk > kept[-1].chunk and span.through > kept[-1].through):
+            kept.append(span)
+    return kept
+
+
+def windows(
+    spans: Iterable[SpanT], n_of: Callable[[SpanT], int], key: Callable[[SpanT], str], *, most: int
+) -> list[list[SpanT]]:
+    """Divide the parts of one run's curves into groups that may be merged.
+
+    A group covers its log calls without a gap, so a part that arrives after the merge is either one
+    that was in it or lies outside; and no curve has more than ``most`` points in it, unless one part has.
+    """
+    out: list[list[SpanT]] = []
+    reach, sizes = -1, Counter[str]()
+    for span in sorted(spans, key=lambda span: (span.chunk, span.through)):
+        full = sizes[key(span)] + n_of(span) > most and span.chunk >= reach
+        if not out or span.chunk > reach or full:
+            out.append([])
+            sizes.clear()
+        out[-1].append(span)
+        sizes[key(span)] += n_of(span)
+        reach = max(reach, span.through)
     return out
 
 

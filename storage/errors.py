@@ -12,6 +12,7 @@ The tree (every name is importable from ``storage``)::
     ├── RunFinishedError         the run has ended; what it holds no longer changes
     ├── FilterError              (also a ValueError) a filter that cannot be understood
     ├── RecordError              (also a ValueError) a value that the store cannot keep
+    ├── CurveDamagedError        a packed piece of a curve that is not what was written
     ├── SpoolError               a write-ahead log that cannot be read at all
     └── EmbeddingError           a text encoder that cannot be had or does not match the store
 
@@ -69,6 +70,10 @@ class FilterError(StorageError, ValueError):
 
 class RecordError(StorageError, ValueError):
     """A value that the store cannot keep as it is."""
+
+
+class CurveDamagedError(StorageError):
+    """A packed piece of a curve whose bytes are not what was written."""
 
 
 class SpoolError(StorageError):

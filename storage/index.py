@@ -163,7 +163,10 @@ class KeptFold:
         """Read on in the present table, if it was made anew with the same content."""
         self._database.unpin(TABLE)
         at = self._database.version(TABLE)
-        self.gone = _read_checkpoint(self._database, at) != self._kept
+        try:
+            self.gone = _read_checkpoint(self._database, at) != self._kept
+        except RecordError:
+            self.gone = True
         if self.gone:
             raise StoreUnavailableError("the index of runs was made anew by another process just now; try again")
         self.at = at
@@ -293,12 +296,12 @@ class RunIndex:
         dimension = self._embedder().dimension
         fitting = self._database.has(TABLE) and self._is_current() and self._database.dimension(TABLE) == dimension
         vectors = self._vectors_of(None) if fitting and self.compatible() else {}
-        if not fitting:
-            self._database.drop(TABLE)
-            self._database.create(TABLE, COLUMNS, dimension=dimension)
         entries = state.entries_of(None)
         rows = rows_of(entries, state, live=live, vectors=vectors)
         _add_checkpoint(rows, state, names_by_experiment(entries, live=live))
+        if not fitting:
+            self._database.drop(TABLE)
+            self._database.create(TABLE, COLUMNS, dimension=dimension)
         stale = set(self._database.columns(TABLE, {"run_id": "run_id"}, where=RUNS_ONLY)["run_id"].tolist())
         stale -= {entry.run.id for entry in entries}
         self._database.upsert(TABLE, rows, COLUMNS, key="run_id", dimension=dimension)

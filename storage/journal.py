@@ -137,6 +137,7 @@ class State:
         self._entries: dict[str, Entry] = {}
         self._ids: dict[int | None, list[str]] = {}
         self._ordinals: dict[int, str] = {}
+        self._gone: set[str] = set()  # purged runs that the base may still hold
         self._recent: deque[str] = deque(maxlen=N_RECENT)
         self._kinds: dict[str, dict[str, Event]] = {}
         self._load_kind = load_kind
@@ -159,6 +160,11 @@ class State:
     def run_ids(self, experiment: str) -> list[str]:
         """Return the ids of an experiment's runs in the order of their numbers."""
         return [run.id for run in self.runs_of(experiment)]
+
+    def all_ids(self) -> list[str]:
+        """Return the ids of all runs in the order of their creation, deleted ones included."""
+        with self._lock:
+            return list(self._ids_of(None))
 
     def n_runs_of(self, experiment: str) -> int:
         """Return how many runs an experiment has."""
@@ -192,7 +198,7 @@ class State:
         """Bodies of ``suggestion.made`` by suggestion id, with ``experiment`` and ``time``."""
         out: dict[str, Mapping[str, Any]] = {}
         for event in self.of_kind("suggestion.made"):
-            book = self._books.get(self._number_at(event.experiment, event.version))
+            book = self._books.get(self.number_at(event.experiment, event.version))
             if book is not None and book.deleted is None:
                 body = {**event.body, "experiment": book.record.name, "time": event.time}
                 out[str(event.body["suggestion_id"])] = MappingProxyType(body)
@@ -222,7 +228,7 @@ class State:
         """Return the entry of a run, hidden ones included."""
         with self._lock:
             found = self._entries.get(run_id)
-            if found is None and self.base is not None:
+            if found is None and self.base is not None and run_id not in self._gone:
                 found = self.base.entries([run_id]).get(run_id)
                 if found is not None:
                     self._take(found)
@@ -267,6 +273,10 @@ class State:
         with self._lock:
             if self.base is not None and len(self._entries) > MAX_CACHED:
                 self._entries = {run_id: entry for run_id, entry in self._entries.items() if entry.dirty}
+
+    def places(self) -> tuple[int, int, dict[int, int]]:
+        """Return how many experiments and runs there ever were, and the next number in each experiment."""
+        return self._n_experiments, self._n_ordinals, {exp: book.next_number for exp, book in self._books.items()}
 
     def checkpoint(self) -> dict[str, Any]:
         """Return everything but the runs, as JSON values, for a base that is written from ``dirty()``."""
@@ -635,6 +645,22 @@ class State:
             self._kinds[event.kind] = {event.id: event}
         return True
 
+    def _purged(self, event: Event) -> bool:
+        """Forget what was physically removed: nothing brings it back."""
+        for number in event.body.get("experiments", ()):
+            self._books.pop(number, None)
+            self._ids.pop(number, None)
+        for run_id in event.body.get("runs", ()):
+            self._gone.add(run_id)
+            entry = self._entries.pop(run_id, None)
+            if entry is not None and run_id in self._ids.get(entry.exp, ()):
+                self._ids[entry.exp].remove(run_id)
+        if None in self._ids:
+            gone = set(event.body.get("runs", ()))
+            self._ids[None] = [run_id for run_id in self._ids[None] if run_id not in gone]
+        self._refresh()
+        return self._looked_up(event)
+
     def _removed(self, event: Event) -> bool:
         """Leave the places free that a removed event had taken."""
         if event.body.get("experiment"):
@@ -670,7 +696,7 @@ class State:
         self.experiments = {record.name: record for record in living}
         self._numbers = {record.name: record.number for record in living}
 
-    def _number_at(self, name: str, version: int) -> int:
+    def number_at(self, name: str, version: int) -> int:
         """Return the number of the experiment that had a name when a commit was made, -1 where none had."""
         given = [(commit, number) for commit, other, number in self._named if other == name]
         at = bisect_right([commit for commit, _ in given], version)
@@ -712,6 +738,10 @@ class State:
     # -- what is in memory and what is in the base
 
     def _take(self, entry: Entry) -> None:
+        if entry.dirty:
+            self._gone.discard(entry.run.id)  # created anew
+        elif entry.run.id in self._gone:
+            return
         self._entries[entry.run.id] = entry
         if self.base is None or entry.dirty:
             self._ordinals[entry.run.ordinal] = entry.run.id
@@ -732,7 +762,7 @@ class State:
 
     def _ids_of(self, exp: int | None) -> list[str]:
         if exp not in self._ids and self.base is not None:
-            pairs = {run_id: place for place, run_id in self.base.ids_of(exp)}
+            pairs = {run_id: place for place, run_id in self.base.ids_of(exp) if run_id not in self._gone}
             for run_id, entry in self._entries.items():
                 if entry.dirty:
                     pairs.pop(run_id, None)
@@ -850,6 +880,7 @@ _HANDLERS: Final[Mapping[str, Callable[[State, Event], bool]]] = {
     "finding.state": State._finding_state,
     REMOVED: State._removed,
     **dict.fromkeys(LOOKED_UP, State._looked_up),
+    PURGED: State._purged,
 }
 
 
@@ -900,8 +931,8 @@ def handled_kinds() -> frozenset[str]:
     return frozenset(_HANDLERS) - {REMOVED}
 
 
-def with_stubs(rows: Sequence[tuple[Event, int]], *, after: int) -> list[Event]:
-    """Return events in their order, with a stub where one was physically removed.
+def with_stubs(rows: Sequence[tuple[Event, int]], *, after: int) -> list[tuple[Event, int]]:
+    """Return events and positions in their order, with a stub where one was physically removed.
 
     Parameters
     ----------
@@ -927,6 +958,6 @@ def with_stubs(rows: Sequence[tuple[Event, int]], *, after: int) -> list[Event]:
                         version=version,
                     )
     if not removed:
-        return [event for event, _ in rows]
+        return list(rows)
     placed = {(event.version, pos): event for event, pos in rows} | removed
-    return [placed[place] for place in sorted(placed)]
+    return [(placed[place], place[1]) for place in sorted(placed)]

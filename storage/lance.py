@@ -35,7 +35,6 @@ from storage.errors import (
 from storage.lease import FileLeases, Leases, TableLeases
 from storage.light_import import put_off_init
 from storage.migrations import MIGRATIONS, MIGRATIONS_TABLE, SCHEMA_VERSION, Columns
-from storage.records import CurveChunk
 from storage.remote import explain, is_remote, persist, table_options
 
 if TYPE_CHECKING:
@@ -45,6 +44,8 @@ log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_S: Final = 60.0
 """A commit takes milliseconds; who waits a minute for the lock has a dead file system before him."""
+KEEP_VERSIONS: Final = timedelta(days=7)
+"""Nobody reads for longer than that, and who made a mistake may find out on Monday."""
 OURS: Final = frozenset({"locks", "spool", "artifacts"})
 """What a store keeps beside its tables."""
 
@@ -113,6 +114,14 @@ class Database:
 
         persist(once)
 
+    def add_columns(self, name: str, columns: Columns) -> None:
+        """Add the columns that a table lacks, null in the rows that are there, in one commit."""
+        with mapped(self.uri, f"extend the table {name!r} of"):
+            present = set(self._table(name).schema.names)
+            missing = {column: kind for column, kind in columns.items() if column not in present}
+            if missing:
+                self._table(name).add_columns(list(_schema(missing)))
+
     def drop(self, name: str) -> None:
         """Drop a table, if there is one."""
         self.unpin(name)
@@ -146,15 +155,6 @@ class Database:
         """Return the names of a table's columns."""
         with mapped(self.uri, "read"):
             return list(self._table(name).schema.names)
-
-    def add_columns(self, name: str, columns: Columns) -> None:
-        """Add columns that are null in the rows that there are; those that exist are left as they are."""
-        sql = {"string": "string", "int64": "bigint", "int32": "int", "float64": "double", "binary": "binary"}
-        there = set(self.column_names(name))
-        new = {column: f"cast(null as {sql[kind]})" for column, kind in columns.items() if column not in there}
-        with mapped(self.uri, f"change the table {name!r} of"):
-            if new:
-                self._table(name).add_columns(new)
 
     def dimension(self, name: str) -> int:
         """Return the dimension of a table's vectors."""
@@ -203,10 +203,47 @@ class Database:
 
         self._commit(commit, f"delete from {name!r} in")
 
-    def optimize(self, name: str) -> None:
-        """Merge small files of a table and let go of versions older than a week."""
+    def optimize(self, name: str, *, keep: timedelta = KEEP_VERSIONS) -> None:
+        """Merge small files of a table, bring its indices up to date, and let go of old versions.
+
+        Parameters
+        ----------
+        keep
+            Age up to which old versions stay, for whoever still reads them.
+        """
         with mapped(self.uri, "compact"):
-            self._table(name).optimize(cleanup_older_than=timedelta(days=7))
+            self._table(name).optimize(cleanup_older_than=keep)
+
+    def read_through(self, name: str, *, at: int | None = None) -> None:
+        """Read every value of a table, whatever it is.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If a part of it cannot be read.
+        """
+        with mapped(self.uri, f"read the table {name!r} of"):
+            for _ in self._table(name, at=at).search().to_batches():
+                pass
+
+    def step_back(self, name: str) -> int:
+        """Make the newest version of a table that can be read through its present one; return it, 0 for none.
+
+        Versions go on from the last number, so what was committed after that version keeps its numbers to itself.
+        """
+        with mapped(self.uri, f"read the table {name!r} of"):
+            numbers = sorted((int(each["version"]) for each in self._table(name).list_versions()), reverse=True)
+        for number in numbers:
+            try:
+                self.unpin(name)
+                self.read_through(name, at=number)
+            except StoreUnavailableError:
+                continue
+            with mapped(self.uri, f"restore the table {name!r} of"), self._queue():
+                self._table(name, at=number).restore()
+            self.unpin(name)
+            return number
+        return 0
 
     @contextlib.contextmanager
     def lease(self, name: str, *, wait_s: float = 0.0) -> Iterator[bool]:
@@ -278,33 +315,15 @@ class Database:
             table.add(_arrow({**rows, "vector": [None] * len(rows["run_id"])}, columns, 1), on_bad_vectors="null")
             return _columns(table, wanted, where)
 
-    def curve_chunks(self, run_ids: Sequence[str] | None, metrics: Sequence[str] | None) -> list[CurveChunk]:
-        """Return chunks of curves; arrays are views on the database's own memory, without a copy."""
-        clauses = []
-        if run_ids is not None:
-            clauses.append(f"run_id in ({', '.join(map(quoted, run_ids)) or 'NULL'})")
-        if metrics is not None:
-            clauses.append(f"metric in ({', '.join(map(quoted, metrics)) or 'NULL'})")
+    def batches(self, name: str, columns: Sequence[str], *, where: str | None = None) -> Iterator[Rows]:
+        """Yield the rows that fit a filter some thousand at a time, all of them as of one commit.
+
+        A list of numbers comes as a view on the database's own memory, None where it is null.
+        """
         with mapped(self.uri, "read"):
-            query = self._table("curves").search()
-            data = (query.where(" and ".join(clauses)) if clauses else query).to_arrow()
-        out: list[CurveChunk] = []
-        for batch in data.to_batches():
-            steps, values, times = (list_view(batch.column(name)) for name in ("steps", "values", "times"))
-            heads = zip(*(batch.column(n).to_pylist() for n in ("run_id", "metric", "chunk", "through")), strict=True)
-            for i, (run_id, metric, chunk, through) in enumerate(heads):
-                out.append(
-                    CurveChunk(
-                        run_id,
-                        metric=metric,
-                        chunk=chunk,
-                        through=through,
-                        steps=steps(i),
-                        values=values(i),
-                        times=times(i),
-                    )
-                )
-        return out
+            query = self._table(name).search().select(list(columns))
+            for batch in (query.where(where) if where else query).to_batches():
+                yield {column: _plain(batch.column(column)) for column in columns}
 
     def match_words(self, name: str, column: str, text: str, *, where: str, limit: int) -> list[tuple[str, float]]:
         """Return ``(run_id, BM25 score)`` of the rows whose words fit best; higher is better."""
@@ -336,13 +355,16 @@ class Database:
             else:
                 table.create_index(column, config=FTS(), replace=True)
 
-    def index_column(self, name: str, column: str, kind: str) -> None:
-        """Make the index of a column that look-ups use, unless there is one; ``kind`` is BTREE or BITMAP."""
+    def index_column(self, name: str, column: str, kind: str = "BTREE") -> None:
+        """Make an index for looking up values of a column, unless there is one; ``optimize`` keeps it fresh.
+
+        ``kind`` is BTREE, or BITMAP for few different values.
+        """
         from lancedb.index import Bitmap, BTree
 
         with mapped(self.uri, "index"):
             table = self._table(name)
-            if not any(column in index.columns for index in table.list_indices()):
+            if not any(index.columns == [column] for index in table.list_indices()):
                 table.create_index(column, config={"BTREE": BTree, "BITMAP": Bitmap}[kind]())
 
     def n_fragments(self, name: str) -> int:
@@ -570,6 +592,16 @@ def _numpy(column: Any) -> Column:
     out = np.empty(len(column), dtype=object)
     out[:] = column.to_pylist()
     return out
+
+
+def _plain(column: Any) -> Sequence[Any]:
+    import pyarrow as pa
+
+    if not pa.types.is_list(column.type):
+        values: list[Any] = column.to_pylist()
+        return values
+    view, there = list_view(column), column.is_valid().to_pylist()
+    return [view(i) if there[i] else None for i in range(len(column))]
 
 
 def list_view(column: Any) -> Callable[[int], Any]:

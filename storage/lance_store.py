@@ -10,15 +10,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from storage.artifacts import artifacts_at
-from storage.curves import assemble
+from storage.curve_table import CurveTable, Damage
+from storage.downsample import downsample
 from storage.errors import (
     ExperimentNotFoundError,
     FilterError,
@@ -30,11 +32,13 @@ from storage.events import check_event, decode_body, encode_body
 from storage.index import RUNS_ONLY, TABLE, KeptFold, Question, RunIndex, names_in
 from storage.journal import Base, State, with_stubs
 from storage.lance import Database, quoted
-from storage.migrations import CURVES, EVENTS, SCHEMA_VERSION
+from storage.migrations import EVENTS, SCHEMA_VERSION
 from storage.provenance import CHECKPOINT, REMOVED, Writer
+from storage.purge import AT_ONCE, GRACE, Purged, purge
 from storage.query import Names, Order, compile_filter, compile_order
-from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState
+from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState, utc_now
 from storage.store import Progress, RunStore, SearchHit, StoreInfo
+from storage.verify import Verified, verify
 
 if TYPE_CHECKING:
     from storage.embed import Embedder
@@ -43,6 +47,10 @@ log = logging.getLogger(__name__)
 
 COMPACT_EVERY: Final = 64
 """Commits between two looks at the fragments: reading a tail costs 3 ms on a fresh table, 25 ms at 300 fragments."""
+MERGE_EVERY: Final = 8 * COMPACT_EVERY
+"""Commits of curves between two looks at runs that ended, whose pieces can be merged."""
+MERGE_LIVE_FROM: Final = 256
+"""Commits of a run that goes on before its curves are merged: a live run makes about one a second."""
 SEARCH_EMBEDS_FOR_S: Final = 10.0
 """How long one search computes vectors that are missing; after a large import the rest takes a reindex."""
 COLUMNS: Final = ("id", "experiment", "run_id", "kind", "time", "actor", "body", "writer", "seq", "hash")
@@ -71,6 +79,7 @@ class LanceRunStore(RunStore):
         self._kept_rows = 0
         self._writer = Writer()
         self._embedder = embedder
+        self._curves = CurveTable(self._database)
         self._index = RunIndex(self._database, self._get_embedder)
         self.artifacts = artifacts_at(self.uri, self._database.folder)
 
@@ -119,16 +128,20 @@ class LanceRunStore(RunStore):
 
     def journal(self, *, after: int = 0) -> list[Event]:
         """Return all events since a commit in their order, repetitions and stubs of removed ones included."""
-        rows, _ = self._database.tail("events", (*COLUMNS, "pos"), after=after)
-        return with_stubs([(_event(row), int(row["pos"])) for row in rows], after=after)
+        return [event for event, _ in self.placed(after=after)[0]]
+
+    def placed(self, *, after: int = 0) -> tuple[list[tuple[Event, int]], int]:
+        """Return the same with their positions in their commits, and the commit reached."""
+        rows, reached = self._database.tail("events", (*COLUMNS, "pos"), after=after)
+        return with_stubs([(_event(row), int(row["pos"])) for row in rows], after=after), reached
 
     def state(self) -> State:
         """Return the current fold. It belongs to the store: read it, do not keep or change it."""
         with self._lock:
             state = self._begun()
             if self._database.version("events") != state.version:
-                rows, reached = self._database.tail("events", (*COLUMNS, "pos"), after=state.version)
-                state.fold(with_stubs([(_event(row), int(row["pos"])) for row in rows], after=state.version))
+                placed, reached = self.placed(after=state.version)
+                state.fold(event for event, _ in placed)
                 state.version = max(state.version, reached)  # a compaction is a commit without rows
                 state.trim()
             if state.n_rows - self._kept_rows > SAVE_EVERY:
@@ -338,15 +351,18 @@ class LanceRunStore(RunStore):
     def append_curves(self, chunks: Sequence[CurveChunk]) -> None:
         if not chunks:
             return
-        rows = {name: [getattr(chunk, name) for chunk in chunks] for name in CURVES}
-        version = self._database.append("curves", rows, CURVES)
+        version = self._curves.append(chunks)
         if version % COMPACT_EVERY == 0:
-            self._compact_table("curves")
+            self._compact_table("curves", merge=version % MERGE_EVERY == 0)
 
     def curves(
-        self, run_ids: Sequence[str] | None = None, *, metrics: Sequence[str] | None = None
+        self,
+        run_ids: Sequence[str] | None = None,
+        *,
+        metrics: Sequence[str] | None = None,
+        max_points: int | None = None,
     ) -> dict[str, dict[str, Curve]]:
-        found = assemble(self._database.curve_chunks(run_ids, metrics))
+        found = self._curves.read(run_ids, metrics)
         with self._lock:
             state = self.state()
             entries = state.entries_of(None) if run_ids is None else state.entries(list(dict.fromkeys(run_ids)))
@@ -359,11 +375,15 @@ class LanceRunStore(RunStore):
                 curve = reported_curve(run, state.experiments[run.experiment]) if run.reports else None
                 if curve is not None and (metrics is None or curve.metric in metrics):
                     found.setdefault(run.id, {}).setdefault(curve.metric, curve)
-        return found
+        if max_points is None:
+            return found
+        return {
+            run_id: {metric: downsample(curve, max_points) for metric, curve in curves.items()}
+            for run_id, curves in found.items()
+        }
 
     def delivered(self, run_id: str) -> int:
-        rows = self._database.select("curves", ["through"], where=f"run_id = {quoted(run_id)}")
-        return max((row["through"] for row in rows), default=0)
+        return self._curves.delivered(run_id)
 
     # -- search
 
@@ -410,8 +430,8 @@ class LanceRunStore(RunStore):
                     raise StoreUnavailableError("another process is indexing this store; try again when it is done")
                 with self._lock:
                     state = State(load_curves=self._curves_of, load_kind=self._events_of_kind)
-                    events = self.journal()
-                    state.fold(events)
+                    state.fold(self.journal())
+                    self._state, self._kept_rows = state, state.n_rows
                     self._index.rebuild(state, live=self._live)
                     self._index.refresh_indices()
                     self._state = None
@@ -451,7 +471,7 @@ class LanceRunStore(RunStore):
                 n_experiments=len(state.experiments),
                 n_runs=state.n_runs(),
                 n_events=state.n_events,
-                n_points=sum(len(curve) for curves in self.curves().values() for curve in curves.values()),
+                n_points=self._n_points(state),
                 n_indexed=self._database.count(TABLE, RUNS_ONLY) if indexed else 0,
                 n_embedded=self._database.count(TABLE, embedded) if indexed and encoder else 0,
                 encoder=encoder,
@@ -460,12 +480,75 @@ class LanceRunStore(RunStore):
                 spools=tuple(sorted(path.name for path in self.spool_folder().glob("*.spool"))),
             )
 
-    def compact(self) -> None:
+    def compact(self, *, grace: timedelta = GRACE) -> Purged:
         with self._database.lease("compact", wait_s=10.0) as mine:
             if not mine:
                 raise StoreUnavailableError("another process is compacting this store; try again when it is done")
+            purged = purge(self, grace=grace, now=utc_now())
+            self._merge_curves()
+            self._curves.index()
+            self.artifacts.sweep()
+            self._keep_fold()
             for name in self._database.names():
                 self._database.optimize(name)
+        return purged
+
+    def verify(self, *, repair: bool = True, progress: Callable[[str], None] | None = None) -> Verified:
+        return verify(self, repair=repair, progress=progress)
+
+    # -- what care is made of: used by storage.purge, storage.verify and storage.copying
+
+    def remove_physically(self, *, run_ids: Sequence[str], event_ids: Sequence[str]) -> None:
+        """Remove events, curves and index rows; what they were is on record by now."""
+        for start in range(0, len(event_ids), AT_ONCE):
+            listed = ", ".join(map(quoted, event_ids[start : start + AT_ONCE]))
+            self._database.delete("events", f"id in ({listed})")
+        self._curves.delete_runs(run_ids)
+        with self._index_lock, self._lock:
+            if self._database.has(TABLE):
+                self._index.forget(run_ids)
+            self._state = None
+
+    def kept_fold(self) -> KeptFold | None:
+        """Return the fold that the derived table holds."""
+        return self._index.kept(load_curves=self._curves_of)
+
+    def verify_curves(self) -> list[Damage]:
+        """Decode every piece of every curve; return what is damaged."""
+        return self._curves.verify()
+
+    def tracked_curves(self, run_ids: Sequence[str]) -> dict[str, dict[str, Curve]]:
+        """Return the curves that were appended, without those that follow from what was reported through Optuna."""
+        return self._curves.read(run_ids)
+
+    def n_rows(self, table: str) -> int:
+        """Return the number of rows of a table."""
+        return self._database.count(table)
+
+    def read_through(self, table: str) -> None:
+        """Read every value of a table.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If a part of it cannot be read.
+        """
+        self._database.read_through(table)
+
+    def step_back(self, table: str) -> int:
+        """Make the newest version of a table that can be read through its present one; return it, 0 for none."""
+        with self._lock:
+            self._state = None
+            return self._database.step_back(table)
+
+    def _merge_curves(self) -> None:
+        """Put the many small pieces of runs that are over together, and of those that go on for long."""
+        with self._lock:
+            state = self.state()
+            running = set(state.running)
+            over = set(state.all_ids()) - running
+        self._curves.merge(over)
+        self._curves.merge(running, min_commits=MERGE_LIVE_FROM)
 
     def close(self) -> None:
         with self._lock:
@@ -480,6 +563,19 @@ class LanceRunStore(RunStore):
             self._embedder = choose_embedder()
         return self._embedder
 
+    def _n_points(self, state: State) -> int:
+        """Return the number of points of all curves, of what was reported through Optuna too."""
+        visible = set(self.run_ids())
+        reporting = [entry.run for entry in state.entries_of(None) if entry.run.reports and not entry.hidden]
+        asked = {run.id: state.experiments[run.experiment].objective for run in reporting}
+        counts = self._curves.counts(list(asked)) if asked else {}
+        n_reported = sum(
+            len(run.reports)
+            for run in reporting
+            if (objective := asked[run.id]) is not None and objective.metric not in counts.get(run.id, {})
+        )
+        return self._curves.n_points(visible) + n_reported
+
     def _curves_of(self, run_id: str) -> dict[str, Curve]:
         return self.curves([run_id]).get(run_id, {})
 
@@ -492,14 +588,18 @@ class LanceRunStore(RunStore):
         curves = self.curves(running)
         return [_with_figures_of(run, curves.get(run.id, {})) if run.id in curves else run for run in listed]
 
-    def _compact_table(self, name: str) -> None:
-        with self._database.lease("compact") as mine:
-            if not mine:
-                return
-            try:
+    def _compact_table(self, name: str, *, merge: bool = False) -> None:
+        """Merge small files of a table, if nobody else is at it; trouble with that is nobody's trouble now."""
+        try:
+            with self._database.lease("compact") as mine:
+                if not mine:
+                    return
+                if merge:
+                    self._merge_curves()
+                    self._curves.index()
                 self._database.optimize(name)
-            except StoreUnavailableError as error:  # a later commit will have another chance
-                log.info("compaction put off: %s", error)
+        except StoreUnavailableError as error:  # a later commit will have another chance
+            log.info("compaction put off: %s", error)
 
 
 def _with_figures_of(run: Run, curves: Mapping[str, Curve]) -> Run:

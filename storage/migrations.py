@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from storage.lance import Database
 
 Columns = Mapping[str, str]
-"""Column name → type: ``string``, ``int32``, ``int64``, ``float64``, ``time`` (µs, UTC), ``json``,
+"""Column name → type: ``string``, ``binary``, ``int32``, ``int64``, ``float64``, ``time`` (µs, UTC), ``json``,
 ``list<…>`` of one of these, or ``vector``."""
 
 MIGRATIONS_TABLE: Final[Columns] = MappingProxyType(
@@ -48,6 +48,17 @@ CURVES: Final[Columns] = MappingProxyType(
         "times": "list<float64>",
     }
 )
+"""As stores of schema 1 wrote curves; such rows stay readable until they are merged."""
+
+PACKED: Final[Columns] = MappingProxyType(
+    {
+        "n": "int64",  # points
+        "axis": "binary",  # storage.codec: steps and times, in rows whose metric is null
+        "packed": "binary",  # storage.codec: values, in the others
+        "batch": "int64",  # one number for all rows of one commit; null in rows of schema 1
+        "shared": "int32",  # number of the axis within run and batch, from 0
+    }
+)
 
 
 def m001_create_tables(database: Database) -> None:
@@ -56,10 +67,15 @@ def m001_create_tables(database: Database) -> None:
     database.create("curves", CURVES)
 
 
+def m002_pack_curves(database: Database) -> None:
+    """Make room for packed curves beside the lists of earlier rows, which compaction rewrites run by run."""
+    database.add_columns("curves", PACKED)
+
+
 def m003_chain_events(database: Database) -> None:
     """Give each event its place in its writer's chain; events from before have none."""
     database.add_columns("events", {name: EVENTS[name] for name in ("writer", "seq", "hash")})
 
 
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (m001_create_tables, m003_chain_events)
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (m001_create_tables, m002_pack_curves, m003_chain_events)
 SCHEMA_VERSION: Final = len(MIGRATIONS)

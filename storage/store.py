@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, BinaryIO
 from storage.records import Curve, CurveChunk, Event, Experiment, Run
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from storage.embed import Embedder
     from storage.journal import State
+    from storage.purge import Purged
     from storage.recovery import Recovered
+    from storage.verify import Verified
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) while something long goes on."""
@@ -205,17 +209,36 @@ class RunStore(abc.ABC):
 
         Raises
         ------
+        RecordError
+            If a piece has not as many values, or times where there are any, as steps.
         StoreUnavailableError
             If it could not be committed.
         """
 
     @abc.abstractmethod
     def curves(
-        self, run_ids: Sequence[str] | None = None, *, metrics: Sequence[str] | None = None
+        self,
+        run_ids: Sequence[str] | None = None,
+        *,
+        metrics: Sequence[str] | None = None,
+        max_points: int | None = None,
     ) -> dict[str, dict[str, Curve]]:
         """Return ``{run_id: {metric: curve}}`` in one scan; None means all.
 
         Runs without curves are left out.
+
+        Parameters
+        ----------
+        max_points
+            Most points of one curve, 8 or more. Of a longer one, points are chosen that keep its shape, its spikes
+            and its non-finite values visible: see ``storage.downsample``.
+
+        Raises
+        ------
+        CurveDamagedError
+            If a piece of a curve is not what was written.
+        RecordError
+            If ``max_points`` is below 8.
         """
 
     @abc.abstractmethod
@@ -269,13 +292,25 @@ class RunStore(abc.ABC):
         """Return what the store holds."""
 
     @abc.abstractmethod
-    def compact(self) -> None:
-        """Merge small data files; changes nothing that a read returns.
+    def compact(self, *, grace: timedelta = ...) -> Purged:
+        """Merge small data files and the chunks of runs; physically remove what was deleted longer ago than ``grace``.
+
+        Changes nothing that a read returns. Tables look after themselves on the way; this does all of it now.
 
         Raises
         ------
         StoreUnavailableError
             If another process is doing so, or it failed.
+        """
+
+    @abc.abstractmethod
+    def verify(self, *, repair: bool = True, progress: Callable[[str], None] | None = None) -> Verified:
+        """Look at every table, chain, curve, log, saved file and derived row; build again what is derived.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If the store cannot be reached at all.
         """
 
     @abc.abstractmethod

@@ -339,6 +339,42 @@ class RunStoreContract:
         found = store.curves([run.id for run in runs[:2]], metrics=["a"])
         assert {run_id: list(curves) for run_id, curves in found.items()} == {run.id: ["a"] for run in runs[:2]}
 
+    def test_long_curves_are_thinned_on_request_and_keep_what_stands_out(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_run(store)
+        values = np.sin(np.arange(3000) / 300)
+        values[1234], values[2222] = 50.0, math.nan
+        store.append_curves([chunk(run.id, *values), chunk(run.id, 1.0, math.inf, metric="short")])
+        thin = store.curves([run.id], max_points=40)[run.id]
+        assert len(thin["val_loss"]) <= 40
+        assert {0, 1234, 2222, 2999} <= set(thin["val_loss"].steps.tolist())
+        np.testing.assert_array_equal(thin["val_loss"].values, values[thin["val_loss"].steps])
+        assert thin["short"] == store.run(run.id).curve("short")
+        assert len(store.run(run.id).curve("val_loss")) == 3000
+        with pytest.raises(RecordError, match="max_points"):
+            store.curves([run.id], max_points=1)
+
+    def test_points_come_back_bit_for_bit_before_and_after_compaction(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_run(store)
+        values = [0.1, -0.0, math.nan, math.inf, -math.inf, 5e-324, 1.7976931348623157e308, 1 / 3]
+        pieces = [chunk(run.id, *values, first=first) for first in (0, 8, 16)]
+        for piece in (*pieces, pieces[1]):
+            store.append_curves([piece])
+        store.append([Event.new("run.state", "digits", run.id, state="finished")])
+        for _ in range(2):
+            found = store.run(run.id).curve("val_loss")
+            assert found.steps.tolist() == list(range(24))
+            assert found.values.tobytes() == np.array(values * 3).tobytes()
+            store.compact()
+        store.append_curves([pieces[2]])
+        assert len(store.run(run.id).curve("val_loss")) == store.info().n_points == 24
+
+    def test_pieces_of_different_lengths_are_refused(self, store: RunStore) -> None:
+        torn = CurveChunk("r", metric="loss", chunk=0, through=2, steps=[0, 1], values=[0.5])
+        with pytest.raises(RecordError, match="equally many"):
+            store.append_curves([torn])
+
     def test_a_missing_curve_is_named_with_those_there_are(self, store: RunStore) -> None:
         add_experiment(store)
         run = add_run(store)

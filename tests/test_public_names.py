@@ -17,7 +17,7 @@ Advisor AdvisorError Choice Curve Experiment Finding Float Int LiveRun Run RunSt
 Suggestion finish init log open
 """
 STORAGE = """
-Curve CurveChunk Document EmbeddingError Event Experiment ExperimentExistsError
+Curve CurveChunk CurveDamagedError Document EmbeddingError Event Experiment ExperimentExistsError
 ExperimentNotFoundError FilterError Finding FindingState Objective RecordError Run RunFinishedError
 RunNotFoundError RunState RunStore SchemaTooNewError SearchHit Severity SpoolError StorageError
 StoreInfo StoreNotFoundError StoreUnavailableError open_store

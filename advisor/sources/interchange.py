@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 EVENTS_AT_ONCE: Final = 5_000
+POINTS_AT_ONCE: Final = 4_000_000
+"""About 100 MB in memory, 20 MB on disk."""
 COLUMNS: Final = frozenset({*interchange.RUN_COLUMNS, "tags", "notes", "started", "ended", "objective", "record"})
 """Columns of runs.parquet with a meaning here; whatever else a file has is kept as the run's attributes."""
 STATES: Final[Mapping[str, RunState]] = {
@@ -101,10 +103,12 @@ def import_path(adv: Advisor, path: Path, *, progress: Progress | None = None) -
         adv.store.append(events[start : start + EVENTS_AT_ONCE])
     there = adv.store.curves([row["run_id"] for row in rows if row["run_id"] in known])
     wanted = [chunk for chunk in chunks if chunk.metric not in there.get(chunk.run_id, {})]
-    for start in range(0, len(wanted), EVENTS_AT_ONCE):
-        adv.store.append_curves(wanted[start : start + EVENTS_AT_ONCE])
+    done = 0
+    for some in _portions(wanted):
+        adv.store.append_curves(some)
+        done += len(some)
         if progress is not None:
-            progress(len(chunks) + start, 2 * len(chunks))
+            progress(len(chunks) + done, 2 * len(chunks))
     return Imported(
         str(path),
         n_runs=len(new),
@@ -206,6 +210,20 @@ def _read_curves(
         if progress is not None:
             progress(done, 2 * total)
     return chunks, orphans
+
+
+def _portions(chunks: Sequence[CurveChunk]) -> Iterator[list[CurveChunk]]:
+    """Yield pieces that are committed together: a run's stay together, so that nothing is left to merge."""
+    some: list[CurveChunk] = []
+    n_points = 0
+    for chunk in chunks:
+        if n_points >= POINTS_AT_ONCE and chunk.run_id != some[-1].run_id:
+            yield some
+            some, n_points = [], 0
+        some.append(chunk)
+        n_points += len(chunk.steps)
+    if some:
+        yield some
 
 
 def _create_experiments(adv: Advisor, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,0 +1,195 @@
+"""Is a store what was written to it? Every table, chain, curve, log, saved file and derived row is looked at.
+
+What is derived is built again where it does not fit; a table of a copy that was taken while it was written is taken
+back to its newest complete version. What cannot be repaired is named, never dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from storage.entries import encode
+from storage.errors import SpoolError, StorageError, StoreUnavailableError
+from storage.index import KeptFold
+from storage.journal import State
+from storage.provenance import verify as verify_chains
+from storage.spool import owner_is_gone, read_header, read_spool
+
+if TYPE_CHECKING:
+    from storage.lance_store import LanceRunStore
+
+log = logging.getLogger(__name__)
+
+Part = Literal["table", "journal", "curves", "log", "files", "index"]
+TABLES: Final = ("migrations", "events", "curves")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is not as it should be."""
+
+    part: Part
+    _: KW_ONLY
+    where: str
+    """Table, event, run and metric, file: as precisely as is known."""
+    what: str
+    """What is wrong, in words."""
+    repaired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a verification looked at, and what it found."""
+
+    problems: tuple[Problem, ...]
+    _: KW_ONLY
+    n_events: int
+    n_writers: int
+    n_checkpoints: int
+    """Recorded hashes of a whole prefix that were compared."""
+    n_curve_rows: int
+    n_logs: int
+    n_files: int
+    n_runs: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong that was not repaired."""
+        return all(problem.repaired for problem in self.problems)
+
+
+def verify(store: LanceRunStore, *, repair: bool = True, progress: Callable[[str], None] | None = None) -> Verified:
+    """Look at everything; build again what is derived, if ``repair``.
+
+    Parameters
+    ----------
+    progress
+        Told what is looked at next.
+    """
+    tell = progress or (lambda _: None)
+    problems: list[Problem] = []
+    tell("tables")
+    problems += _tables(store, repair=repair)
+    tell("journal")
+    events = store.journal()
+    problems += [Problem("journal", where=broken.where, what=broken.detail) for broken in verify_chains(events)]
+    tell("curves")
+    problems += [
+        Problem(
+            "curves", where=f"run {each.run_id}, {each.metric or 'steps'}, from log call {each.chunk}", what=each.reason
+        )
+        for each in store.verify_curves()
+    ]
+    tell("write-ahead logs")
+    n_logs, found = _logs(store)
+    problems += found
+    tell("saved files")
+    n_files, found = _files(store)
+    problems += found
+    tell("index")
+    problems += _index(store, repair=repair)
+    return Verified(
+        tuple(problems),
+        n_events=len(events),
+        n_writers=len({event.writer for event in events if event.writer}),
+        n_checkpoints=sum(event.kind == "journal.checkpoint" for event in events),
+        n_curve_rows=store.n_rows("curves"),
+        n_logs=n_logs,
+        n_files=n_files,
+        n_runs=store.state().n_runs(),
+    )
+
+
+def _tables(store: LanceRunStore, *, repair: bool) -> Iterator[Problem]:
+    for name in TABLES:
+        try:
+            store.read_through(name)
+        except StoreUnavailableError as error:
+            went_back = repair and store.step_back(name)
+            what = str(error)
+            if went_back:
+                what += f"; it was taken back to version {went_back}, the newest that is complete"
+            yield Problem("table", where=f"table {name}", what=what, repaired=bool(went_back))
+
+
+def _logs(store: LanceRunStore) -> tuple[int, list[Problem]]:
+    """Look at write-ahead logs: those that wait, and those that were put aside."""
+    folder, problems = store.spool_folder(), []
+    waiting = sorted(folder.glob("*.spool")) if folder.is_dir() else []
+    aside = sorted((folder / "damaged").glob("*.spool")) if folder.is_dir() else []
+    for path in waiting:
+        try:
+            lives = not owner_is_gone(read_header(path))
+            damage = None if lives else read_spool(path).damage  # the end of a log that is written may be torn
+        except SpoolError as error:
+            problems.append(Problem("log", where=str(path), what=str(error)))
+            continue
+        if damage is not None:
+            problems.append(Problem("log", where=str(path), what=f"{damage}"))
+    problems += [
+        Problem(
+            "log", where=str(path), what="parts of it could not be read when its run was recovered; it is kept here"
+        )
+        for path in aside
+    ]
+    return len(waiting) + len(aside), problems
+
+
+def _files(store: LanceRunStore) -> tuple[int, list[Problem]]:
+    """Compare each saved file with the hash that it is kept by, and look for those that are gone."""
+    problems, intact = [], set()
+    for kept in store.artifacts.kept():
+        if store.artifacts.verify(kept.sha256):
+            intact.add(kept.sha256)
+        else:
+            problems.append(Problem("files", where=f"file {kept.sha256}", what="its content is not what was saved"))
+            intact.add(kept.sha256)  # told once
+    for entry in store.state().entries_of(None):
+        for file in entry.run.artifacts:
+            if file.get("sha256") not in intact:
+                where = f"run {entry.run.id}, {file.get('name')!r}"
+                problems.append(Problem("files", where=where, what=f"the saved file {file.get('sha256')} is not there"))
+    return len(intact), problems
+
+
+def _index(store: LanceRunStore, *, repair: bool) -> Sequence[Problem]:
+    """Compare the kept fold with one from the journal's start."""
+    try:
+        what = _difference(store)
+    except StorageError as error:
+        what = str(error)
+    if not what:
+        return ()
+    if repair:
+        store.reindex()
+    return (Problem("index", where="the derived table of runs", what=what, repaired=repair),)
+
+
+def _difference(store: LanceRunStore) -> str:
+    kept = store.kept_fold()
+    if kept is None:
+        return ""
+    state = State()
+    through = kept.checkpoint()["version"]
+    state.fold(event for event in store.journal() if event.version <= through)
+    there = {entry.run.id: entry for entry in kept.entries_of(None)}
+    should = {entry.run.id: entry for entry in state.entries_of(None)}
+    if there.keys() != should.keys():
+        return f"it holds {len(there):,} runs, the journal tells of {len(should):,}"
+    differing = [run_id for run_id, entry in should.items() if encode(entry) != encode(there[run_id])]
+    if differing:
+        return f"{len(differing):,} of {len(there):,} runs differ from what the journal tells, {differing[0]} for one"
+    if _comparable(kept) != _comparable_state(state):
+        return "its checkpoint differs from what the journal tells"
+    return ""
+
+
+def _comparable(kept: KeptFold) -> dict[str, object]:
+    return {name: kept.checkpoint()[name] for name in ("n_rows", "prefix", "n_ordinals", "n_experiments")}
+
+
+def _comparable_state(state: State) -> dict[str, object]:
+    return {name: state.checkpoint()[name] for name in ("n_rows", "prefix", "n_ordinals", "n_experiments")}
