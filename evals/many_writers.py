@@ -133,6 +133,7 @@ def check(uri: str, told: list[dict[str, Any]], n_steps: int) -> dict[str, Any]:
         runs = adv.experiment("many").runs()
         curves = adv.store.curves([run.id for run in runs])
         info = adv.store.info()
+        created = {event.run_id for event in adv.store.events() if event.kind == "run.created"}
     whole = 0
     for run_id, number in wanted.items():
         expected = number + steps / 1000
@@ -145,6 +146,7 @@ def check(uri: str, told: list[dict[str, Any]], n_steps: int) -> dict[str, Any]:
         "runs": len(runs),
         "numbers are consecutive": [run.number for run in runs] == list(range(len(runs))),
         "runs lost": len(wanted.keys() - {run.id for run in runs}),
+        "runs in the journal": len(created),
         "runs nobody made": len({run.id for run in runs} - wanted.keys()),
         "runs not finished": sum(run.state != "finished" for run in runs),
         "runs with every point": whole,

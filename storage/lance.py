@@ -102,10 +102,19 @@ class Database:
     def create(self, name: str, columns: Columns, *, stable_row_ids: bool = False, dimension: int = 0) -> None:
         """Create a table, unless there is one."""
         options = {"new_table_enable_stable_row_ids": "true"} if stable_row_ids else None
-        with mapped(self.uri, f"create the table {name!r} in"):
-            self._tables[name] = self._connection.create_table(
-                name, schema=_schema(columns, dimension), exist_ok=True, storage_options=options
-            )
+
+        def once() -> None:
+            try:
+                with mapped(self.uri, f"create the table {name!r} in"):
+                    self._tables[name] = self._connection.create_table(
+                        name, schema=_schema(columns, dimension), exist_ok=True, storage_options=options
+                    )
+            except StoreUnavailableError as error:
+                # Said where the answer to the creating request got lost, and by the loser of two that create at once.
+                error.passing |= self.folder is None and "was not found" in str(error)
+                raise
+
+        persist(once)
 
     def add_columns(self, name: str, columns: Columns) -> None:
         """Add the columns that a table lacks, null in the rows that are there, in one commit."""
@@ -118,8 +127,12 @@ class Database:
     def drop(self, name: str) -> None:
         """Drop a table, if there is one."""
         self.unpin(name)
-        with mapped(self.uri, f"drop the table {name!r} of"):
-            self._connection.drop_table(name, ignore_missing=True)
+
+        def once() -> None:
+            with mapped(self.uri, f"drop the table {name!r} of"):
+                self._connection.drop_table(name, ignore_missing=True)
+
+        persist(once)
 
     def unpin(self, name: str) -> None:
         """Let go of the older version of a table that is being read, and of what is known of the table."""

@@ -22,15 +22,15 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 DEFAULTS: Final[Mapping[str, str]] = {
-    "timeout": "15s",
-    "connect_timeout": "4s",
+    "timeout": "10s",
+    "connect_timeout": "3s",
     "client_max_retries": "4",
-    "client_retry_timeout": "4",
+    "client_retry_timeout": "12",
     "lance_aimd_max_retries": "1",
 }
-"""Options for the tables. The library's own (30 s, 10 tries in 180 s, repeated four to six times by its outer layers)
-would let one append hang for 8 minutes and one read for 18 in front of a service that takes connections and does not
-answer; with these it is 30 s and 90 s."""
+"""Options for the tables. The library's own (30 s, tries for 180 s, repeated four to six times by its outer layers)
+would let one append wait for 8 minutes and one read for 12 in front of a service that takes connections and does not
+answer; with these it is 40 s and 2 minutes, and a service that is not there is told from it in seconds."""
 PERSIST_FOR_S: Final = 40.0
 """How long a commit is tried again. Sixteen writers that commit to one table at once were served within 8 s."""
 LONGEST_PAUSE_S: Final = 2.0
@@ -90,6 +90,7 @@ _REFUSED: Final = re.compile(
     r"Authentication_?Failed|Unauthenticated|Permission ?Denied",
     re.I,
 )
+_UNKNOWN: Final = re.compile(r"Commit result for version \d+ is unknown", re.I)
 _NO_BUCKET: Final = re.compile(r"No_?Such_?Bucket|Container_?Not_?Found|The specified bucket does not exist", re.I)
 _CONFLICT: Final = re.compile(
     r"Commit conflict|CommitConflict|Retryable commit|Conditional_?Request_?Conflict|Precondition|"
@@ -129,6 +130,8 @@ def explain(text: str, uri: str) -> Trouble | None:
     codes = _CODE.search(text)
     code = (codes[1] or codes[2]) if codes else ""
     answered = f"the service answered {status or 'with an error'}" + (f" ({code})" if code else "")
+    if _UNKNOWN.search(text):
+        return Trouble("the connection broke before it was known whether the commit went through", passing=True)
     if _NO_CREDENTIALS.search(text):
         return Trouble(f"no credentials were found; set {_credentials(uri)}", passing=False)
     if status in (401, 403) or _REFUSED.search(text):
