@@ -19,6 +19,7 @@ Meaning
     A parameter is compared as a number with a number and as text with text; one that is no number
     fits no comparison with numbers.
     A date without a time means the whole day, in UTC.
+    ``tags.best = true`` asks for the tag "best", ``tags.team = 'vision'`` for "team=vision" or "team:vision".
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ MAX_LENGTH = 20_000
 MAX_DEPTH = 15
 """Deepest nesting of parentheses and ``not``; the database's own parser gives up at about 50 levels."""
 
-Kind = Literal["text", "integer", "number", "time", "tags", "notes", "json"]
+Kind = Literal["text", "integer", "number", "time", "tags", "tag", "notes", "json"]
 
 COLUMNS: dict[str, tuple[str, Kind]] = {
     "id": ("run_id", "text"),
@@ -289,6 +290,8 @@ class _Field:
             if operator not in ("=", "<>"):
                 _fail(at, f"null has no order; write '{self.written} is null'")
             return self.is_null(negated=operator == "<>")
+        if self.kind == "tag":
+            return self._compare_tag(operator, value, at)
         if self.kind == "time":
             return self._compare_time(operator, value, at)
         if isinstance(value, bool):
@@ -310,6 +313,20 @@ class _Field:
         if self.column == "state" and self.key is None and operator in ("=", "<>") and value not in list(RunState):
             _fail(at, f"there is no state {value!r}; {did_you_mean(value, map(str, RunState))}")
         return f"{self.sql} {operator} {text_literal(value)}"
+
+    def _compare_tag(self, operator: str, value: Value, at: int) -> str:
+        """Ask whether a run has a tag: ``tags.best = true``, or ``tags.team = 'vision'`` for "team=vision"."""
+        if operator not in ("=", "<>") or not isinstance(value, (bool, str)):
+            _fail(at, f"{self.written!r} is a tag; compare it by = or != with true, false or text in quotes")
+        if isinstance(value, bool):
+            has, wanted = self._has(str(self.key)), value == (operator == "=")
+        else:
+            has = _group(" or ", [self._has(f"{self.key}{mark}{value}") for mark in ("=", ":")])
+            wanted = operator == "="
+        return has if wanted else f"(not {has})"
+
+    def _has(self, tag: str) -> str:
+        return f"coalesce(array_has({self.column}, {text_literal(tag)}), false)"
 
     def _compare_number(self, operator: str, value: float, at: int) -> str:
         if self.kind not in ("integer", "number", "json"):
@@ -343,6 +360,8 @@ class _Field:
         return self.sql if self.kind == "number" else f"try_cast({self.sql} as double)"
 
     def is_null(self, *, negated: bool) -> str:
+        if self.kind == "tag":
+            return self._has(str(self.key)) if negated else f"(not {self._has(str(self.key))})"
         if self.kind in ("tags", "notes"):
             return f"coalesce(array_length({self.column}), 0) {'>' if negated else '='} 0"
         return f"{self.sql} is {'not ' if negated else ''}null"
@@ -397,7 +416,7 @@ class _Parser:
         field = self._name()
         if self._peek.kind != "end":
             _fail(self._peek.at, f"expected a single name to sort by, found {self._peek.text!r} after it")
-        if field.kind in ("tags", "notes"):
+        if field.kind in ("tags", "tag", "notes"):
             _fail(field.at, f"runs cannot be sorted by {field.written!r}")
         return Order(field.column, field.key)
 
@@ -499,6 +518,8 @@ class _Parser:
             return _Field(token.text, token.at, column, kind)
         family, _, rest = plain.partition(".")
         key = rest if tail is None else f"{rest}.{tail}" if rest else tail
+        if plain and key and family.lower() in ("tag", "tags"):
+            return _Field(token.text, token.at, "tags", "tag", key)
         if plain and key and family.lower() in FAMILIES:
             column = FAMILIES[family.lower()]
             known = self._names.of(column)

@@ -26,7 +26,7 @@ ROWS: list[dict[str, Any]] = [
         "objective": 1.0,
         "seed": 1,
         "started": DAY,
-        "tags": ["best", "it's"],
+        "tags": ["best", "it's", "team=vision"],
         "notes": ["loss\nexploded", "50% done"],
         "params": {
             "lr": 0.01,
@@ -60,7 +60,7 @@ ROWS: list[dict[str, Any]] = [
         "objective": INF,
         "seed": 3,
         "started": datetime(2026, 2, 2, tzinfo=UTC),
-        "tags": ["old"],
+        "tags": ["old", "team:nlp"],
         "notes": ["quiet"],
         "params": {"lr": 1e-5, "optimizer": "o'brien"},
         "metrics": {"loss": "Infinity"},
@@ -193,6 +193,16 @@ def matching(tmp_path_factory: pytest.TempPathFactory) -> Matching:
         ("not tag = 'best'", ["nan", "inf", "none"]),
         ("tags is null", ["nan", "none"]),
         ("tags is not null", ["good", "inf"]),
+        # tags by name
+        ("tags.best = true", ["good"]),
+        ("tag.best = false", ["nan", "inf", "none"]),
+        ("tags.best != true", ["nan", "inf", "none"]),
+        ("tags.old is not null", ["inf"]),
+        ("tags.old is null", ["good", "nan", "none"]),
+        ("tags.`it's` = true", ["good"]),
+        ("tags.team = 'vision'", ["good"]),
+        ("tags.team in ('vision', 'nlp')", ["good", "inf"]),
+        ("tags.team != 'nlp'", ["good", "nan", "none"]),
         ("notes like '%exploded%'", ["good"]),
         ("notes like '%50\\% d%'", ["good"]),
         ("notes = 'quiet'", ["inf"]),
@@ -255,6 +265,9 @@ def test_a_filter_selects_what_it_says(matching: Matching, text: str, expected: 
         ("objective like '1%'", "'like' is for text, and 'objective' is not"),
         ("lr like 5", "at character 9: expected a pattern in quotes after 'like'"),
         ("tag < 'x'", "'tag' has no order; it can be compared with = and !="),
+        ("tags.best < true", "'tags.best' is a tag; compare it by = or != with true, false or text in quotes"),
+        ("tags.best = 1", "'tags.best' is a tag; compare it by = or !="),
+        ("tags.best like 'x'", "'like' is for text, and 'tags.best' is not"),
         ("started > 'yesterday'", "'yesterday' is no time; write a date '2026-01-31' or a time '2026-01-31 18:00'"),
         ("started > 2026", "'started' is a time; write it in quotes"),
         ("2nd_loss < 1", "a name that begins with a digit is written in backquotes"),
@@ -283,7 +296,9 @@ def test_runs_are_ordered_by_a_column_or_by_a_key() -> None:
     assert compile_order("params.`weird name`", names=NAMES) == Order("params", "weird name")
 
 
-@pytest.mark.parametrize("text", ["", "nothing", "tags", "notes", "loss desc", "loss, lr", "loss < 1", "'loss'"])
+@pytest.mark.parametrize(
+    "text", ["", "nothing", "tags", "tags.best", "notes", "loss desc", "loss, lr", "loss < 1", "'loss'"]
+)
 def test_an_order_that_is_no_single_sortable_name_is_refused(text: str) -> None:
     with pytest.raises(FilterError):
         compile_order(text, names=NAMES)
