@@ -4,14 +4,16 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from storage import StoreUnavailableError, open_store
+from storage import Event, StoreUnavailableError, open_store
+from storage.copying import copy_store, merge_store
 from storage.embed import HashingEmbedder
-from storage.testing import RunStoreContract, add_experiment, add_finished
+from storage.testing import RunStoreContract, add_experiment, add_finished, chunk
 from tests.storage.s3 import FAULTS, LoopbackS3
 
 
@@ -104,3 +106,41 @@ def test_logs_of_live_runs_stay_on_this_machine(s3: LoopbackS3, s3_uri: str, cle
     folder = open_store(s3_uri).spool_folder()
     assert folder.is_relative_to(clean_environment)
     assert folder != open_store(s3_uri + "2").spool_folder()
+
+
+def test_a_store_is_copied_to_a_bucket_and_back(s3: LoopbackS3, s3_uri: str, tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store", embedder=HashingEmbedder())
+    add_experiment(store)
+    runs = [add_finished(store, loss=float(i), params={"lr": i}) for i in range(3)]
+    store.append_curves([chunk(run.id, 1.0, float("nan"), 3.0) for run in runs])
+    (tmp_path / "model").write_bytes(b"weights" * 1_000)
+    sha256, size = store.put_artifact(tmp_path / "model")
+    store.append([Event.new("run.artifact", "digits", runs[0].id, name="model", sha256=sha256, size=size)])
+    store.search("digits")
+    copy_store(str(tmp_path / "store"), s3_uri)
+    remote = open_store(s3_uri, create=False, embedder=HashingEmbedder())
+    assert (remote.runs(), remote.curves(), remote.events()) == (store.runs(), store.curves(), store.events())
+    add_finished(remote, loss=0.5)
+    copy_store(s3_uri, str(tmp_path / "back"))
+    back = open_store(tmp_path / "back", create=False, embedder=HashingEmbedder())
+    assert (back.runs(), back.curves(), back.events()) == (remote.runs(), remote.curves(), remote.events())
+    assert [run.number for run in back.runs()] == [0, 1, 2, 3]
+    assert back.verify().problems == ()
+    with back.open_artifact(sha256) as file:
+        assert file.read() == b"weights" * 1_000
+
+
+def test_removal_for_good_and_verification_work_in_a_bucket(s3: LoopbackS3, s3_uri: str, tmp_path: Path) -> None:
+    store = open_store(s3_uri, embedder=HashingEmbedder())
+    add_experiment(store)
+    first, second = (add_finished(store, loss=float(i)) for i in range(2))
+    store.append_curves([chunk(first.id, 1.0), chunk(second.id, 2.0)])
+    store.append([Event.new("run.deleted", "digits", first.id)])
+    assert store.compact(grace=timedelta(0)).n_runs == 1
+    other = open_store(tmp_path / "local", embedder=HashingEmbedder())
+    add_experiment(other, "theirs")
+    add_finished(other, "theirs", loss=7.0)
+    merge_store(store, other)
+    again = open_store(s3_uri, create=False, embedder=HashingEmbedder())
+    assert [(run.experiment, run.number) for run in again.runs()] == [("digits", 1), ("theirs", 0)]
+    assert again.verify().problems == ()
