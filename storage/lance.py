@@ -8,7 +8,6 @@ otherwise fail for good; on object storage conditional writes decide and the los
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import random
@@ -31,6 +30,7 @@ from storage.errors import (
     StoreUnavailableError,
 )
 from storage.migrations import MIGRATIONS, MIGRATIONS_TABLE, SCHEMA_VERSION, Columns
+from storage.place import Place
 from storage.records import CurveChunk
 
 if TYPE_CHECKING:
@@ -42,9 +42,6 @@ LOCK_TIMEOUT_S: Final = 60.0
 """A commit takes milliseconds; who waits a minute for the lock has a dead file system before him."""
 N_ATTEMPTS: Final = 6
 """Tries of one commit; with jitter this spreads over about three seconds."""
-OURS: Final = frozenset({"locks", "spool", "artifacts"})
-"""What a store keeps beside its tables."""
-
 Rows = Mapping[str, Sequence[Any]]
 """Column name → values."""
 
@@ -69,7 +66,7 @@ class Database:
         self.folder = None if "://" in self.uri else Path(self.uri).expanduser().absolute()
         self._tables: dict[str, Any] = {}
         self._thread_lock = threading.RLock()
-        self._refuse_wrong_folder(create=create)
+        Place(self.uri).refuse_wrong_folder(create=create)
         with mapped(self.uri, "open"):
             if self.folder is not None and create:
                 (self.folder / "locks").mkdir(parents=True, exist_ok=True)
@@ -289,10 +286,7 @@ class Database:
 
     def spool_folder(self) -> Path:
         """Return where live runs of this machine keep their write-ahead logs."""
-        if self.folder is not None:
-            return self.folder / "spool"
-        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-        return state / "experiment-advisor" / "spool" / hashlib.sha256(self.uri.encode()).hexdigest()[:16]
+        return Place(self.uri).spool_folder()
 
     # -- inner workings
 
@@ -322,25 +316,6 @@ class Database:
                 return
             with FileLock(self.folder / "locks" / "commit.lock", timeout=LOCK_TIMEOUT_S, poll_interval=0.002):
                 yield
-
-    def _refuse_wrong_folder(self, *, create: bool) -> None:
-        folder = self.folder
-        if folder is None:
-            return
-        try:
-            if not folder.exists():
-                if create:
-                    return
-                raise StoreNotFoundError(f"no store at {self.uri!r}; check the path, or track a first run there")
-            if not folder.is_dir():
-                raise StoreNotFoundError(f"{self.uri!r} is a file; a store is a folder")
-            present = {entry.name for entry in folder.iterdir()}
-        except OSError as error:
-            raise StoreUnavailableError(f"cannot read the folder {self.uri!r}: {error.strerror}") from error
-        if "migrations.lance" not in present and not present <= OURS | {
-            f"{name}.lance" for name in ("events", "curves")
-        }:
-            raise StoreNotFoundError(f"{self.uri!r} is a folder but holds no store; give a new or empty folder")
 
     def _migrate(self, present: Sequence[str]) -> None:
         """Apply what the store lacks; refuse a store that is ahead of this program."""
@@ -424,6 +399,11 @@ def _check_process(uri: str) -> None:
             f"cannot use the store at {uri!r} in process {os.getpid()}, which was forked from one that uses a store; "
             "start processes with multiprocessing's 'spawn' or 'forkserver' method"
         )
+
+
+def load_library() -> None:
+    """Load LanceDB, which takes seconds; whoever opens a store in the background does it there."""
+    import lancedb  # noqa: F401
 
 
 def _connect(uri: str) -> Any:

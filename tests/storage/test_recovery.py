@@ -137,6 +137,7 @@ def test_the_run_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
 
     run = advisor.open(tmp_path / "store", capture=False).experiment("alive").start(params={})
     run.log({"loss": 1.0})
+    assert run.number == 0  # it waits until the store has the run
     store, recovered = reopened(tmp_path / "store")
     assert recovered == ()
     assert store.run(run.id).state is RunState.RUNNING
