@@ -161,13 +161,8 @@ class Opening:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         store = self._store or self._open(timeout_s)
         if self._waiting:
-            left_s = -1.0 if deadline is None else max(deadline - time.monotonic(), 0.0)
-            if not self._deliver_lock.acquire(timeout=left_s):
-                raise StoreUnavailableError(f"the store at {self.uri!r} has not answered within {timeout_s:g} s")
-            try:
-                self._deliver(store)
-            finally:
-                self._deliver_lock.release()
+            left_s = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+            self._deliver_within(store, left_s)
         return store
 
     def check_process(self) -> None:
@@ -213,6 +208,40 @@ class Opening:
         if attempt.store is None:
             raise attempt.error or StoreUnavailableError(f"the store at {self.uri!r} could not be opened")
         return attempt.store
+
+    def _deliver_within(self, store: RunStore, timeout_s: float | None) -> None:
+        """Deliver; the main thread has another thread do it, so that a signal handler never finds it in the middle."""
+        if threading.current_thread() is not threading.main_thread():
+            if not self._deliver_lock.acquire(timeout=-1.0 if timeout_s is None else timeout_s):
+                raise StoreUnavailableError(f"the store at {self.uri!r} has not answered within {timeout_s:g} s")
+            try:
+                self._deliver(store)
+            finally:
+                self._deliver_lock.release()
+            return
+        attempt = _Attempt()
+        try:
+            threading.Thread(target=self._deliver_for, args=(store, attempt), name="advisor-announce").start()
+        except RuntimeError:  # the interpreter ends, and starts no thread any more
+            self._deliver_for(store, attempt)
+        if not attempt.over.wait(timeout_s):
+            raise StoreUnavailableError(f"the store at {self.uri!r} has not answered within {timeout_s:g} s")
+        if attempt.error is not None:
+            raise attempt.error
+
+    def _deliver_for(self, store: RunStore, attempt: _Attempt) -> None:
+        try:
+            with self._deliver_lock:
+                self._deliver(store)
+        except StorageError as error:
+            attempt.error = error
+        except Exception as error:
+            attempt.error = StoreUnavailableError(
+                f"the store at {self.uri!r} does not take what was said: {error!r:.300}"
+            )
+            log.debug("what was announced to %r was not delivered", self.uri, exc_info=True)
+        finally:
+            attempt.over.set()
 
     def _open_in_thread(self, attempt: _Attempt) -> None:
         try:

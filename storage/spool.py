@@ -47,6 +47,7 @@ _FRAME = struct.Struct("<II")
 _MAX_RECORD = 2**31 - 1  # one write() takes no more than this on Linux, and no honest record comes near it
 _RESERVE_BYTES = 2048  # holds how a run ended and a traceback's last lines; half a page, so that a kill never halves it
 _BLOCK_BYTES = 4 * 2**20  # read at once where a long log is read bit by bit
+_BUSY_S = 5.0  # a write takes microseconds
 _STARTS = re.compile(rb"n\x94|p\x93|[er]\{")
 """What a payload can begin with; where a frame's length is lost, whole records are found again by it."""
 _BIRTH_TOLERANCE_S = 1.0  # the clock's resolution is 10 ms; a process id is not reused within a second
@@ -213,18 +214,20 @@ class Spool:
             If the spool is closed or the disk does not take the record. What got through of it is cut off again;
             where even that fails, readers find the next whole record behind it.
         """
-        with self._lock:
+        self._acquire()
+        written = 0
+        try:
             self._check_open()
-            written = 0
-            try:
-                written = os.write(self._fd, record)
-                while written < len(record):
-                    written += os.write(self._fd, record[written:])
-            except OSError as exc:
-                if written:
-                    with contextlib.suppress(OSError):
-                        os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
-                raise SpoolError(f"cannot append to the write-ahead log {self.path}: {exc.strerror}") from exc
+            written = os.write(self._fd, record)
+            while written < len(record):
+                written += os.write(self._fd, record[written:])
+        except OSError as exc:
+            if written:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+            raise SpoolError(f"cannot append to the write-ahead log {self.path}: {exc.strerror}") from exc
+        finally:
+            self._lock.release()
 
     def write_reserve(self, content: Mapping[str, Any]) -> None:
         """Overwrite the reserve, which needs no new room on the disk.
@@ -261,9 +264,11 @@ class Spool:
         SpoolError
             If the spool is closed or the disk reports a failure.
         """
-        with self._lock:
-            self._check_open()
-            fd = os.dup(self._fd)
+        self._check_open()
+        try:
+            fd = os.dup(self._fd)  # so that closing meanwhile does no harm
+        except OSError as exc:
+            raise SpoolError(f"cannot sync the write-ahead log {self.path}: {exc.strerror}") from exc
         try:
             os.fsync(fd)
             if self._unsynced_folder and os.name == "posix":
@@ -280,11 +285,10 @@ class Spool:
 
     def is_there(self) -> bool:
         """Return whether a later process would find the file: somebody may have deleted its folder."""
-        with self._lock:
-            try:
-                return self._fd >= 0 and os.path.samestat(os.fstat(self._fd), os.stat(self.path))
-            except OSError:
-                return False
+        try:
+            return os.path.samestat(os.fstat(self._fd), os.stat(self.path))
+        except OSError:
+            return False
 
     def restore(self) -> None:
         """Write the file anew, with all that it held, where somebody deleted it.
@@ -294,26 +298,27 @@ class Spool:
         SpoolError
             If that cannot be done; what is written from then on is still in the deleted file.
         """
-        with self._lock:
+        self._acquire()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-                fd = os.open(self.path, flags, 0o644)
-                try:
-                    at = 0
-                    while block := os.pread(self._fd, _BLOCK_BYTES, at):
-                        at += len(block)
-                        while block:
-                            block = block[os.write(fd, block) :]
-                except OSError:
-                    os.close(fd)
-                    self.path.unlink(missing_ok=True)
-                    raise
-            except OSError as exc:
-                raise SpoolError(f"cannot write the write-ahead log {self.path} anew: {exc.strerror}") from exc
+                at = 0
+                while block := os.pread(self._fd, _BLOCK_BYTES, at):
+                    at += len(block)
+                    while block:
+                        block = block[os.write(fd, block) :]
+            except OSError:
+                os.close(fd)
+                self.path.unlink(missing_ok=True)
+                raise
             os.close(self._fd)
             self._fd = fd
             self._unsynced_folder = True
+        except OSError as exc:
+            raise SpoolError(f"cannot write the write-ahead log {self.path} anew: {exc.strerror}") from exc
+        finally:
+            self._lock.release()
 
     def size(self) -> int:
         """Return the number of bytes written so far; 0 where that cannot be told."""
@@ -331,9 +336,8 @@ class Spool:
             If the spool is closed.
         """
         while True:
-            with self._lock:
-                self._check_open()
-                data = os.pread(self._fd, _BLOCK_BYTES, offset)
+            self._check_open()
+            data = os.pread(self._fd, _BLOCK_BYTES, offset)
             position = len(MAGIC) if offset == 0 else 0
             end = position
             for _, payload, end in _whole_records(data, position):  # noqa: B007  # where the last one ends is needed
@@ -352,6 +356,15 @@ class Spool:
             fd, self._fd = self._fd, -1
             if fd >= 0:
                 os.close(fd)
+
+    def _acquire(self) -> None:
+        """Take the lock, but not wait for it forever.
+
+        A signal handler may wait for another thread that wants to write, while the write that it interrupted holds
+        the lock.
+        """
+        if not self._lock.acquire(timeout=_BUSY_S):
+            raise SpoolError(f"the write-ahead log {self.path} is busy")
 
     def _check_open(self) -> None:
         if self._fd < 0:

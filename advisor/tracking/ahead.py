@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -55,8 +56,10 @@ class WriteAhead:
         self._closed = False
         self._spool: Spool | None = None
         self._trouble: str | None = None
+        # The training appends numbers; who asks turns them into ranges, under a lock that the training never takes.
+        self._new_missing: deque[int] = deque()
         self._missing: list[list[int]] = []
-        self._lock = threading.RLock()  # guards the two above
+        self._lock = threading.RLock()
         self._stop = threading.Event()
         self._create()
         if fsync == "interval":
@@ -84,7 +87,7 @@ class WriteAhead:
             except SpoolError as error:
                 self._fail(error)
         if not self._closed:  # by a signal handler that ended the run: then the store has the call
-            self._lacks(number)
+            self._new_missing.append(number)
         if self._strict:
             raise SpoolError(self._trouble or f"there is no write-ahead log at {self.path}")
 
@@ -142,12 +145,12 @@ class WriteAhead:
     def lacking(self, first: int, end: int) -> list[tuple[int, int]]:
         """Return the ranges of call numbers, of those from ``first`` to before ``end``, that the file lacks."""
         with self._lock:
-            return [(max(a, first), min(b, end)) for a, b in self._missing if a < end and b > first]
+            return [(max(a, first), min(b, end)) for a, b in self._ranges() if a < end and b > first]
 
     def forget_before(self, number: int) -> None:
         """Forget what the file lacks of calls that the store has."""
         with self._lock:
-            self._missing = [[max(a, number), b] for a, b in self._missing if b > number]
+            self._missing = [[max(a, number), b] for a, b in self._ranges() if b > number]
 
     def calls(self, offset: int) -> Iterator[Call]:
         """Read back log calls from an offset on; see ``Spool.calls``."""
@@ -184,12 +187,14 @@ class WriteAhead:
             if self._strict:
                 raise
 
-    def _lacks(self, number: int) -> None:
-        with self._lock:
+    def _ranges(self) -> list[list[int]]:
+        for _ in range(len(self._new_missing)):
+            number = self._new_missing.popleft()
             if self._missing and self._missing[-1][1] == number:
                 self._missing[-1][1] = number + 1
             else:
                 self._missing.append([number, number + 1])
+        return self._missing
 
     def _fail(self, error: SpoolError) -> None:
         if self._closed:

@@ -11,6 +11,7 @@ Invariant: a call is in memory, in the write-ahead log, in the store, or counted
 from __future__ import annotations
 
 import logging
+import queue
 import random
 import threading
 import time
@@ -41,7 +42,9 @@ FLUSH_EVERY_S: Final = 1.0
 RETRY_AT_MOST_S: Final = 30.0
 """Longest pause between two tries to reach a store that cannot be reached, but for the jitter."""
 RAW_CALLS_AT_MOST: Final = 50_000
-"""Log calls that may wait to become columns; the call that exceeds them does it itself, in about 30 ms."""
+"""Log calls that may wait to become columns before a thread is asked to make them such out of turn."""
+TAKEN_WITHIN_S: Final = 10.0
+"""How long the training waits for figures; 50,000 calls take about 30 ms."""
 WAITING_BYTES_AT_MOST: Final = 64 * 2**20
 """Memory for log calls that the store has not taken: about 1.3 million calls of four metrics."""
 CALLS_AT_ONCE: Final = 200_000
@@ -143,12 +146,14 @@ class Delivery:
         self._held: list[Event] = []
         self._n_bytes = 0
         self._size_at_take = 0
-        self._n_takes = 0
+        self._asked: queue.SimpleQueue[threading.Event | None] = queue.SimpleQueue()
         self._told: set[str] = set()
         self._give_up_at = float("inf")
         self._wake = threading.Event()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"advisor-{run_id[:8]}", daemon=True)
+        # Beside the first, which may wait for the store: memory stays bounded, and the end of a run need not wait.
+        self._taking = threading.Thread(target=self._take_when_asked, name=f"advisor-take-{run_id[:8]}", daemon=True)
 
     def start(self, *, reduce: str, objective: str | None) -> None:
         """Begin to deliver.
@@ -159,6 +164,7 @@ class Delivery:
             How curves become values, and the metric whose whole curve is kept in memory for advice.
         """
         self._reduce, self._objective = reduce, objective
+        self._taking.start()
         self._thread.start()
 
     def wake(self) -> None:
@@ -166,17 +172,15 @@ class Delivery:
         self._wake.set()
 
     def take(self) -> None:
-        """Turn the calls that came in into columns, and take their figures."""
+        """Turn the calls that came in into columns, and take their figures.
+
+        Never called by the training itself: a signal handler that ends a run waits for the threads of this object,
+        so the thread that it interrupted must not hold a lock that they need.
+        """
         with self._take_lock:
-            self._n_takes += 1
-            mine, size = self._n_takes, self._ahead.size()
-            calls = [self.calls[i] for i in range(len(self.calls))]
-            batches = batches_of(calls)
-            if mine != self._n_takes:
-                return  # a signal handler came in between, and took them all
-            for _ in calls:
-                self.calls.popleft()
-            for batch in batches:
+            size = self._ahead.size()
+            calls = [self.calls.popleft() for _ in range(len(self.calls))]
+            for batch in batches_of(calls):
                 self._tally(batch)
                 self._waiting.append(batch)
                 self._n_bytes += batch.n_bytes
@@ -185,9 +189,15 @@ class Delivery:
             self._bound_memory()
             self._size_at_take = size
 
+    def take_soon(self) -> threading.Event:
+        """Have a thread take what came in; the event says when it has."""
+        taken = threading.Event()
+        self._asked.put(taken)
+        return taken
+
     def objective_curve(self) -> dict[int, float]:
         """Return the objective's values so far by step."""
-        self.take()
+        self.take_soon().wait(TAKEN_WITHIN_S)
         out: dict[int, float] = {}
         for steps, values in self._objective_curve:
             out.update(zip(steps.tolist(), values.tolist(), strict=True))
@@ -217,6 +227,7 @@ class Delivery:
         self._over.set()
         self._wake.set()
         self._thread.join(within_s + 5.0)
+        self._asked.put(None)
         return not self.pending
 
     def give_up(self) -> None:
@@ -247,6 +258,14 @@ class Delivery:
                     pause_s *= random.uniform(0.5, 1.5)
                 self._wake.wait(min(pause_s, max(self._give_up_at - time.monotonic(), 0.01)))
                 self._wake.clear()
+
+    def _take_when_asked(self) -> None:
+        while (taken := self._asked.get()) is not None:
+            try:
+                self.take()
+            except Exception:  # a thread's edge: whoever waits goes on
+                log.exception("what run %s logged could not be looked at; it is in %s", self.run_id, self._ahead.path)
+            taken.set()
 
     def _open_early(self) -> None:
         try:

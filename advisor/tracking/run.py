@@ -28,7 +28,7 @@ from advisor.config import Fsync
 from advisor.redact import redact, scrub
 from advisor.tracking import exits
 from advisor.tracking.ahead import WriteAhead
-from advisor.tracking.delivery import RAW_CALLS_AT_MOST, Delivery, Looking, Watch
+from advisor.tracking.delivery import RAW_CALLS_AT_MOST, TAKEN_WITHIN_S, Delivery, Looking, Watch
 from storage.errors import RecordError, RunFinishedError, StorageError, StoreUnavailableError, did_you_mean
 from storage.events import check_event, decode_body, encode_body
 from storage.opening import Opening
@@ -194,8 +194,8 @@ class LiveRun:
             self._delivery.calls.append((number, at, since_s, floats))
             self._ahead.call(number, record)
         self._advised_stop = False  # whoever goes on logging has not followed the advice
-        if len(self._delivery.calls) > RAW_CALLS_AT_MOST:
-            self._delivery.take()
+        if number % RAW_CALLS_AT_MOST == RAW_CALLS_AT_MOST - 1:
+            self._delivery.take_soon()
         if self._with.strict and self._delivery.trouble is not None:
             raise self._delivery.trouble
 
@@ -387,7 +387,7 @@ class LiveRun:
 
     def _ending(self, state: RunState, record: Experiment, values: Sequence[float] | None, error: str | None) -> Event:
         """Return the event that ends the run, with the figures of all that was logged."""
-        self._delivery.take()
+        self._delivery.take_soon().wait(TAKEN_WITHIN_S)
         body: dict[str, Any] = {"state": state, "values": values, "error": error}
         body["summary"] = {m: tally.summary(record.reduce) for m, tally in self._delivery.tallies.items()}
         if self.n_not_kept:
