@@ -390,8 +390,24 @@ def encode_call(number: int, step: int, time_s: float, metrics: Mapping[str, flo
     if not -(2**63) <= step < 2**63:
         raise RecordError(f"step {step} does not fit a signed 64-bit integer")
     # msgpack would take text for a value without complaint, and the reader would stop there.
-    if type(metrics) is not dict or {*map(type, metrics), *map(type, metrics.values())} != _STR_AND_FLOAT:
+    if not are_floats(metrics):
         metrics = _as_floats(metrics)
+    return encode_floats(number, step, time_s, metrics)
+
+
+def are_floats(metrics: Mapping[Any, Any]) -> bool:
+    """Return whether these are plain floats by plain text, which can be written as they are."""
+    return type(metrics) is dict and {*map(type, metrics), *map(type, metrics.values())} == _STR_AND_FLOAT
+
+
+def encode_floats(number: int, step: int, time_s: float, metrics: Mapping[str, float]) -> bytes:
+    """Return a log call as a record, where its metrics ``are_floats`` and its step fits 64 bits.
+
+    Raises
+    ------
+    RecordError
+        If a metric's name is not valid Unicode.
+    """
     try:
         return _framed(b"n" + _encode_msgpack((number, int(step), float(time_s), metrics)))
     except UnicodeEncodeError as exc:

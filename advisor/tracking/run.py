@@ -33,7 +33,7 @@ from storage.errors import RecordError, RunFinishedError, StorageError, StoreUna
 from storage.events import check_event, decode_body, encode_body
 from storage.opening import Opening
 from storage.records import Event, Experiment, Finding, RunState
-from storage.spool import encode_call, owner_header
+from storage.spool import are_floats, encode_floats, owner_header
 
 if TYPE_CHECKING:
     from advisor.suggest import StopAdvice
@@ -172,23 +172,28 @@ class LiveRun:
         """
         self._check_alive("log to")
         values = {**(metrics or {}), **more}
-        try:
-            floats = {str(name): as_float(value) for name, value in values.items()}
-        except (TypeError, ValueError, OverflowError):
-            raise RecordError(_not_a_number(values)) from None
-        if not floats:
-            return
+        if are_floats(values):
+            floats = values
+        else:
+            try:
+                floats = {str(name): as_float(value) for name, value in values.items()}
+            except (TypeError, ValueError, OverflowError):
+                raise RecordError(_not_a_number(values)) from None
+            if not floats:
+                return
         if "" in floats:
             raise RecordError("a metric needs a name, not ''")
         try:
             given = None if step is None else operator.index(step)
         except TypeError:
             raise RecordError(f"step {step!r:.60} is a {type(step).__name__}; log() takes a whole number") from None
+        if given is not None and not -(2**63) <= given < 2**63:
+            raise RecordError(f"step {given} does not fit a signed 64-bit integer")
         with self._lock:
             at = self._next_step if given is None else given
             since_s = time.perf_counter() - self._origin
             number = next(self._calls)
-            record = encode_call(number, at, since_s, floats)
+            record = encode_floats(number, at, since_s, floats)
             self._next_step = at + 1
             # First for the delivering thread: a signal handler that ends the run now delivers this call too.
             self._delivery.calls.append((number, at, since_s, floats))
