@@ -50,6 +50,8 @@ class WriteAhead:
         self.path = path
         self.files = path.parent / "files" / path.stem
         """Folder of files that the run saved and the store does not have."""
+        self.concluded = -1
+        """Number of the last call of which it is known whether the file has it."""
         self._beginning = (dict(header), list(events))
         self._always = fsync == "always"
         self._strict = strict
@@ -83,11 +85,13 @@ class WriteAhead:
                     spool.sync()
                 if self._trouble is not None:
                     self._passed()
+                self.concluded = number
                 return
             except SpoolError as error:
                 self._fail(error)
         if not self._closed:  # by a signal handler that ended the run: then the store has the call
             self._new_missing.append(number)
+        self.concluded = number
         if self._strict:
             raise SpoolError(self._trouble or f"there is no write-ahead log at {self.path}")
 

@@ -34,6 +34,8 @@ class Batch:
     """Step of each call, shape (n,)."""
     curves: Mapping[str, tuple[Steps, Values, Values]]
     """Steps, values and seconds since the run's start, shape (T,) each, by metric."""
+    offset: int = 0
+    """Where in the write-ahead log its calls begin, or a little before."""
 
     @property
     def n(self) -> int:
@@ -62,7 +64,7 @@ class Batch:
         ]
 
 
-def batches_of(calls: Sequence[Call]) -> list[Batch]:
+def batches_of(calls: Sequence[Call], *, offset: int = 0) -> list[Batch]:
     """Return log calls as unbroken batches, one where no number is missing."""
     if not calls:
         return []
@@ -71,7 +73,7 @@ def batches_of(calls: Sequence[Call]) -> list[Batch]:
         calls = sorted(dict(zip(numbers.tolist(), calls, strict=True)).values())
         numbers = np.fromiter((call[0] for call in calls), np.int64, len(calls))
     cuts = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), len(calls)]
-    return [_batch(int(numbers[a]), calls[a:b]) for a, b in pairwise(cuts)]
+    return [_batch(int(numbers[a]), calls[a:b], offset) for a, b in pairwise(cuts)]
 
 
 def merged(batches: Sequence[Batch]) -> Batch:
@@ -93,18 +95,19 @@ def merged(batches: Sequence[Batch]) -> Batch:
     return Batch(batches[0].first, steps=np.concatenate([batch.steps for batch in batches]), curves=curves)
 
 
-def _batch(first: int, calls: Sequence[Call]) -> Batch:
+def _batch(first: int, calls: Sequence[Call], offset: int) -> Batch:
     n = len(calls)
     steps = np.fromiter((call[1] for call in calls), np.int64, n)
     times = np.fromiter((call[2] for call in calls), np.float64, n)
     logged = [call[3] for call in calls]
     names = tuple(logged[0])
     if not all(map(names.__eq__, map(tuple, logged))):
-        return Batch(first, steps=steps, curves=_sparse_columns(steps, times, logged))
+        return Batch(first, steps=steps, curves=_sparse_columns(steps, times, logged), offset=offset)
     # The usual case: every call has the same metrics in the same order.
     flat = np.fromiter(chain.from_iterable(map(dict.values, logged)), np.float64, n * len(names))
     table = np.ascontiguousarray(flat.reshape(n, len(names)).T)
-    return Batch(first, steps=steps, curves={metric: (steps, table[i], times) for i, metric in enumerate(names)})
+    curves = {metric: (steps, table[i], times) for i, metric in enumerate(names)}
+    return Batch(first, steps=steps, curves=curves, offset=offset)
 
 
 def _sparse_columns(

@@ -103,7 +103,10 @@ class _Gap:
     end: int
     offset: int
     """Where in the file they begin, or a little before."""
-    n_read: int = 0
+    n_counted: int
+    """Calls of it that were counted as not kept when it was made."""
+    n_left: int = 0
+    """Calls that are still to be read, once there is a reader."""
     reader: Iterator[Call] | None = None
 
 
@@ -180,7 +183,7 @@ class Delivery:
         with self._take_lock:
             size = self._ahead.size()
             calls = [self.calls.popleft() for _ in range(len(self.calls))]
-            for batch in batches_of(calls):
+            for batch in batches_of(calls, offset=self._size_at_take):
                 self._tally(batch)
                 self._waiting.append(batch)
                 self._n_bytes += batch.n_bytes
@@ -384,43 +387,49 @@ class Delivery:
 
     def _bound_memory(self) -> None:
         while self._n_bytes > WAITING_BYTES_AT_MOST:
-            there = [i for i, batch in enumerate(self._waiting) if isinstance(batch, Batch)]
+            known = self._ahead.concluded + 1  # what is being written right now stays
+            there = [i for i, one in enumerate(self._waiting) if isinstance(one, Batch) and one.end <= known]
             if not there:
                 return
             safe = (i for i in there if not self._ahead.lacking(self._waiting[i].first, self._waiting[i].end))
             at = next(safe, there[0])
             batch = self._waiting[at]
             assert isinstance(batch, Batch)
-            self.not_kept.add(self._lacked(batch))
+            lost = self._lacked(batch)
+            self.not_kept.add(lost)
             self._n_bytes -= batch.n_bytes
-            self._waiting[at] = _Gap(batch.first, batch.end, self._size_at_take)
+            self._waiting[at] = _Gap(batch.first, batch.end, batch.offset, len(lost))
             before = self._waiting[at - 1] if at else None
-            if isinstance(before, _Gap) and before.end == batch.first:
+            if isinstance(before, _Gap) and before.end == batch.first and before.reader is None:
                 before.end = batch.end
+                before.n_counted += len(lost)
                 del self._waiting[at]
             if self._unseen:  # the rules see the run at less detail rather than not at all
                 self._unseen.popleft()
 
     def _read_back(self, gap: _Gap) -> Batch | None:
         """Read the next calls of a gap; what the file does not have any more is counted as not kept."""
-        lacking = sum(b - a for a, b in self._ahead.lacking(gap.first, gap.end))
-        n_left = gap.end - gap.first - lacking - gap.n_read
         found: list[Call] = []
         try:
             if gap.reader is None:
-                gap.reader = self._ahead.calls(gap.offset)
-            while len(found) < min(n_left, CALLS_AT_ONCE):
+                n_lacking = sum(b - a for a, b in self._ahead.lacking(gap.first, gap.end))
+                gap.reader, gap.n_left = self._ahead.calls(gap.offset), gap.end - gap.first - n_lacking
+                # A write that failed just when its call left memory.
+                self.not_kept.calls += n_lacking - gap.n_counted
+                gap.n_counted = n_lacking
+            n_wanted = min(gap.n_left, CALLS_AT_ONCE)
+            while len(found) < n_wanted:
                 call = next(gap.reader)
                 if gap.first <= call[0] < gap.end:
                     found.append(call)
         except StopIteration:
-            self.not_kept.calls += n_left - len(found)
-            n_left = len(found)
+            self.not_kept.calls += gap.n_left - len(found)
+            gap.n_left = len(found)
         except (SpoolError, OSError) as error:
-            gap.reader, gap.n_read = None, 0
+            gap.reader = None  # what was read is read again, and counts once
             raise StoreUnavailableError(f"what run {self.run_id} has logged cannot be read back: {error}") from error
-        gap.n_read += len(found)
-        if len(found) == n_left:
+        gap.n_left -= len(found)
+        if not gap.n_left:
             self._waiting.popleft()
         batches = batches_of(found)
         self._waiting.extendleft(reversed(batches[1:]))
@@ -486,7 +495,10 @@ def deliver_file(store: RunStore, folder: Path, sha256: str) -> None:
     file = folder / sha256
     if not file.is_file():
         return  # the store took it at once
-    store.put_artifact(file)
+    try:
+        store.put_artifact(file)
+    except OSError as error:
+        raise StoreUnavailableError(f"the store does not take the file {file}: {error.strerror}") from error
     try:
         file.unlink()
         folder.rmdir()

@@ -261,7 +261,7 @@ class LiveRun:
         if store is not None and self._delivery.trouble is None:
             try:
                 return store.put_artifact(source)
-            except StorageError as error:
+            except (StorageError, OSError) as error:
                 if self._with.strict:
                     raise
                 log.warning("%s; a copy waits in %s", error, self._ahead.files)

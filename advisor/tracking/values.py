@@ -96,5 +96,5 @@ class Tally:
         k = mean_last_k(reduce)
         if k is not None:
             last = list(self._recent)[-k:]
-            out[reduce] = math.fsum(last) / len(last) if last else None
+            out[reduce] = math.fsum(value / len(last) for value in last) if last else None  # the sum may overflow
         return out
