@@ -21,6 +21,7 @@ from advisor.errors import ConfigError
 from storage.errors import did_you_mean
 
 SeverityName = Literal["info", "warning", "error"]
+Fsync = Literal["always", "interval", "never"]
 
 PREFIX = "ADVISOR_"
 _SHOWN_AS_COUNT = "notify"
@@ -49,6 +50,11 @@ class Settings:
     """Whether code, environment and hardware of a run are captured."""
     diff_limit_bytes: int = 200_000
     """Most of an uncommitted change that is kept with a run, in bytes; 0 keeps none."""
+    fsync: Fsync = "never"
+    """When what is logged is made safe from a power cut: ``always`` before ``log()`` returns, at ``interval`` about
+    once a second in the background, ``never`` leaves it to the system. A killed process loses nothing in any case."""
+    strict: bool = False
+    """Whether trouble of the store or of the write-ahead log is raised in the training, instead of being logged."""
     file: Path | None = None
     """The file that was read; None where there was none. Not a setting itself."""
 
@@ -214,6 +220,14 @@ def _severity(value: object, where: str) -> SeverityName:
     return cast(SeverityName, word)
 
 
+def _fsync(value: object, where: str) -> Fsync:
+    allowed = get_args(Fsync)
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word not in allowed:
+        raise ConfigError(f"{where} must be one of {', '.join(allowed)}, not {value!r}")
+    return cast(Fsync, word)
+
+
 _CHECKS: dict[str, Callable[[object, str], Any]] = {
     "store": _address,
     "llm": _text,
@@ -224,4 +238,6 @@ _CHECKS: dict[str, Callable[[object, str], Any]] = {
     "embedder": _text,
     "capture": _flag,
     "diff_limit_bytes": _count,
+    "fsync": _fsync,
+    "strict": _flag,
 }

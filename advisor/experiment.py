@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from advisor.app import Advisor
     from advisor.findings import Checked
     from advisor.suggest import Forecast, Importances, StopAdvice, Suggestion
+    from advisor.tracking.delivery import Watch
+    from storage.store import RunStore
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +43,11 @@ class Experiment:
 
     def __init__(self, advisor: Advisor, name: str) -> None:
         self._advisor = advisor
-        self._store = advisor.store
         self.name = name
+
+    @property
+    def _store(self) -> RunStore:
+        return self._advisor.store
 
     @property
     def record(self) -> ExperimentRecord:
@@ -64,6 +69,9 @@ class Experiment:
         notes: Sequence[str] = (),
     ) -> LiveRun:
         """Start a run in this process.
+
+        With parameters of your own it does not wait for the store: the run is in its write-ahead log when this
+        returns, and reaches the store while it trains.
 
         Parameters
         ----------
@@ -93,9 +101,7 @@ class Experiment:
         if suggestion is not None and not isinstance(suggestion, Mapping):
             params, suggestion_id = suggestion.params, suggestion.id
         clean = plain(params or {})
-        record = self.record
-        if record.space and clean:
-            Space.from_json(record.space).check(clean)
+        record = self._advisor.record_to_start(self.name, clean)
         created = Event.new(
             "run.created",
             self.name,
@@ -110,7 +116,8 @@ class Experiment:
             source="tracked",
             suggestion_id=suggestion_id,
         )
-        return LiveRun(record, created, self._collaborators(created.run_id, record))
+        definitions = self._advisor.definitions(self.name)
+        return LiveRun(record, created, self._collaborators(created.run_id, record), definitions=definitions)
 
     def optimize(self, n_runs: int, *, sampler: Any = None, seed: int | None = None) -> Iterator[LiveRun]:
         """Yield ``n_runs`` started runs, each with the parameters suggested by then; yours is the loop.
@@ -507,18 +514,24 @@ class Experiment:
     # -- inner workings
 
     def _collaborators(self, run_id: str, record: ExperimentRecord) -> Collaborators:
-        from advisor.findings import Monitor
-
-        advisor = self._advisor
-        if advisor.settings.notify:
+        advisor, settings = self._advisor, self._advisor.settings
+        if settings.notify:
             advisor.ready_to_notify()
+
+        def watch() -> Watch:
+            from advisor.findings import Monitor
+
+            return Monitor(run_id, self.name, advisor.latest(record).objective, clock=advisor.clock)
+
         return Collaborators(
-            store=self._store,
-            watch=Monitor(run_id, self.name, record.objective, clock=advisor.clock),
-            notify=advisor.notify if advisor.settings.notify else None,
+            opening=advisor.opening,
+            watch=watch,
+            notify=advisor.notify if settings.notify else None,
             advise=self._advise,
-            capture=advisor.capture if advisor.settings.capture else None,
+            capture=advisor.capture if settings.capture else None,
             clock=advisor.clock,
+            fsync=settings.fsync,
+            strict=settings.strict,
         )
 
     def _advise(self, run_id: str, values: Mapping[int, float]) -> StopAdvice:

@@ -9,7 +9,6 @@ library (20 times, in slots that grow as others collide), then here until its ti
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import re
@@ -35,6 +34,7 @@ from storage.errors import (
 from storage.lease import FileLeases, Leases, TableLeases
 from storage.light_import import put_off_init
 from storage.migrations import MIGRATIONS, MIGRATIONS_TABLE, SCHEMA_VERSION, Columns
+from storage.place import Place
 from storage.remote import explain, is_remote, persist, table_options
 
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ KEEP_VERSIONS: Final = timedelta(days=7)
 """Nobody reads for longer than that, and who made a mistake may find out on Monday."""
 ZSTD: Final = {"lance-encoding:compression": "zstd"}
 """How a column of long texts is told to be compressed; it is read off the table, not off what is appended."""
-OURS: Final = frozenset({"locks", "spool", "artifacts"})
-"""What a store keeps beside its tables."""
 
 Rows = Mapping[str, Sequence[Any]]
 """Column name → values."""
@@ -80,7 +78,7 @@ class Database:
         self._pinned: dict[str, tuple[int, Any]] = {}
         self._thread_lock = threading.RLock()
         self._leases: Leases = TableLeases(self) if self.folder is None else FileLeases(self.folder / "locks")
-        self._refuse_wrong_folder(create=create)
+        Place(self.uri).refuse_wrong_folder(create=create)
         with mapped(self.uri, "open"):
             if self.folder is not None and create:
                 (self.folder / "locks").mkdir(parents=True, exist_ok=True)
@@ -380,10 +378,7 @@ class Database:
 
     def spool_folder(self) -> Path:
         """Return where live runs of this machine keep their write-ahead logs."""
-        if self.folder is not None:
-            return self.folder / "spool"
-        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-        return state / "experiment-advisor" / "spool" / hashlib.sha256(self.uri.encode()).hexdigest()[:16]
+        return Place(self.uri).spool_folder()
 
     # -- inner workings
 
@@ -417,25 +412,6 @@ class Database:
                 return
             with FileLock(self.folder / "locks" / "commit.lock", timeout=LOCK_TIMEOUT_S, poll_interval=0.002):
                 yield
-
-    def _refuse_wrong_folder(self, *, create: bool) -> None:
-        folder = self.folder
-        if folder is None:
-            return
-        try:
-            if not folder.exists():
-                if create:
-                    return
-                raise StoreNotFoundError(f"no store at {self.uri!r}; check the path, or track a first run there")
-            if not folder.is_dir():
-                raise StoreNotFoundError(f"{self.uri!r} is a file; a store is a folder")
-            present = {entry.name for entry in folder.iterdir()}
-        except OSError as error:
-            raise StoreUnavailableError(f"cannot read the folder {self.uri!r}: {error.strerror}") from error
-        if "migrations.lance" not in present and not present <= OURS | {
-            f"{name}.lance" for name in ("events", "curves")
-        }:
-            raise StoreNotFoundError(f"{self.uri!r} is a folder but holds no store; give a new or empty folder")
 
     def _migrate(self, present: Sequence[str]) -> None:
         """Apply what the store lacks; refuse a store that is ahead of this program."""
@@ -530,6 +506,12 @@ def _check_process(uri: str) -> None:
             f"cannot use the store at {uri!r} in process {os.getpid()}, which was forked from one that uses a store; "
             "start processes with multiprocessing's 'spawn' or 'forkserver' method"
         )
+
+
+def load_library() -> None:
+    """Load LanceDB, which takes seconds; whoever opens a store in the background does it there."""
+    put_off_init("lance_namespace_urllib3_client")
+    import lancedb  # noqa: F401
 
 
 def _connect(uri: str) -> Any:

@@ -12,6 +12,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from storage.place import Place
 from storage.records import Curve, CurveChunk, Event, Experiment, Run
 
 if TYPE_CHECKING:
@@ -344,6 +345,8 @@ def open_store(uri: str | Path, *, create: bool = True, embedder: Embedder | Non
     from storage.lance_store import LanceRunStore
     from storage.recovery import recover
 
+    # A run may have died before its store was made: then its write-ahead log is all there is, and worth a store.
+    create = create or Place(str(uri)).holds_spools()
     store = LanceRunStore(uri, create=create, embedder=embedder)
     store.recovered = recover(store)
     return store

@@ -98,12 +98,15 @@ class Monitor:
         return self._new([rules.failed(error)], now)
 
     def _listen(self, times: Sequence[float] | NDArray[np.float64]) -> None:
-        for time in times:
-            pause = float(time) - self._last_time
-            if pause > 0:
-                self._pauses.append(pause)
-            if not math.isnan(float(time)):
-                self._last_time = float(time) if math.isnan(self._last_time) else max(self._last_time, float(time))
+        at = np.asarray(times, dtype=np.float64)
+        at = at[~np.isnan(at)]
+        if not at.size:
+            return
+        before = at[0] if math.isnan(self._last_time) else self._last_time
+        reached = np.maximum.accumulate(np.concatenate(([before], at)))
+        pauses = at - reached[:-1]
+        self._pauses += pauses[pauses > 0].tolist()
+        self._last_time = float(reached[-1])
         if len(self._pauses) > MAX_POINTS:
             del self._pauses[: -MAX_POINTS // 2]
 
@@ -136,16 +139,15 @@ class _Kept:
         self._every = 1
         self._next_look = FIRST_LOOK
         self._best = math.inf
-        self._fresh: tuple[list[int], list[float]] = ([], [])
+        self._fresh = (np.empty(0, np.int64), np.empty(0))
 
     def add(self, steps: Sequence[int] | NDArray[np.int64], values: Sequence[float] | NDArray[np.float64]) -> None:
-        self._fresh = ([int(step) for step in steps], [float(value) for value in values])
-        for step, value in zip(*self._fresh, strict=True):
-            if self.n % self._every == 0:
-                self._steps.append(step)
-                self._values.append(value)
-            self.n += 1
-            self.n_bad += not math.isfinite(value)
+        self._fresh = (np.asarray(steps, dtype=np.int64), np.asarray(values, dtype=np.float64))
+        first = -self.n % self._every
+        self._steps += self._fresh[0][first :: self._every].tolist()
+        self._values += self._fresh[1][first :: self._every].tolist()
+        self.n += len(self._fresh[1])
+        self.n_bad += int((~np.isfinite(self._fresh[1])).sum())
         while len(self._values) > MAX_POINTS:
             self._steps, self._values, self._every = self._steps[::2], self._values[::2], self._every * 2
 

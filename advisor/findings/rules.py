@@ -331,9 +331,13 @@ def _smooth(y: Floats) -> Floats:
     """Return running medians over about a tenth of the curve: noise alone makes no new best."""
     if y.size > MAX_SMOOTHED:  # the windows of a million points would not fit into memory
         size = -(-y.size // MAX_SMOOTHED)
-        parts = np.array_split(y, -(-y.size // size))
-        smoothed = _smooth(np.array([np.median(part) for part in parts]))
-        return np.repeat(smoothed, [part.size for part in parts])
+        n_parts = -(-y.size // size)
+        # As np.array_split cuts: the first stretches are one longer than the rest. Two calls, not one for each.
+        length, n_longer = divmod(y.size, n_parts)
+        cut = n_longer * (length + 1)
+        stretches = [y[:cut].reshape(-1, length + 1), y[cut:].reshape(-1, length)]
+        smoothed = _smooth(np.concatenate([np.median(part, axis=1) for part in stretches if part.size]))
+        return np.repeat(smoothed, [length + 1] * n_longer + [length] * (n_parts - n_longer))
     width = max(1, int(TAIL_SHARE * y.size) // 2 * 2 - 1)
     if width < 3:
         return y

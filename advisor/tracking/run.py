@@ -1,82 +1,66 @@
 """A run that is being written: log calls in, and nothing that was logged is lost.
 
-``log()`` writes to the run's write-ahead log (one local file) and returns; a background thread moves
-what gathered there into the store, looks for trouble and hands findings to the notifier. The store's
-troubles are that thread's: the training never waits for them. Reading runs back is another type
-(``storage.Run``).
+``log()`` writes to the run's write-ahead log (one local file) and returns; another thread
+(``advisor.tracking.delivery``) moves what gathered there into the store, looks for trouble and hands findings to the
+notifier. The store's troubles are that thread's: the training never waits for them. Reading runs back is another
+type (``storage.Run``).
 """
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import logging
-import math
 import operator
 import os
+import shutil
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from advisor.config import Fsync
 from advisor.redact import redact, scrub
 from advisor.tracking import exits
-from advisor.tracking.values import Tally
-from storage.curves import chunks_of
+from advisor.tracking.ahead import WriteAhead
+from advisor.tracking.delivery import RAW_CALLS_AT_MOST, TAKEN_WITHIN_S, Delivery, Looking, Watch
 from storage.errors import RecordError, RunFinishedError, StorageError, StoreUnavailableError, did_you_mean
-from storage.events import check_event, decode_body, encode_body, finding_opened
+from storage.events import check_event, decode_body, encode_body
+from storage.opening import Opening
 from storage.records import Event, Experiment, Finding, RunState
-from storage.recovery import append_each
-from storage.spool import Point, Spool, owner_header
-from storage.store import RunStore
+from storage.spool import are_floats, encode_floats, owner_header
 
 if TYPE_CHECKING:
     from advisor.suggest import StopAdvice
 
 log = logging.getLogger(__name__)
 
-FLUSH_EVERY_S: Final = 1.0
-"""How long what was logged may wait for the store. A commit costs about 3 ms, whatever its size."""
-RETRY_AT_MOST_S: Final = 30.0
-"""Longest pause between two tries to reach a store that cannot be reached."""
 FINISH_WITHIN_S: Final = 30.0
 """How long ``finish`` waits for the store; after that the write-ahead log is left for recovery."""
+ADVICE_WITHIN_S: Final = 5.0
+"""How long ``should_stop`` waits for a store that is still being opened."""
 NOTE_MAX_CHARS: Final = 100_000
-
-
-class Watch(Protocol):
-    """What looks at the points of a live run, see ``advisor.findings.Monitor``."""
-
-    def observe(
-        self, metric: str, steps: Sequence[int], values: Sequence[float], times: Sequence[float]
-    ) -> Sequence[Finding]:
-        """Look at new points; return what is wrong."""
-        ...
-
-    def tick(self, now: datetime) -> Sequence[Finding]:
-        """Look at the time; return what is wrong."""
-        ...
-
-    def failed(self, error: str | None, now: datetime) -> Sequence[Finding]:
-        """Hear that the run failed; return what is wrong."""
-        ...
 
 
 @dataclass(frozen=True)
 class Collaborators:
     """What a live run works with; ``advisor.app`` puts it together."""
 
-    store: RunStore
-    watch: Watch | None = None
+    opening: Opening
+    watch: Callable[[], Watch] | None = None
+    """Makes what looks for trouble, once the store is open."""
     notify: Callable[[Sequence[Finding]], None] | None = None
     advise: Callable[[str, Mapping[int, float]], StopAdvice] | None = None
     """Given the run's id and its objective's values by step, says whether to stop."""
     capture: Callable[[], Mapping[str, Any]] | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    fsync: Fsync = "never"
+    strict: bool = False
 
 
 class LiveRun:
@@ -87,7 +71,7 @@ class LiveRun:
 
     Attributes
     ----------
-    id, number, experiment
+    id, experiment
         Which run of which experiment.
     params
         Its parameters, as plain values.
@@ -95,10 +79,18 @@ class LiveRun:
         ``running`` until it ends.
     """
 
-    def __init__(self, experiment: Experiment, created: Event, collaborators: Collaborators) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        created: Event,
+        collaborators: Collaborators,
+        *,
+        definitions: Sequence[Event] = (),
+    ) -> None:
         self._with = collaborators
-        self._watch = collaborators.watch
+        self._opening = collaborators.opening
         self._record = experiment
+        self._number: int | None = None
         self.id = created.run_id
         self.experiment = experiment.name
         self.params: dict[str, Any] = dict(created.body.get("params") or {})
@@ -110,28 +102,49 @@ class LiveRun:
         self._pid = os.getpid()
         # Re-entrant, because a signal handler may note and finish while its thread is in the middle of log().
         self._lock = threading.RLock()
-        # The delivering thread takes from the left of these without the lock, so that it never waits for log().
-        self._points: deque[Point] = deque()
-        self._events: deque[Event] = deque()
-        self._batch: list[Point] = []
-        self._give_up_at = math.inf
-        self._n_delivered = 0
+        self._calls = itertools.count()
         self._next_step = 0
-        self._tallies: dict[str, Tally] = {}
-        self._objective: dict[int, float] = {}
         self._advised_stop = False
-        self.findings: list[Finding] = []
 
-        header = {"run_id": self.id, "experiment": self.experiment, "store": collaborators.store.uri, **owner_header()}
+        header = {"run_id": self.id, "experiment": self.experiment, "store": self._opening.uri, **owner_header()}
         created = checked(created)
-        self._spool = Spool.create(collaborators.store.spool_folder() / f"{self.id}.spool", header)
-        self._spool.event(created)
-        self.number = self._create(created)
-        self._wake = threading.Event()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._deliver_until_over, name=f"advisor-{self.id[:8]}", daemon=True)
-        self._thread.start()
+        path = self._opening.place.spool_folder() / f"{self.id}.spool"
+        # What it is a run of comes first, should the store not know yet.
+        beginning = [*definitions, created]
+        self._ahead = WriteAhead(path, header, beginning, fsync=collaborators.fsync, strict=collaborators.strict)
+        announced = self._opening.announce(lambda _store: [created])
+        looking = Looking(collaborators.watch, collaborators.notify, self._captured(), clock=collaborators.clock)
+        self._delivery = Delivery(self.id, self._opening, self._ahead, looking)
+        if collaborators.strict:
+            self._reach_store(announced)
+        objective = experiment.objective.metric if experiment.objective and collaborators.advise else None
+        self._delivery.start(reduce=experiment.reduce, objective=objective)
         exits.remember(self)
+
+    # -- what it is
+
+    @property
+    def number(self) -> int:
+        """Which run of its experiment it is, from 0; waits until the store has the run.
+
+        Raises
+        ------
+        StorageError
+            If the store cannot be reached.
+        """
+        if self._number is None:
+            self._number = self._opening.get().run(self.id).number
+        return self._number
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What was found wrong so far."""
+        return list(self._delivery.findings)
+
+    @property
+    def n_not_kept(self) -> int:
+        """Log calls that neither the write-ahead log nor the store took, and that memory had no room for."""
+        return self._delivery.not_kept.calls
 
     # -- while it trains
 
@@ -154,29 +167,42 @@ class LiveRun:
             If the run has ended.
         RecordError
             If a value is not a number, or the call comes from a forked process.
+        StorageError
+            Only with the setting ``strict``: if the write-ahead log or the store has trouble.
         """
         self._check_alive("log to")
         values = {**(metrics or {}), **more}
-        try:
-            floats = {str(name): as_float(value) for name, value in values.items()}
-        except (TypeError, ValueError, OverflowError):
-            raise RecordError(_not_a_number(values)) from None
-        if not floats:
-            return
+        if are_floats(values):
+            floats = values
+        else:
+            try:
+                floats = {str(name): as_float(value) for name, value in values.items()}
+            except (TypeError, ValueError, OverflowError):
+                raise RecordError(_not_a_number(values)) from None
+            if not floats:
+                return
         if "" in floats:
             raise RecordError("a metric needs a name, not ''")
         try:
             given = None if step is None else operator.index(step)
         except TypeError:
             raise RecordError(f"step {step!r:.60} is a {type(step).__name__}; log() takes a whole number") from None
+        if given is not None and not -(2**63) <= given < 2**63:
+            raise RecordError(f"step {given} does not fit a signed 64-bit integer")
         with self._lock:
             at = self._next_step if given is None else given
             since_s = time.perf_counter() - self._origin
-            self._spool.log(at, since_s, floats)
+            number = next(self._calls)
+            record = encode_floats(number, at, since_s, floats)
             self._next_step = at + 1
-            self._points.append((at, since_s, floats))
-            self._tally(at, floats)
+            # First for the delivering thread: a signal handler that ends the run now delivers this call too.
+            self._delivery.calls.append((number, at, since_s, floats))
+            self._ahead.call(number, record)
         self._advised_stop = False  # whoever goes on logging has not followed the advice
+        if number % RAW_CALLS_AT_MOST == RAW_CALLS_AT_MOST - 1:
+            self._delivery.take_soon()
+        if self._with.strict and self._delivery.trouble is not None:
+            raise self._delivery.trouble
 
     def note(self, text: str) -> None:
         """Add a note in plain words; it is searched later."""
@@ -209,20 +235,49 @@ class LiveRun:
     def save(self, path: str | Path, *, name: str | None = None) -> str:
         """Keep a copy of a file with the run; return its SHA-256.
 
+        Where the store does not take the file now, a copy waits beside the write-ahead log and is delivered later.
+
         Raises
         ------
         RecordError
             If there is no such file.
-        StoreUnavailableError
-            If the store cannot keep it.
+        StorageError
+            Only with the setting ``strict``: if the store cannot keep it.
         """
         self._check_alive("save to")
         source = Path(path)
         if not source.is_file():
             raise RecordError(f"cannot save {str(path)!r}: there is no such file")
-        sha256, size = self._with.store.put_artifact(source)
+        try:
+            sha256, size = self._keep_file(source)
+        except OSError as error:
+            log.warning("the file %s was not kept with run %s: %s", source, self.id, error.strerror or error)
+            return ""
         self._add("run.artifact", name=name or source.name, sha256=sha256, size=size)
         return sha256
+
+    def _keep_file(self, source: Path) -> tuple[str, int]:
+        store = self._opening.opened
+        if store is not None and self._delivery.trouble is None:
+            try:
+                return store.put_artifact(source)
+            except (StorageError, OSError) as error:
+                if self._with.strict:
+                    raise
+                log.warning("%s; a copy waits in %s", error, self._ahead.files)
+        elif self._with.strict:
+            return self._opening.get().put_artifact(source)
+        self._ahead.files.mkdir(parents=True, exist_ok=True)
+        copy = self._ahead.files / f"{os.getpid()}-{threading.get_ident()}.part"
+        try:
+            shutil.copyfile(source, copy)
+            with copy.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            size = copy.stat().st_size
+            os.replace(copy, self._ahead.files / sha256)
+        finally:
+            copy.unlink(missing_ok=True)
+        return sha256, size
 
     def should_stop(self) -> bool:
         """Return whether other runs of the experiment were so much better by now that going on is hardly worth it.
@@ -231,9 +286,19 @@ class LiveRun:
         """
         self._check_alive("ask")
         advise = self._with.advise
-        if advise is None or not self._objective:
+        values = self._delivery.objective_curve() if advise is not None else {}
+        if advise is None or not values:
             return False
-        advice = advise(self.id, dict(self._objective))
+        try:
+            if self._delivery.trouble is not None:
+                raise self._delivery.trouble
+            self._opening.get(ADVICE_WITHIN_S)
+            advice = advise(self.id, values)
+        except StorageError as error:
+            if self._with.strict:
+                raise
+            self.stop_reason = f"other runs cannot be looked at: {error}"
+            return False
         self.stop_reason = advice.reason
         self._advised_stop = advice.stop
         return advice.stop
@@ -288,70 +353,123 @@ class LiveRun:
             self.finish(state=RunState.PRUNED if self._advised_stop else RunState.FINISHED)
 
     def __repr__(self) -> str:
-        return f"<LiveRun {self.experiment}#{self.number} {self.id} {self.state}>"
+        number = "" if self._number is None else f"#{self._number}"
+        return f"<LiveRun {self.experiment}{number} {self.id} {self.state}>"
 
     # -- inner workings
 
-    def _end(self, state: RunState, *, values: Sequence[float] | None = None, error: str | None = None) -> None:
+    def _end(
+        self,
+        state: RunState,
+        *,
+        values: Sequence[float] | None = None,
+        error: str | None = None,
+        within_s: float = FINISH_WITHIN_S,
+    ) -> None:
         self._check_alive("end")
+        deadline = time.monotonic() + within_s
         # Objectives and the way to reduce a curve may have changed since the start.
-        record = self._with.store.state().experiments.get(self.experiment, self._record)
+        record = self._current_record(within_s)
         n = len(record.objectives)
         if values is not None and n and len(values) != n:
             raise RecordError(f"{len(values)} values were given for {n} objectives; give one for each")
-        event = self._event(
-            "run.state",
-            state=state,
-            values=values,
-            error=error,
-            summary={metric: tally.summary(record.reduce) for metric, tally in self._tallies.items()},
-        )
+        event = self._ending(state, record, values, error)
         if state is RunState.FINISHED and values is None:
             self._warn_of_missing(record)
         with self._lock:
+            if self.state.is_over:  # a signal handler has ended the run meanwhile
+                return
             self.state = state
-            self._spool.event(event)
-            self._events.append(event)
-        if state is RunState.FAILED and self._watch is not None:
-            self._raise_findings(self._watch.failed(error, self._now()))
+            kept = self._write(event)
+            self._delivery.events.append(event)
+        if state is RunState.FAILED:
+            self._delivery.failed(error, self._now())
         exits.forget(self)
-        self._give_up_at = time.perf_counter() + FINISH_WITHIN_S
-        self._over.set()
-        self._wake.set()
-        self._thread.join(FINISH_WITHIN_S + 5.0)
-        if self._pending():
-            log.warning(
-                "run %s ended, but the store at %s did not take all of it; the rest is safe in %s and is delivered "
-                "when another process opens the store",
-                self.id,
-                self._with.store.uri,
-                self._spool.path,
-            )
-            self._spool.close()
+        if self._delivery.finish(max(deadline - time.monotonic(), 1.0)):
+            self._settle(event)
+        else:
+            self._leave(event, kept)
+
+    def _ending(self, state: RunState, record: Experiment, values: Sequence[float] | None, error: str | None) -> Event:
+        """Return the event that ends the run, with the figures of all that was logged."""
+        self._delivery.take_soon().wait(TAKEN_WITHIN_S)
+        body: dict[str, Any] = {"state": state, "values": values, "error": error}
+        body["summary"] = {m: tally.summary(record.reduce) for m, tally in self._delivery.tallies.items()}
+        if self.n_not_kept:
+            body["not_kept"] = self._delivery.not_kept.as_json()
+            self._delivery.events.append(self._event("run.noted", text=str(self._delivery.not_kept)))
+            log.warning("run %s: %s", self.id, self._delivery.not_kept)
+        return self._event("run.state", **body)
+
+    def _settle(self, event: Event) -> None:
+        """Let go of the write-ahead log, and say where somebody else had ended the run."""
+        if self._with.fsync != "never" and hasattr(os, "sync"):
+            os.sync()  # the store's files are in the system's hands only, and the log goes
+        self._ahead.discard()
+        try:
+            store = self._opening.get()
+            refused, ended = event.id in store.state().refused, store.run(self.id).state
+        except StorageError as error:
+            log.debug("%s", error)
             return
-        self._discard_spool()
-        if event.id in self._with.store.state().refused:
-            ended = self._with.store.run(self.id).state
+        if refused:
             raise RunFinishedError(f"run {self.id} was ended as {ended!s} by another process; that stands")
 
+    def _leave(self, event: Event, kept: bool) -> None:
+        """Leave to recovery what the store did not take, and say what is nowhere."""
+        self._delivery.give_up()
+        small = {key: value for key, value in event.body.items() if key != "summary"}
+        small["error"] = None if small["error"] is None else str(small["error"])[-500:]
+        ending = {"id": event.id, "time": event.time.isoformat(), "body": small}
+        not_kept = self._delivery.not_kept.as_json() if self.n_not_kept else None
+        written = self._ahead.reserve({"ending": ending, "not_kept": not_kept}) or kept
+        self._ahead.close()
+        if not_kept is not None:
+            log.warning("run %s: %s", self.id, self._delivery.not_kept)
+        if written:
+            message = (
+                "run %s ended, but the store at %s did not take all of it; the rest is safe in %s and is delivered "
+                "when another process opens the store"
+            )
+        else:
+            message = "run %s ended, but neither the store at %s nor its write-ahead log %s took all of it"
+        log.warning(message, self.id, self._opening.uri, self._ahead.path)
+        if self._with.strict:
+            raise self._delivery.trouble or StoreUnavailableError(f"run {self.id} was not delivered in time")
+
+    def _current_record(self, within_s: float) -> Experiment:
+        try:
+            if self._delivery.trouble is None:
+                store = self._opening.get(within_s)
+                return store.state().experiments.get(self.experiment, self._record)
+        except StorageError as error:
+            log.debug("%s", error)  # the delivering thread says it
+        return self._record
+
     def _warn_of_missing(self, record: Experiment) -> None:
+        tallies = self._delivery.tallies
         for objective in record.objectives:
-            if objective.metric not in self._tallies:
+            if objective.metric not in tallies:
                 log.warning(
-                    "run #%d of %s ended without %r, its objective; %s",
-                    self.number,
+                    "run %s of %s ended without %r, its objective; %s",
+                    self.id if self._number is None else f"#{self._number}",
                     self.experiment,
                     objective.metric,
-                    did_you_mean(objective.metric, self._tallies) if self._tallies else "nothing was logged.",
+                    did_you_mean(objective.metric, tallies) if tallies else "nothing was logged.",
                 )
 
     def _add(self, kind: str, **body: Any) -> None:
         self._check_alive("add to")
         event = self._event(kind, **body)
         with self._lock:
-            self._spool.event(event)
-            self._events.append(event)
-        self._wake.set()
+            self._write(event)
+            self._delivery.events.append(event)
+        self._delivery.wake()
+        if self._with.strict and self._delivery.trouble is not None:
+            raise self._delivery.trouble
+
+    def _write(self, event: Event) -> bool:
+        return self._ahead.event(event)
 
     def _check_alive(self, doing: str) -> None:
         if self.state.is_over:
@@ -365,116 +483,31 @@ class LiveRun:
     def _now(self) -> datetime:
         return self.started + timedelta(seconds=time.perf_counter() - self._origin)
 
-    def _tally(self, step: int, floats: Mapping[str, float]) -> None:
-        for metric, value in floats.items():
-            tally = self._tallies.get(metric)
-            if tally is None:
-                tally = self._tallies[metric] = Tally(self._record.reduce)
-            tally.add(step, value)
-        objective = self._record.objective
-        if objective is not None and objective.metric in floats:
-            self._objective[step] = floats[objective.metric]
+    def _captured(self) -> Callable[[], Event | None] | None:
+        capture = self._with.capture
+        if capture is None:
+            return None
 
-    def _deliver_until_over(self) -> None:
-        self._capture()
-        n_failed = 0
-        while True:
-            over = self._over.is_set()
-            try:
-                self._deliver()
-                n_failed = 0
-            except StoreUnavailableError as error:
-                level = logging.INFO if n_failed else logging.WARNING
-                log.log(level, "%s; what is logged is safe in %s and is tried again", error, self._spool.path)
-                n_failed += 1
-            except Exception:  # a thread's edge: whatever it is, what comes later is delivered too
-                log.exception("run %s could not be delivered; it is tried again", self.id)
-                n_failed += 1
-            if over and (not self._pending() or time.perf_counter() > self._give_up_at):
-                return
-            if not (over and self._pending() and not n_failed):
-                left_s = max(self._give_up_at - time.perf_counter(), 0.01)
-                self._wake.wait(min(FLUSH_EVERY_S * 2**n_failed, RETRY_AT_MOST_S, left_s))
-                self._wake.clear()
-
-    def _pending(self) -> bool:
-        return bool(self._batch or self._points or self._events)
-
-    def _deliver(self) -> None:
-        """Move what gathered into the store, and look at it on the way.
-
-        A batch whose commit failed is repeated as it was: should the commit have gone through
-        all the same, the store knows its chunks and ignores the second.
-        """
-        if not self._batch:
-            self._batch = [self._points.popleft() for _ in range(len(self._points))]
-            self._look_at(self._batch)
-        if self._batch:
-            self._with.store.append_curves(chunks_of(self.id, self._batch, first=self._n_delivered))
-            self._n_delivered += len(self._batch)
-            self._batch = []
-        events = [self._events[i] for i in range(len(self._events))]
-        if events:
-            append_each(self._with.store, events)
-            for _ in events:
-                self._events.popleft()
-
-    def _look_at(self, points: Sequence[Point]) -> None:
-        if self._watch is None:
-            return
-        try:
-            self._raise_findings(self._watched(self._watch, points))
-        except Exception:  # the training and its delivery go on, whatever the watching does
-            log.exception("run %s is no longer watched; its points are kept as before", self.id)
-            self._watch = None
-
-    def _watched(self, watch: Watch, points: Sequence[Point]) -> list[Finding]:
-        found: list[Finding] = []
-        for chunk in chunks_of(self.id, points, first=0):
-            found += watch.observe(chunk.metric, list(chunk.steps), list(chunk.values), list(chunk.times))
-        found += watch.tick(self._with.clock())
-        return found
-
-    def _raise_findings(self, found: Sequence[Finding]) -> None:
-        for finding in found:
-            self.findings.append(finding)
-            # Not through the spool, whose lock a log() that a signal interrupted may hold: after a crash, a check
-            # finds it again.
-            self._events.append(finding_opened(finding))
-        if found and self._with.notify is not None:
-            self._with.notify(found)
-
-    def _capture(self) -> None:
-        if self._with.capture is None:
-            return
-        try:
-            event = self._event("run.captured", **redact(self._with.capture()))
+        def captured() -> Event | None:
+            event = self._event("run.captured", **redact(capture()))
             if not self.state.is_over:
-                self._spool.event(event)
-            self._events.append(event)
-        except Exception:  # a thread's edge: a run without its environment is still a run
-            log.exception("the environment of run %s could not be captured", self.id)
+                self._write(event)
+            return event
+
+        return captured
+
+    def _reach_store(self, announced: object) -> None:
+        """Wait until the store has the run, or leave nothing of it."""
+        try:
+            self._opening.get()
+        except StorageError:
+            self._opening.withdraw(announced)
+            self._ahead.discard()
+            raise
 
     def _event(self, kind: str, **body: Any) -> Event:
         """Return an event of this run as every reader will see it, or refuse it before anything is written."""
         return checked(Event.new(kind, self.experiment, self.id, time=self._now(), actor="run", **body))
-
-    def _create(self, created: Event) -> int:
-        """Put the run into the store and return its number."""
-        store = self._with.store
-        try:
-            store.append([created])
-            return store.run(self.id).number
-        except StorageError:
-            try:  # the commit may have gone through all the same
-                return store.run(self.id).number
-            except StorageError:
-                self._discard_spool()
-            raise
-
-    def _discard_spool(self) -> None:
-        self._spool.close()
-        self._spool.path.unlink(missing_ok=True)
 
 
 def checked(event: Event) -> Event:

@@ -10,6 +10,9 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from advisor.redact import redact
 from storage.curves import mean_last_k
 
@@ -63,11 +66,35 @@ class Tally:
         if figures["max"] is None or value > figures["max"]:
             figures["max"], figures["max_step"] = value, step
 
+    def extend(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        """Take in points that follow each other, as many calls of ``add`` would; shape (T,) each."""
+        figures = self._figures
+        if not len(values):
+            return
+        if not figures["n"]:
+            figures["first"] = float(values[0])
+        figures["n"] += len(values)
+        figures["last"] = float(values[-1])
+        figures["last_step"] = int(steps[-1])
+        good = np.isfinite(values)
+        if not good.all():
+            figures["n_nonfinite"] += int(len(values) - good.sum())
+            steps, values = steps[good], values[good]
+            if not len(values):
+                return
+        figures["last_finite"] = float(values[-1])
+        self._recent.extend(values[-(self._recent.maxlen or 0) :].tolist())
+        low, high = int(values.argmin()), int(values.argmax())
+        if figures["min"] is None or values[low] < figures["min"]:
+            figures["min"], figures["min_step"] = float(values[low]), int(steps[low])
+        if figures["max"] is None or values[high] > figures["max"]:
+            figures["max"], figures["max_step"] = float(values[high]), int(steps[high])
+
     def summary(self, reduce: str) -> dict[str, Any]:
         """Return the figures so far, with the one that ``reduce`` asks for."""
         out = dict(self._figures)
         k = mean_last_k(reduce)
         if k is not None:
             last = list(self._recent)[-k:]
-            out[reduce] = math.fsum(last) / len(last) if last else None
+            out[reduce] = math.fsum(value / len(last) for value in last) if last else None  # the sum may overflow
         return out

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 
 from storage import RunState, open_store
 from storage.embed import HashingEmbedder
+from storage.records import Event
 from storage.recovery import Recovered
 from storage.spool import Spool, owner_header, read_header, read_spool
 from storage.store import RunStore
@@ -137,8 +139,94 @@ def test_the_run_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
 
     run = advisor.open(tmp_path / "store", capture=False).experiment("alive").start(params={})
     run.log({"loss": 1.0})
+    assert run.number == 0  # it waits until the store has the run
     store, recovered = reopened(tmp_path / "store")
     assert recovered == ()
     assert store.run(run.id).state is RunState.RUNNING
     run.finish()
     assert store.run(run.id).state is RunState.FINISHED
+
+
+def dead_owner() -> dict[str, object]:
+    """Return the header of a process that has ended."""
+    code = "import json; from storage.spool import owner_header; print(json.dumps(owner_header()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    header: dict[str, object] = json.loads(done.stdout)
+    return header
+
+
+def test_runs_that_died_before_the_store_was_made_are_brought_home_in_their_order(tmp_path: Path) -> None:
+    owner, folder = dead_owner(), tmp_path / "store" / "spool"
+    defined = Event.new("experiment.created", "toy", objectives=[{"metric": "loss", "direction": "maximize"}])
+    for name, definitions in (("zz", [defined]), ("mm", []), ("aa", [])):  # by name, the last would come first
+        created = Event.new("run.created", "toy", name, state="running", params={"lr": 0.1})
+        header = owner | {"run_id": name, "experiment": "toy"}
+        with Spool.create(folder / f"{name}.spool", header, events=[*definitions, created]) as spool:
+            spool.log(0, 0.0, {"loss": 1.0})
+    store, recovered = reopened(tmp_path / "store")
+    assert len(recovered) == 3
+    assert [run.id for run in store.runs("toy")] == ["zz", "mm", "aa"]
+    assert store.experiment("toy").objectives[0].direction == "maximize"
+    assert {run.state for run in store.runs("toy")} == {RunState.CRASHED}
+
+
+def test_a_definition_in_an_old_log_does_not_undo_what_was_said_since(tmp_path: Path) -> None:
+    owner, folder = dead_owner(), tmp_path / "store" / "spool"
+    defined = Event.new("experiment.created", "toy", description="old")
+    store = open_store(tmp_path / "store", embedder=HashingEmbedder())
+    store.append([Event.new("experiment.created", "toy", description="new")])
+    created = Event.new("run.created", "toy", "r", state="running")
+    Spool.create(folder / "r.spool", owner | {"run_id": "r", "experiment": "toy"}, events=[defined, created]).close()
+    store, _ = reopened(tmp_path / "store")
+    assert store.experiment("toy").description == "new"
+
+
+def test_a_flipped_bit_in_the_middle_costs_one_call_and_the_rest_is_delivered(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id, _ = killed_after(tmp_path / "store", 100)
+    path = tmp_path / "store" / "spool" / f"{run_id}.spool"
+    content = bytearray(path.read_bytes())
+    at = content.index(b"loss", len(content) // 2)
+    content[at] ^= 1
+    path.write_bytes(content)
+    store, (recovered,) = reopened(tmp_path / "store")
+    assert recovered.damage is not None
+    assert f"damaged at byte {recovered.damage.offset}" in caplog.text
+    steps = store.run(run_id).curve("loss").steps
+    assert len(steps) >= recovered.n_calls
+    assert steps[-1] >= 99
+    assert (path.parent / "damaged" / path.name).exists()
+
+
+def test_a_log_without_its_beginning_still_gives_its_calls(tmp_path: Path) -> None:
+    run_id, acknowledged = killed_after(tmp_path / "store", 60)
+    path = tmp_path / "store" / "spool" / f"{run_id}.spool"
+    content = bytearray(path.read_bytes())
+    content[20] ^= 1
+    path.write_bytes(content)
+    store, _ = reopened(tmp_path / "store")
+    assert len(store.run(run_id).curve("loss")) >= acknowledged
+    assert store.run(run_id).params == {"lr": 0.1}
+
+
+def test_a_run_that_ended_on_a_full_disk_ends_as_it_wrote_into_its_reserve(tmp_path: Path) -> None:
+    created = Event.new("run.created", "toy", "r", state="running")
+    header = dead_owner() | {"run_id": "r", "experiment": "toy"}
+    folder = tmp_path / "store" / "spool"
+    with Spool.create(folder / "r.spool", header, events=[created], reserve=True) as spool:
+        spool.log(0, 0.0, {"loss": 1.0})
+        ending = {"id": "the-end", "time": created.time.isoformat(), "body": {"state": "finished", "values": None}}
+        spool.write_reserve({"ending": ending, "not_kept": {"calls": 7, "first_step": 1, "last_step": 7}})
+    store, _ = reopened(tmp_path / "store")
+    run = store.run("r")
+    assert run.state is RunState.FINISHED
+    assert run.summary["loss"]["n"] == 1
+    assert run.notes[0].startswith("7 log calls, of steps 1 to 7, were not kept")
+
+
+def test_nothing_acknowledged_is_lost_at_random_kills(repository: Path) -> None:
+    command = [sys.executable, "evals/sigkill.py", "--kills", "4", "--seed", "3", "--per-store", "4"]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 kills, 0 with something wrong" in done.stdout

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
+import zlib
+from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,7 +26,7 @@ from hypothesis import strategies as st
 
 from storage.errors import RecordError, SpoolError
 from storage.records import Event
-from storage.spool import MAGIC, Spool, owner_header, owner_is_gone, read_spool
+from storage.spool import MAGIC, Spool, owner_header, owner_is_gone, read_beginning, read_spool, salvage
 
 ROOT = Path(__file__).resolve().parents[2]
 TIME = datetime(2026, 3, 1, 2, 3, 4, 567891, tzinfo=UTC)
@@ -153,27 +159,135 @@ def test_a_log_cut_at_any_byte_gives_all_whole_records_before_the_cut(tmp_path: 
             assert (contents.damage.offset, contents.damage.n_bytes_lost) == (ends[n_whole], cut - ends[n_whole])
 
 
-def test_any_flipped_bit_is_noticed_and_what_precedes_it_is_kept(tmp_path: Path) -> None:
+def records_of(n_points: int) -> tuple[list[Any], list[Event]]:
+    logged = [(step, 0.5, {"loss": float(step), "é": math.nan}) for step in range(n_points)]
+    noted = Event("e1", kind="run.noted", experiment="x", run_id="r", time=TIME, body={"text": "n\x94 p\x93 e{ r{"})
+    return logged, [noted, replace(noted, id="e2")]
+
+
+def test_any_flipped_bit_costs_the_record_that_it_is_in_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "a.spool"
-    logged = [(step, 0.5, {"loss": float(step)}) for step in range(3)]
-    event = Event("e1", kind="run.noted", experiment="x", run_id="r", time=TIME, body={"text": "hi"})
-    ends = [len(written(path, logged[:n])) for n in range(4)]
-    data = written(path, logged, [event])
-    for bit in range(len(data) * 8):
+    logged, events = records_of(3)
+    ends = [len(written(path, logged[:n])) for n in range(4)] + [len(written(path, logged, events[:1]))]
+    data = written(path, logged, events)
+    ends.append(len(data))
+    for bit in range(ends[0] * 8, len(data) * 8):
         flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << bit % 8
         path.write_bytes(flipped)
-        if bit // 8 < ends[0]:
-            with pytest.raises(SpoolError):
-                read_spool(path)
-            continue
         contents = read_spool(path)
-        n_whole = sum(end <= bit // 8 for end in ends) - 1
-        assert contents.points == logged[:n_whole]
-        assert not contents.events
-        assert contents.damage is not None
-        assert contents.damage.offset == ends[n_whole]
-        assert contents.damage.n_bytes_lost == len(data) - ends[n_whole]
+        hit = sum(end <= bit // 8 for end in ends) - 1
+        assert same(contents.points, [point for i, point in enumerate(logged) if i != hit])
+        assert contents.numbers == [i for i in range(3) if i != hit]
+        assert [event.id for event in contents.events] == [e.id for i, e in enumerate(events, start=3) if i != hit]
+        assert [(d.offset, d.n_bytes_lost) for d in contents.damages] == [(ends[hit], ends[hit + 1] - ends[hit])]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n_points=st.integers(0, 30),
+    flips=st.lists(st.floats(0, 1, exclude_max=True), max_size=4),
+    cut=st.none() | st.floats(0, 1),
+    seed=st.integers(0, 7),
+)
+def test_whatever_is_flipped_or_cut_nothing_false_is_read_and_every_lost_byte_is_named(
+    tmp_path_factory: pytest.TempPathFactory, n_points: int, flips: list[float], cut: float | None, seed: int
+) -> None:
+    path = tmp_path_factory.mktemp("spool") / "a.spool"
+    logged, events = records_of(n_points)
+    start = len(written(path, []))
+    data = bytearray(written(path, logged, events))
+    whole = [len(written(path, logged[:n])) for n in range(n_points + 1)] + [len(written(path, logged, events[:1]))]
+    bounds = list(pairwise([*whole, len(data)]))
+    touched = set()
+    for share in flips:
+        at = start + int(share * (len(data) - start))
+        data[at] ^= 1 << seed
+        touched.symmetric_difference_update({at})  # the same bit flipped twice is whole again
+    length = len(data) if cut is None else start + int(cut * (len(data) - start))
+    path.write_bytes(data[:length])
+    contents = read_spool(path)
+    kept = [i for i, (a, b) in enumerate(bounds) if b <= length and not any(a <= at < b for at in touched)]
+    assert contents.numbers == [i for i in kept if i < n_points]
+    assert same(contents.points, [logged[i] for i in kept if i < n_points])
+    assert [event.id for event in contents.events] == [events[i - n_points].id for i in kept if i >= n_points]
+    lost = sum(damage.n_bytes_lost for damage in contents.damages)
+    assert lost == length - start - sum(bounds[i][1] - bounds[i][0] for i in kept)
+
+
+def test_a_log_whose_beginning_is_lost_still_gives_its_whole_records(tmp_path: Path) -> None:
+    path = tmp_path / "a.spool"
+    logged, events = records_of(5)
+    data = bytearray(written(path, logged, events))
+    data[3] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(SpoolError):
+        read_spool(path)
+    contents = salvage(path)
+    assert same(contents.points, logged)
+    assert [event.id for event in contents.events] == ["e1", "e2"]
+    assert contents.damages[0].offset == 0
+
+
+def test_points_that_an_earlier_version_wrote_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.spool"
+    start = written(path, [])
+    payload = b"p" + msgspec.msgpack.encode((7, 0.5, {"loss": 1.0}))
+    record = struct.pack("<II", len(payload), zlib.crc32(payload)) + payload
+    path.write_bytes(start + record + record)
+    assert read_spool(path).points == [(7, 0.5, {"loss": 1.0})] * 2
+    assert read_spool(path).numbers == [0, 1]
+
+
+def test_what_a_log_was_created_with_is_read_without_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "a.spool"
+    _, events = records_of(0)
+    with Spool.create(path, {"run_id": "r1"}, events=events, reserve=True) as spool:
+        spool.log(0, 0.0, {"loss": 1.0})
+        spool.event(replace(events[0], id="later"))
+    assert [event.id for event in read_beginning(path)] == ["e1", "e2"]
+
+
+def test_the_reserve_is_overwritten_in_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.spool"
+    with Spool.create(path, {}, reserve=True) as spool:
+        spool.log(0, 0.0, {"loss": 1.0})
+        size = spool.size()
+        spool.write_reserve({"not_kept": 3})
+        spool.write_reserve({"not_kept": 4})
+        assert spool.size() == size
+        with pytest.raises(RecordError, match="do not fit the reserve"):
+            spool.write_reserve({"error": "x" * 3000})
+    assert read_spool(path).reserve == {"not_kept": 4}
+    assert read_spool(path).damage is None
+    with Spool.create(tmp_path / "b.spool", {}) as spool, pytest.raises(SpoolError, match="has no reserve"):
+        spool.write_reserve({})
+
+
+def test_a_log_whose_folder_was_deleted_is_written_anew_with_all_that_it_held(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.spool"
+    spool = Spool.create(path, {"run_id": "r1"})
+    spool.log(0, 0.0, {"loss": 1.0})
+    assert spool.is_there()
+    shutil.rmtree(path.parent)
+    assert not spool.is_there()
+    spool.log(1, 0.0, {"loss": 2.0})
+    spool.restore()
+    spool.log(2, 0.0, {"loss": 3.0})
+    spool.close()
+    assert [step for step, _, _ in read_spool(path).points] == [0, 1, 2]
+
+
+def test_calls_are_read_back_from_where_one_wants_while_the_log_is_written(tmp_path: Path) -> None:
+    with Spool.create(tmp_path / "a.spool", {}, events=records_of(0)[1]) as spool:
+        for step in range(100):
+            spool.log(step, 0.0, {"loss": float(step)})
+        at = spool.size()
+        spool.log(100, 0.0, {"loss": 100.0})
+        assert [call[0] for call in spool.calls(0)] == list(range(101))
+        assert list(spool.calls(at)) == [(100, 100, 0.0, {"loss": 100.0})]
+    with pytest.raises(SpoolError, match="closed"):
+        list(spool.calls(0))
 
 
 @pytest.mark.parametrize("tail", [b"\0" * 8, b"\0" * 4096, b"\xff" * 64, b"\x05"])
