@@ -1,10 +1,10 @@
 """Kills a training with SIGKILL at random instants, many times, and counts what is missing afterwards.
 
 A child opens a store, starts runs, logs, notes and finishes them; it acknowledges each call over a pipe once the call
-has returned. It is killed at a seeded random instant: after a random number of acknowledgements, or after a random time,
-which hits the start, a flush, a compaction (a second process compacts the same store in a loop) and the end. Then the
-store is opened again and compared with what was acknowledged: every point and note is there, nothing is there twice, run
-numbers are consecutive, and every run is finished or crashed.
+has returned. It is killed at a seeded random instant: after a random number of acknowledgements, or after a random
+time, which hits the start, a flush, a compaction (a second process compacts the same store in a loop) and the end. Then
+the store is opened again and compared with what was acknowledged: every point and note is there, nothing is there
+twice, run numbers are consecutive, and every run is finished or crashed.
 
     python evals/sigkill.py [--kills 200] [--seed 0] [--out PATH]
 """
@@ -97,15 +97,8 @@ def planned(rng: random.Random) -> Plan:
 
 def killed(uri: Path, plan: Plan) -> dict[str, dict[str, list[int]]]:
     """Run the writer, kill it as planned, and return what it acknowledged, by run."""
-    command = [
-        sys.executable,
-        "-c",
-        WRITER,
-        str(uri),
-        str(plan.steps),
-        str(plan.pause_s),
-        "wait" if plan.wait else "no",
-    ]
+    wait = "wait" if plan.wait else "no"
+    command = [sys.executable, "-c", WRITER, str(uri), str(plan.steps), str(plan.pause_s), wait]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert child.stdout is not None
     lines = []

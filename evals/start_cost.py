@@ -88,9 +88,8 @@ def main() -> None:
     rows = {}
     print(f"{'':28}{'first step s':>13}{'added s':>9}{'step p50 ms':>13}{'p99 ms':>9}   loaded by then")
     for name, each in found.items():
-        row = {
-            key: statistics.median(one[key] for one in each) for key in ("first_step_s", "step_p50_ms", "step_p99_ms")
-        }
+        keys = ("first_step_s", "step_p50_ms", "step_p99_ms")
+        row: dict[str, Any] = {key: statistics.median(one[key] for one in each) for key in keys}
         row |= {"added_s": row["first_step_s"] - bare_s, "loaded": each[-1]["loaded"]}
         rows[name] = row
         print(
@@ -98,9 +97,8 @@ def main() -> None:
             f"{row['step_p99_ms']:>9.2f}   {', '.join(row['loaded']) or 'none of the heavy'}"
         )
     worst = max(rows[name]["added_s"] for name in list(cases)[1:4])
-    print(
-        f"added before the first step, own parameters: {worst:.3f} s (to hold: below 0.3): {'holds' if worst < 0.3 else 'MISSED'}"
-    )
+    verdict = "holds" if worst < 0.3 else "MISSED"
+    print(f"added before the first step, own parameters: {worst:.3f} s (to hold: below 0.3): {verdict}")
     if given.out:
         given.out.write_text(json.dumps({"repeat": given.repeat, "rows": rows}, indent=1))
 

@@ -97,11 +97,15 @@ def _bring_beginnings(store: LanceRunStore, paths: Sequence[Path]) -> None:
             log.warning("%s", error)  # another process has recovered it meanwhile
     events.sort(key=lambda event: event.time)
     try:
-        known = store.state()
         for event in events:
             if event.kind.startswith("experiment."):
                 _define(store, event)
-        append_each(store, [e for e in events if e.kind == "run.created" and e.run_id not in known.runs])
+        known = store.state()
+        begun = [event for event in events if event.kind == "run.created" and event.run_id not in known.runs]
+        # A run of an experiment that is not there would be refused for good.
+        unknown = dict.fromkeys(e.experiment for e in begun if e.experiment not in store.state().experiments)
+        missing = [Event.new("experiment.created", name, actor="recovery") for name in unknown]
+        append_each(store, [*missing, *begun])
     except StorageError as error:
         log.warning("%s", error)  # each run tries again by itself
 

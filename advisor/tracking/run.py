@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -37,6 +38,7 @@ from storage.spool import are_floats, encode_floats, owner_header
 
 if TYPE_CHECKING:
     from advisor.suggest import StopAdvice
+    from storage.store import RunStore
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +114,7 @@ class LiveRun:
         # What it is a run of comes first, should the store not know yet.
         beginning = [*definitions, created]
         self._ahead = WriteAhead(path, header, beginning, fsync=collaborators.fsync, strict=collaborators.strict)
-        announced = self._opening.announce(lambda _store: [created])
+        announced = self._opening.announce(partial(_begin, created=created, record=experiment))
         looking = Looking(collaborators.watch, collaborators.notify, self._captured(), clock=collaborators.clock)
         self._delivery = Delivery(self.id, self._opening, self._ahead, looking)
         if collaborators.strict:
@@ -508,6 +510,17 @@ class LiveRun:
     def _event(self, kind: str, **body: Any) -> Event:
         """Return an event of this run as every reader will see it, or refuse it before anything is written."""
         return checked(Event.new(kind, self.experiment, self.id, time=self._now(), actor="run", **body))
+
+
+def _begin(store: RunStore, *, created: Event, record: Experiment) -> list[Event]:
+    """Return the events that begin a run, with its experiment where the store has lost it or never knew it."""
+    if record.name in store.state().experiments:
+        return [created]
+    body: dict[str, Any] = {"reduce": record.reduce, "description": record.description}
+    body["objectives"] = [{"metric": o.metric, "direction": o.direction} for o in record.objectives]
+    if record.space is not None:
+        body["space"] = {name: dict(dimension) for name, dimension in record.space.items()}
+    return [Event.new("experiment.created", record.name, time=created.time, actor="advisor", **body), created]
 
 
 def checked(event: Event) -> Event:

@@ -227,6 +227,7 @@ def test_a_run_that_ended_on_a_full_disk_ends_as_it_wrote_into_its_reserve(tmp_p
 
 def test_nothing_acknowledged_is_lost_at_random_kills(repository: Path) -> None:
     command = [sys.executable, "evals/sigkill.py", "--kills", "4", "--seed", "3", "--per-store", "4"]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
+    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 kills, 0 with something wrong" in done.stdout
