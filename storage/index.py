@@ -137,6 +137,10 @@ class KeptFold:
         found = self.columns({"run_id": "run_id"}, where=f"ordinal = {ordinal} and {RUNS_ONLY}")["run_id"]
         return str(found[0]) if found.size else None
 
+    def hidden(self) -> list[Entry]:
+        """Return the entries of the runs that are hidden."""
+        return self._read(f"hidden and {RUNS_ONLY}")
+
     def n_visible(self) -> dict[int, int]:
         """Return how many runs each experiment has that are not hidden."""
         numbers, counts = np.unique(self.columns({"exp": "exp"}, where=VISIBLE)["exp"], return_counts=True)
