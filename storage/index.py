@@ -323,17 +323,15 @@ class RunIndex:
         the same filter in the same engine.
         """
         exp = question.exp
-        apart = {entry.run.id: entry for entry in state.dirty() if exp is None or entry.exp == exp}
-        apart |= {
-            entry.run.id: entry for entry in state.entries(list(state.running)) if exp is None or entry.exp == exp
-        }
+        # A run that was moved away is still among its former siblings in the table: all are left out there.
+        apart = {entry.run.id: entry for entry in [*state.dirty(), *state.entries(list(state.running))]}
         wanted = question.columns()
         parts: list[Mapping[str, Column]] = []
         kept = state.base if isinstance(state.base, KeptFold) else None
         if kept is not None:
             where = _all(question.sql, VISIBLE, None if exp is None else f"exp = {exp}", _not_among(list(apart)))
             parts.append(_without(kept.columns(wanted, where=where), apart))
-        visible = [entry for entry in apart.values() if not entry.hidden]
+        visible = [entry for entry in apart.values() if not entry.hidden and (exp is None or entry.exp == exp)]
         if visible:
             rows = rows_of(visible, state, live=live, vectors={}, described=question.asks_text)
             parts.append(self._database.columns_among(rows, COLUMNS, wanted, where=question.sql))

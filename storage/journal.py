@@ -530,7 +530,7 @@ class State:
         book.next_number += 1
         self._n_ordinals += 1
         self._take(entry)
-        self._list(entry)
+        self._list(entry, exp, None)
         self._put(entry)
         return True
 
@@ -607,8 +607,7 @@ class State:
         findings = tuple(replace(finding, experiment=name) for finding in entry.run.findings)
         entry.run = replace(entry.run, number=book.next_number, experiment=name, findings=findings)
         book.next_number += 1
-        if to in self._ids:
-            self._ids[to].append(event.run_id)
+        self._list(entry, to)
         return self._put(entry)
 
     def _run_captured(self, event: Event) -> bool:
@@ -753,9 +752,9 @@ class State:
         if self.base is None or entry.dirty:
             self._ordinals[entry.run.ordinal] = entry.run.id
 
-    def _list(self, entry: Entry) -> None:
-        """Add a new run to the lists that are in memory; without a base all are."""
-        for key in (entry.exp, None):
+    def _list(self, entry: Entry, *keys: int | None) -> None:
+        """Add a run to those lists that are in memory; without a base all are."""
+        for key in keys:
             if key in self._ids:
                 self._ids[key].append(entry.run.id)
             elif self.base is None:

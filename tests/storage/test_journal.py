@@ -152,7 +152,9 @@ DEEDS = [
 def lives(draw: st.DrawFn) -> list[Event]:
     """Events of several writers, each in its own order, in some order of all."""
     writers = draw(st.lists(st.lists(st.sampled_from(DEEDS), max_size=10), min_size=1, max_size=3))
-    queues = [[replace(event(kind, run_id, **body), experiment=name) for kind, name, run_id, body in each] for each in writers]
+    queues = [
+        [replace(event(kind, run_id, **body), experiment=name) for kind, name, run_id, body in each] for each in writers
+    ]
     queues.append([CREATED, event("run.created", "r0"), event("run.created", "r1")])
     turns = draw(st.permutations([i for i, queue in enumerate(queues) for _ in queue]))
     return [queues[i].pop(0) for i in turns]
@@ -267,6 +269,13 @@ def test_an_event_that_comes_again_when_its_name_is_another_experiments_has_no_e
         state = State(base=Kept.of(state))
     state.fold([again])
     assert all_of(state) == all_of(folded(events))
+
+
+def test_a_run_can_be_moved_to_an_experiment_that_has_none() -> None:
+    events = [CREATED, later("experiment.created", name="b"), event("run.created", "r"), event("run.moved", "r", to="b")]
+    state = folded(events)
+    assert state.run_ids("b") == ["r"]
+    assert (state.id_of("b", 0), state.run_ids("exp")) == ("r", [])
 
 
 @given(lives(), st.lists(st.tuples(st.integers(0, 20), st.booleans()), max_size=4), st.data())
