@@ -85,11 +85,18 @@ def copy_store(source: str, target: str, *, progress: Progress | None = None) ->
         if not _listed(come, f"{root}/migrations.lance", recursive=False):
             raise StoreNotFoundError(f"no store at {source!r}; check the address")
         files = list(_files(come, root))
-        for done, (path, _) in enumerate(files, start=1):
-            _copy_file(come, path, go, to + path[len(root) :])
+        copied = []
+        for done, (path, size) in enumerate(files, start=1):
+            try:
+                _copy_file(come, path, go, to + path[len(root) :])
+                copied.append(size)
+            except FileNotFoundError:
+                if path.endswith(".manifest"):
+                    raise
+                # A file that an older version needed, or that was being written: the newest listed version never does.
             if progress is not None:
                 progress(done, len(files))
-    return Copied(len(files), sum(size for _, size in files))
+    return Copied(len(copied), sum(copied))
 
 
 def _files(come: fs.FileSystem, root: str) -> Iterator[tuple[str, int]]:
@@ -120,7 +127,8 @@ def _listed(files: fs.FileSystem, folder: str, *, recursive: bool = True) -> lis
     from pyarrow import fs
 
     found = files.get_file_info(fs.FileSelector(folder, recursive=recursive, allow_not_found=True))
-    return sorted((entry.path, int(entry.size or 0)) for entry in found if entry.is_file or not recursive)
+    files = [entry for entry in found if entry.is_file or not recursive]
+    return sorted((each.path, int(each.size or 0)) for each in files if not each.base_name.startswith("."))
 
 
 def _copy_file(come: fs.FileSystem, path: str, go: fs.FileSystem, to: str) -> None:

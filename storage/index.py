@@ -137,6 +137,10 @@ class KeptFold:
         found = self.columns({"run_id": "run_id"}, where=f"ordinal = {ordinal} and {RUNS_ONLY}")["run_id"]
         return str(found[0]) if found.size else None
 
+    def hidden(self) -> list[Entry]:
+        """Return the entries of the runs that are hidden."""
+        return self._read(f"hidden and {RUNS_ONLY}")
+
     def n_visible(self) -> dict[int, int]:
         """Return how many runs each experiment has that are not hidden."""
         numbers, counts = np.unique(self.columns({"exp": "exp"}, where=VISIBLE)["exp"], return_counts=True)
@@ -322,17 +326,15 @@ class RunIndex:
         the same filter in the same engine.
         """
         exp = question.exp
-        apart = {entry.run.id: entry for entry in state.dirty() if exp is None or entry.exp == exp}
-        apart |= {
-            entry.run.id: entry for entry in state.entries(list(state.running)) if exp is None or entry.exp == exp
-        }
+        # A run that was moved away is still among its former siblings in the table: all are left out there.
+        apart = {entry.run.id: entry for entry in [*state.dirty(), *state.entries(list(state.running))]}
         wanted = question.columns()
         parts: list[Mapping[str, Column]] = []
         kept = state.base if isinstance(state.base, KeptFold) else None
         if kept is not None:
             where = _all(question.sql, VISIBLE, None if exp is None else f"exp = {exp}", _not_among(list(apart)))
             parts.append(_without(kept.columns(wanted, where=where), apart))
-        visible = [entry for entry in apart.values() if not entry.hidden]
+        visible = [entry for entry in apart.values() if not entry.hidden and (exp is None or entry.exp == exp)]
         if visible:
             rows = rows_of(visible, state, live=live, vectors={}, described=question.asks_text)
             parts.append(self._database.columns_among(rows, COLUMNS, wanted, where=question.sql))

@@ -12,7 +12,6 @@ import logging
 import math
 import threading
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -40,8 +39,9 @@ log = logging.getLogger(__name__)
 
 MAX_CACHED: Final = 50_000
 """Runs that a fold with a base keeps in memory, some 3 kB each; what it has and the base has not is kept always."""
-N_RECENT: Final = 10_000
-"""Ids of refused and of experiment-less events that are remembered: whoever asks, asks right after the append."""
+N_RECENT: Final = 2_000
+"""Ids of refused events, and of events that belong to no run or experiment, that are remembered, and kept with the
+fold: whoever asks about one, or repeats it, does so right after the append."""
 
 
 class Base(Protocol):
@@ -65,6 +65,10 @@ class Base(Protocol):
 
     def id_at(self, ordinal: int) -> str | None:
         """Return the id of the run with an ordinal."""
+        ...
+
+    def hidden(self) -> list[Entry]:
+        """Return the entries of the runs that are hidden."""
         ...
 
     def n_visible(self) -> dict[int, int]:
@@ -138,7 +142,8 @@ class State:
         self._ids: dict[int | None, list[str]] = {}
         self._ordinals: dict[int, str] = {}
         self._gone: set[str] = set()  # purged runs that the base may still hold
-        self._recent: deque[str] = deque(maxlen=N_RECENT)
+        self._absent: frozenset[str] = frozenset()  # runs of the batch being folded that the base does not have
+        self._recent: dict[str, None] = {}
         self._kinds: dict[str, dict[str, Event]] = {}
         self._load_kind = load_kind
         self._lock = threading.RLock()
@@ -207,7 +212,9 @@ class State:
     @property
     def documents(self) -> list[Event]:
         """Events of documents, in their order."""
-        return [event for event in self.of_kind("document.written") if event.experiment in self.experiments]
+        written = self.of_kind("document.written")
+        books = [self._books.get(self.number_at(event.experiment, event.version)) for event in written]
+        return [each for each, book in zip(written, books, strict=True) if book is not None and book.deleted is None]
 
     @property
     def notified(self) -> set[tuple[str, str]]:
@@ -228,7 +235,7 @@ class State:
         """Return the entry of a run, hidden ones included."""
         with self._lock:
             found = self._entries.get(run_id)
-            if found is None and self.base is not None and run_id not in self._gone:
+            if found is None and self.base is not None and run_id not in self._gone and run_id not in self._absent:
                 found = self.base.entries([run_id]).get(run_id)
                 if found is not None:
                     self._take(found)
@@ -250,6 +257,14 @@ class State:
                         self._take(entry)
             return self.entries(ids)
 
+    def hidden(self) -> list[Entry]:
+        """Return the entries of deleted runs and of deleted experiments' runs, in the order of their creation."""
+        with self._lock:
+            for entry in [] if self.base is None else self.base.hidden():
+                if entry.run.id not in self._entries:
+                    self._take(entry)
+            return sorted((e for e in self._entries.values() if e.hidden), key=lambda entry: entry.run.ordinal)
+
     def book(self, exp: int) -> Book:
         """Return an experiment, deleted ones included."""
         return self._books[exp]
@@ -262,6 +277,16 @@ class State:
         """Return the number of the experiment that has a name now, or had it last."""
         number = self._numbers.get(name)
         return self._aliases.get(name) if number is None else number
+
+    def names_of(self, exp: int) -> list[str]:
+        """Return all names that an experiment has had, the first one first."""
+        return list(dict.fromkeys(name for _, name, number in self._named if number == exp))
+
+    def number_at(self, name: str, version: int) -> int:
+        """Return the number of the experiment that had a name when a commit was made, -1 where none had."""
+        given = [(commit, number) for commit, other, number in self._named if other == name]
+        at = bisect_right([commit for commit, _ in given], version)
+        return given[at - 1][1] if at else -1
 
     def dirty(self) -> list[Entry]:
         """Return the entries that the base does not have yet."""
@@ -291,6 +316,8 @@ class State:
                 "n_experiments": self._n_experiments,
                 "n_ordinals": self._n_ordinals,
                 "running": list(self.running),
+                "recent": list(self._recent),
+                "refused": list(self.refused),
                 "aliases": self._aliases,
                 "named": self._named,
                 "books": [_book_out(book) for book in self._books.values()],
@@ -310,6 +337,8 @@ class State:
         self.last_version, self.last = kept["last"][0], bytes.fromhex(kept["last"][1])
         self._n_experiments, self._n_ordinals = kept["n_experiments"], kept["n_ordinals"]
         self.running = dict.fromkeys(kept["running"])
+        self._recent = dict.fromkeys(kept.get("recent", ()))
+        self.refused = dict.fromkeys(kept.get("refused", ()))
         self._aliases = dict(kept["aliases"])
         self._named = [(commit, name, number) for commit, name, number in kept["named"]]
         self._books = {book.record.number: book for book in map(_book_in, kept["books"])}
@@ -321,10 +350,12 @@ class State:
         """Apply events in their order."""
         batch = list(events)
         with self._lock:
-            if self.base is not None:
-                self._preload(list(dict.fromkeys(event.run_id for event in batch if event.run_id)))
+            named = dict.fromkeys(event.run_id for event in batch if event.run_id)
+            self._preload(list(named))
+            self._absent = frozenset(named.keys() - self._entries.keys())  # asked once for all, not one by one
             for event in batch:
                 self.apply(event)
+            self._absent = frozenset()
 
     def apply(self, event: Event) -> None:
         """Apply one event; one that is known already, or of an unknown kind, changes nothing."""
@@ -333,10 +364,10 @@ class State:
             self.prefix = prefix_hash(self.prefix, self.last)
             self.n_rows += 1
             self.version = max(self.version, event.version)
-            seen = self._seen_by(event)
-            if event.id in seen:
+            if self._knows(event):
                 return
             self.n_events += event.kind not in BOOKKEEPING
+            book = self._book_of(event)
             try:
                 handler = _HANDLERS.get(event.kind)
                 effective = handler is None or handler(self, event)
@@ -346,26 +377,36 @@ class State:
                     "event %s of kind %r cannot be understood and has no effect: %r", event.id, event.kind, error
                 )
                 effective = False
-            self._seen_by(event, anew=True).add(event.id)
+            self._remember(event, book or self._book_of(event))
             if not effective:
-                self.refused[event.id] = None
-                if len(self.refused) > N_RECENT:
-                    self.refused.pop(next(iter(self.refused)))
+                _add_recent(self.refused, event.id)
 
-    def _seen_by(self, event: Event, *, anew: bool = False) -> set[str] | _Recent:
-        """Return the set of ids that would hold an event's: its run's, its experiment's, or the recent ones."""
+    def _knows(self, event: Event) -> bool:
+        """Return whether an event was applied before, under whatever name its experiment had then."""
+        if event.id in self._recent:
+            return True
         if event.kind in _OWN_ID:
-            return _Recent(self._recent)
+            return False
         if event.run_id:
             entry = self.entry(event.run_id)
-            if entry is not None:
-                entry.dirty = entry.dirty or anew
-                return entry.seen
-        elif event.kind.startswith("experiment."):
-            number = self.number_of(event.experiment)
-            if number is not None:
-                return self._books[number].seen
-        return _Recent(self._recent)
+            return entry is not None and event.id in entry.seen
+        return event.kind.startswith("experiment.") and any(event.id in book.seen for book in self._books.values())
+
+    def _remember(self, event: Event, book: Book | None) -> None:
+        """Keep the id of an event where it will be looked for: with its run, its experiment, or the recent ones."""
+        entry = self.entry(event.run_id) if event.run_id and event.kind not in _OWN_ID else None
+        if entry is not None:
+            entry.seen.add(event.id)
+            entry.dirty = True
+        elif book is not None:
+            book.seen.add(event.id)
+        else:
+            _add_recent(self._recent, event.id)
+
+    def _book_of(self, event: Event) -> Book | None:
+        """Return the experiment that an event of its own is about, None for other events."""
+        number = self.number_of(event.experiment) if event.kind.startswith("experiment.") else None
+        return None if number is None else self._books[number]
 
     # Each handler returns whether the event had an effect.
 
@@ -497,7 +538,7 @@ class State:
         book.next_number += 1
         self._n_ordinals += 1
         self._take(entry)
-        self._list(entry)
+        self._list(entry, exp, None)
         self._put(entry)
         return True
 
@@ -574,8 +615,7 @@ class State:
         findings = tuple(replace(finding, experiment=name) for finding in entry.run.findings)
         entry.run = replace(entry.run, number=book.next_number, experiment=name, findings=findings)
         book.next_number += 1
-        if to in self._ids:
-            self._ids[to].append(event.run_id)
+        self._list(entry, to)
         return self._put(entry)
 
     def _run_captured(self, event: Event) -> bool:
@@ -696,12 +736,6 @@ class State:
         self.experiments = {record.name: record for record in living}
         self._numbers = {record.name: record.number for record in living}
 
-    def number_at(self, name: str, version: int) -> int:
-        """Return the number of the experiment that had a name when a commit was made, -1 where none had."""
-        given = [(commit, number) for commit, other, number in self._named if other == name]
-        at = bisect_right([commit for commit, _ in given], version)
-        return given[at - 1][1] if at else -1
-
     def _live(self, event: Event) -> Entry | None:
         entry = self.entry(event.run_id)
         return None if entry is None or entry.run.state.is_over else entry
@@ -746,9 +780,9 @@ class State:
         if self.base is None or entry.dirty:
             self._ordinals[entry.run.ordinal] = entry.run.id
 
-    def _list(self, entry: Entry) -> None:
-        """Add a new run to the lists that are in memory; without a base all are."""
-        for key in (entry.exp, None):
+    def _list(self, entry: Entry, *keys: int | None) -> None:
+        """Add a run to those lists that are in memory; without a base all are."""
+        for key in keys:
             if key in self._ids:
                 self._ids[key].append(entry.run.id)
             elif self.base is None:
@@ -809,19 +843,11 @@ class _Runs(Mapping[str, Run]):
         return f"<{len(self)} runs>"
 
 
-class _Recent:
-    """A bounded set of ids, oldest out."""
-
-    __slots__ = ("_ids",)
-
-    def __init__(self, ids: deque[str]) -> None:
-        self._ids = ids
-
-    def __contains__(self, event_id: object) -> bool:
-        return event_id in self._ids
-
-    def add(self, event_id: str) -> None:
-        self._ids.append(event_id)
+def _add_recent(ids: dict[str, None], event_id: str) -> None:
+    """Add to a bounded set of ids, oldest out."""
+    ids[event_id] = None
+    if len(ids) > N_RECENT:
+        ids.pop(next(iter(ids)))
 
 
 def objective_values(

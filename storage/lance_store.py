@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from storage.artifacts import artifacts_at
 from storage.curve_table import CurveTable, Damage
 from storage.downsample import downsample
+from storage.entries import Entry
 from storage.errors import (
     ExperimentNotFoundError,
     FilterError,
@@ -33,7 +34,7 @@ from storage.index import RUNS_ONLY, TABLE, KeptFold, Question, RunIndex, names_
 from storage.journal import Base, State, with_stubs
 from storage.lance import Database, quoted
 from storage.migrations import EVENTS, SCHEMA_VERSION
-from storage.provenance import CHECKPOINT, REMOVED, Writer
+from storage.provenance import CHECKPOINT, JOINED, REMOVED, Writer
 from storage.purge import AT_ONCE, GRACE, Purged, purge
 from storage.query import Names, Order, compile_filter, compile_order
 from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState, utc_now
@@ -64,6 +65,8 @@ CLAIM_EVERY: Final = 256
 """Events between two checkpoints in the journal, which tell whether what came before is as it was."""
 GUESS_AMONG: Final = 2_000
 """Ids among which a close one is looked for when one is not found."""
+ASK_FOR_AT_MOST: Final = 1_000
+"""Writers that are asked for by their ids; of more all are read, which is cheaper than so long a filter."""
 
 
 class LanceRunStore(RunStore):
@@ -126,14 +129,32 @@ class LanceRunStore(RunStore):
             and event.kind != REMOVED
         ]
 
-    def journal(self, *, after: int = 0) -> list[Event]:
-        """Return all events since a commit in their order, repetitions and stubs of removed ones included."""
-        return [event for event, _ in self.placed(after=after)[0]]
-
     def placed(self, *, after: int = 0) -> tuple[list[tuple[Event, int]], int]:
-        """Return the same with their positions in their commits, and the commit reached."""
+        """Return events since a commit and their positions in their commits, stubs included; and the commit reached."""
         rows, reached = self._database.tail("events", (*COLUMNS, "pos"), after=after)
         return with_stubs([(_event(row), int(row["pos"])) for row in rows], after=after), reached
+
+    def journal(
+        self,
+        *,
+        after: int = 0,
+        experiments: Collection[str] = (),
+        run_ids: Collection[str] = (),
+        kinds: Collection[str] = (),
+    ) -> list[Event]:
+        where = _written_about(experiments, run_ids, kinds)
+        if where is None:
+            return [event for event, _ in self.placed(after=after)[0]]
+        rows, _ = self._database.tail("events", (*COLUMNS, "pos"), after=after, where=where)
+        return [_event(row) for row in rows]
+
+    def writers(self, ids: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        where = f"kind = {quoted(JOINED)}"
+        if len(ids) <= ASK_FOR_AT_MOST:
+            where += f" and {_among('writer', ids)}"
+        rows, _ = self._database.tail("events", ("writer", "body", "pos"), after=0, where=where)
+        wanted = set(ids)
+        return {row["writer"]: decode_body(row["body"]) for row in rows if row["writer"] in wanted}
 
     def state(self) -> State:
         """Return the current fold. It belongs to the store: read it, do not keep or change it."""
@@ -245,9 +266,7 @@ class LanceRunStore(RunStore):
         with self._lock:
             experiments = self.state().experiments
             if name not in experiments:
-                raise ExperimentNotFoundError(
-                    f"no experiment {name!r} in this store; {did_you_mean(name, experiments)}"
-                )
+                raise ExperimentNotFoundError(_no_experiment(name, self.state()))
             return experiments[name]
 
     # -- runs
@@ -259,7 +278,7 @@ class LanceRunStore(RunStore):
             if entry is None or entry.hidden:
                 fitting = self._starting_with(state, run_id) if run_id else []
                 if len(fitting) != 1:
-                    raise RunNotFoundError(_no_run(run_id, fitting, state, gone=entry is not None))
+                    raise RunNotFoundError(_no_run(run_id, fitting, state))
                 entry = state.entry(fitting[0])
             assert entry is not None  # its id has just been read
         return self._live([entry.run])[0]
@@ -417,7 +436,9 @@ class LanceRunStore(RunStore):
                 n_waiting,
             )
         with self._lock:
-            entries = {entry.run.id: entry.run for entry in self.state().entries([run_id for run_id, _ in hits])}
+            # What was deleted just now the table may still hold.
+            listed = [entry.run for entry in self.state().entries([run_id for run_id, _ in hits]) if not entry.hidden]
+        entries = {run.id: run for run in listed}
         found = [(entries[run_id], score) for run_id, score in hits if run_id in entries]
         current = self._live([run for run, _ in found])
         return [
@@ -640,14 +661,43 @@ def _n_rows(base: Base | None) -> int:
     return -1 if base is None else int(base.checkpoint()["n_rows"])
 
 
-def _no_run(run_id: str, fitting: Sequence[str], state: State, *, gone: bool) -> str:
+def _no_run(run_id: str, fitting: Sequence[str], state: State) -> str:
     if fitting:
         return f"{len(fitting)} runs begin with {run_id!r}; give more of the id: {', '.join(fitting[:4])}"
-    if gone:
-        return f"run {run_id!r} is deleted; 'advisor restore {run_id}' brings it back"
+    gone = [entry for entry in state.hidden() if run_id and entry.run.id.startswith(run_id)]
+    gone = [entry for entry in gone if entry.run.id == run_id] or gone
+    if len(gone) == 1:
+        return f"run {gone[0].run.id!r} is deleted; {_how_to_restore(gone[0])}"
     n_runs = state.n_runs()
     close = did_you_mean(run_id, state.runs, show=3) if n_runs <= GUESS_AMONG else f"there are {n_runs:,} runs."
     return f"no run {run_id!r} in this store; {close}"
+
+
+def _how_to_restore(entry: Entry) -> str:
+    if entry.deleted is not None:
+        return f"'advisor restore {entry.run.id}' brings it back"
+    return f"it went with its experiment: 'advisor restore {entry.run.experiment}' brings both back"
+
+
+def _no_experiment(name: str, state: State) -> str:
+    number = state.number_of(name)
+    if number is not None and state.book(number).deleted is None:
+        return f"experiment {name!r} is called {state.book(number).record.name!r} now"
+    if any(book.record.name == name for book in state.books().values()):
+        return f"experiment {name!r} is deleted; 'advisor restore {name}' brings it back"
+    return f"no experiment {name!r} in this store; {did_you_mean(name, state.experiments)}"
+
+
+def _written_about(experiments: Collection[str], run_ids: Collection[str], kinds: Collection[str]) -> str | None:
+    """Return the filter of the events of some experiments and runs, of some kinds; None where all are meant."""
+    about = [_among(column, values) for column, values in (("experiment", experiments), ("run_id", run_ids)) if values]
+    parts = [f"({' or '.join(about)})"] if about else []
+    parts += [_among("kind", kinds)] if kinds else []
+    return " and ".join(parts) or None
+
+
+def _among(column: str, values: Collection[str]) -> str:
+    return f"{column} in ({', '.join(map(quoted, values))})" if values else "false"
 
 
 def _size(folder: Path) -> int:

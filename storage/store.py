@@ -7,10 +7,10 @@ Nothing here knows of a database.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from storage.place import Place
 from storage.records import Curve, CurveChunk, Event, Experiment, Run
@@ -86,6 +86,11 @@ class RunStore(abc.ABC):
     change a run that is over are kept in the journal and have no effect, with four exceptions:
     notes, tags, findings and summaries. Of two processes that end the same run the first in the order wins.
 
+    **Deletion.** What is deleted is hidden from every read and keeps its number, until it is restored or, after a
+    grace period, physically removed. An experiment is restored under its name, so not while another has that name.
+    Numbers are never used twice. Events that a writer addresses to an experiment's old name, or that come late
+    for a run that was deleted or moved, still reach it.
+
     **Reads are current.** A read that starts after an ``append`` returned, in any process,
     sees it. A read never aliases what the store holds: records are frozen and do not change.
 
@@ -114,6 +119,35 @@ class RunStore(abc.ABC):
     @abc.abstractmethod
     def events(self, *, experiment: str | None = None, run_id: str | None = None) -> list[Event]:
         """Return events in their order, without repetitions."""
+
+    @abc.abstractmethod
+    def journal(
+        self,
+        *,
+        after: int = 0,
+        experiments: Collection[str] = (),
+        run_ids: Collection[str] = (),
+        kinds: Collection[str] = (),
+    ) -> list[Event]:
+        """Return events as they stand in the journal: in their order, repetitions included.
+
+        The database filters: only the events returned are read.
+
+        Parameters
+        ----------
+        after
+            The commit after which they begin.
+        experiments, run_ids
+            Only events that name one of these experiments or runs. An event names its experiment as it was called
+            when the event was written.
+        kinds
+            Only events of these kinds. With neither this nor the others, stubs of the kind ``journal.removed`` stand
+            where events were physically removed.
+        """
+
+    @abc.abstractmethod
+    def writers(self, ids: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        """Return who wrote, by ``Event.writer``: user, host, pid, program and python; unknown ones are left out."""
 
     @abc.abstractmethod
     def state(self) -> State:

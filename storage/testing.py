@@ -13,8 +13,9 @@ A back end's test suite subclasses ``RunStoreContract`` and gives two fixtures::
 from __future__ import annotations
 
 import math
+import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +265,187 @@ class RunStoreContract:
     def test_an_unknown_kind_of_event_is_refused(self, store: RunStore) -> None:
         with pytest.raises(RecordError, match=r"run\.noted"):
             store.append([Event.new("run.note", "digits")])
+
+    # -- the life of experiments and runs
+
+    @pytest.fixture(params=["never", "reindexed", "many events"])
+    def kept(self, request: pytest.FixtureRequest) -> str:
+        """How the fold came to be kept, before what a test does."""
+        return str(request.param)
+
+    def keep(self, store: RunStore, run: Run, how: str) -> None:
+        """Have the fold kept, so that what comes next is folded on top of it."""
+        if how == "reindexed":
+            store.reindex()
+        elif how == "many events":
+            store.append([Event.new("run.attr", run.experiment, run.id, key=str(i % 7)) for i in range(1_100)])
+            store.runs()
+
+    def views(self, store: RunStore, uri: str) -> Iterator[RunStore]:
+        """Yield the store as it is, as another process sees it, and as it is once its fold was kept anew."""
+        yield store
+        yield self.open_store(uri)
+        store.reindex()
+        yield store
+        yield self.open_store(uri)
+
+    def test_a_renamed_experiment_keeps_its_runs_numbers_and_findings(
+        self, store: RunStore, uri: str, kept: str
+    ) -> None:
+        add_experiment(store)
+        runs = [add_run(store, params={"lr": 0.1 * i}) for i in range(3)]
+        opened: dict[str, Any] = {"finding_id": "f", "code": "ADV102", "title": "t", "severity": "error"}
+        store.append([Event.new("finding.opened", "digits", runs[1].id, **opened)])
+        self.keep(store, runs[0], kept)
+        store.append([Event.new("experiment.renamed", "digits", to="cnn")])
+        late = [  # from writers that know the old name only
+            Event.new("run.created", "digits", "late", params={"lr": 9.0}),
+            Event.new("run.noted", "digits", runs[0].id, text="late"),
+            Event.new("experiment.updated", "digits", description="late"),
+        ]
+        store.append(late)
+        for view in self.views(store, uri):
+            assert [(e.name, e.number, e.description) for e in view.experiments()] == [("cnn", 0, "late")]
+            assert [(run.id, run.number, run.experiment) for run in view.runs("cnn")] == [
+                (run_id, i, "cnn") for i, run_id in enumerate([*(run.id for run in runs), "late"])
+            ]
+            assert [run.id for run in view.runs("cnn", where="params.lr > 0.15")] == [runs[2].id, "late"]
+            assert [(f.code, f.experiment) for f in view.run(runs[1].id).findings] == [("ADV102", "cnn")]
+            assert view.run(runs[0].id).notes == ("late",)
+            with pytest.raises(ExperimentNotFoundError, match="is called 'cnn' now"):
+                view.experiment("digits")
+
+    def test_a_name_that_is_taken_is_not_given_twice(self, store: RunStore, uri: str) -> None:
+        for name in ("a", "b"):
+            add_experiment(store, name)
+        renamed = Event.new("experiment.renamed", "a", to="b")
+        store.append([renamed])
+        assert renamed.id in store.state().refused
+        for view in self.views(store, uri):
+            assert [e.name for e in view.experiments()] == ["a", "b"]
+
+    def test_a_deleted_run_is_hidden_from_every_read_until_it_is_restored(
+        self, store: RunStore, uri: str, kept: str
+    ) -> None:
+        add_experiment(store)
+        first, gone = (add_finished(store, loss=loss, notes=["exploded"]) for loss in (2.0, 1.0))
+        live = add_run(store)
+        store.append_curves([chunk(run.id, 1.0, 2.0) for run in (first, gone, live)])
+        self.keep(store, first, kept)
+        store.append([Event.new("run.deleted", "digits", run.id) for run in (gone, live)])
+        store.append([Event.new("run.tagged", "digits", gone.id, tags=["late"])])
+        for view in self.views(store, uri):
+            assert [run.id for run in view.runs()] == view.run_ids() == [first.id]
+            assert [run.id for run in view.runs("digits", where="val_loss < 9")] == [first.id]
+            assert view.count() == view.count("digits", where="val_loss < 9") == view.info().n_runs == 1
+            assert [hit.run.id for hit in view.search("exploded")] == [first.id]
+            assert view.best("digits") == view.run(first.id)
+            assert list(view.curves()) == [first.id]
+            assert view.curves([gone.id, live.id]) == {}
+            with pytest.raises(RunNotFoundError, match=f"'advisor restore {gone.id}'"):
+                view.run(gone.id[:20])
+            assert [entry.run.id for entry in view.state().hidden()] == [gone.id, live.id]
+        store.append([Event.new("run.restored", "digits", run.id) for run in (gone, live)])
+        assert add_run(store).number == 3
+        for view in self.views(store, uri):
+            assert [(run.id, run.number) for run in view.runs("digits")][:3] == [
+                (first.id, 0),
+                (gone.id, 1),
+                (live.id, 2),
+            ]
+            assert view.best("digits") == view.run(gone.id)
+            assert view.run(gone.id).tags == ("late",)
+            assert len(view.curves([gone.id])[gone.id]["val_loss"]) == 2
+
+    def test_the_number_of_a_deleted_run_is_not_used_again(self, store: RunStore, kept: str) -> None:
+        add_experiment(store)
+        runs = [add_run(store) for _ in range(2)]
+        self.keep(store, runs[0], kept)
+        store.append([Event.new("run.deleted", "digits", runs[1].id)])
+        assert add_run(store).number == 2
+
+    def test_an_experiment_is_restored_with_its_runs(self, store: RunStore, uri: str, kept: str) -> None:
+        add_experiment(store)
+        runs = [add_finished(store, loss=float(i)) for i in range(3)]
+        self.keep(store, runs[0], kept)
+        store.append([Event.new("run.deleted", "digits", runs[1].id)])
+        store.append([Event.new("experiment.deleted", "digits")])
+        for view in self.views(store, uri):
+            assert (view.experiments(), view.runs(), view.count()) == ([], [], 0)
+            with pytest.raises(RunNotFoundError, match="'advisor restore digits'"):
+                view.run(runs[0].id)
+            with pytest.raises(ExperimentNotFoundError, match="'advisor restore digits'"):
+                view.runs("digits")
+        store.append([Event.new("experiment.restored", "digits")])
+        for view in self.views(store, uri):
+            assert [run.number for run in view.runs("digits")] == [0, 2]
+            assert view.count("digits", where="val_loss >= 0") == 2
+        assert add_run(store).number == 3
+
+    def test_a_new_experiment_under_a_deleted_ones_name_keeps_it_from_being_restored(
+        self, store: RunStore, uri: str, kept: str
+    ) -> None:
+        add_experiment(store)
+        old = add_run(store)
+        self.keep(store, old, kept)
+        store.append([Event.new("experiment.deleted", "digits")])
+        add_experiment(store)
+        new = add_run(store)
+        too_late = Event.new("experiment.restored", "digits", number=0)
+        store.append([too_late])
+        assert too_late.id in store.state().refused
+        for view in self.views(store, uri):
+            assert [(e.name, e.number) for e in view.experiments()] == [("digits", 1)]
+            assert [(run.id, run.number) for run in view.runs()] == [(new.id, 0)]
+        store.append([Event.new("experiment.renamed", "digits", to="newer")])
+        store.append([Event.new("experiment.restored", "digits", number=0)])
+        for view in self.views(store, uri):
+            assert [(e.name, e.number) for e in view.experiments()] == [("digits", 0), ("newer", 1)]
+            assert [(run.id, run.experiment) for run in view.runs()] == [(old.id, "digits"), (new.id, "newer")]
+
+    def test_a_moved_run_gets_the_next_number_of_its_new_experiment(self, store: RunStore, uri: str, kept: str) -> None:
+        add_experiment(store, "a")
+        add_experiment(store, "b", objectives=[{"metric": "acc", "direction": "maximize"}])
+        figures = {metric: {"n": 1, "last": x, "last_finite": x} for metric, x in (("val_loss", 1.0), ("acc", 0.5))}
+        moved = add_run(store, "a", state="finished", summary=figures, params={"lr": 0.1})
+        stays, there = add_run(store, "a"), add_run(store, "b")
+        self.keep(store, there, kept)
+        store.append([Event.new("run.moved", "a", moved.id, to="b")])
+        store.append([Event.new("run.noted", "a", moved.id, text="late")])
+        assert (add_run(store, "b").number, add_run(store, "a").number) == (2, 2)
+        for view in self.views(store, uri):
+            assert [run.number for run in view.runs("a")] == [1, 2]
+            assert [(run.number, run.id) for run in view.runs("b")][:2] == [(0, there.id), (1, moved.id)]
+            assert (view.count("a"), view.count("b"), view.count()) == (2, 3, 5)
+            run = view.run(moved.id)
+            assert (run.experiment, run.objective, run.notes) == ("b", 0.5, ("late",))
+            assert [found.id for found in view.runs("b", where="params.lr = 0.1")] == [moved.id]
+            assert view.runs("a", where="number = 0") == []
+            assert (view.state().id_of("a", 0), view.state().id_of("a", 1)) == (None, stays.id)
+            best = view.best("b")
+            assert best is not None
+            assert best.id == moved.id
+
+    def test_the_journal_is_filtered_by_experiment_run_and_kind(self, store: RunStore) -> None:
+        add_experiment(store, "a")
+        add_experiment(store, "it's")
+        run = add_run(store, "it's")
+        store.append([Event.new("run.noted", "it's", run.id, text="x")] * 2)
+        texts = [(event.kind, event.body.get("text")) for event in store.journal(run_ids=[run.id])]
+        assert texts == [("run.created", None), ("run.noted", "x"), ("run.noted", "x")]
+        assert [event.kind for event in store.journal(experiments=["a"])] == ["experiment.created"]
+        assert len(store.journal(experiments=["a"], run_ids=[run.id])) == 4
+        assert len(store.journal(experiments=["it's"], kinds=["run.noted", "run.tagged"])) == 2
+        assert store.journal(after=store.state().version) == []
+
+    def test_each_event_says_who_wrote_it(self, store: RunStore, uri: str) -> None:
+        add_experiment(store)
+        add_run(self.open_store(uri))
+        events = store.journal(experiments=["digits"])
+        writers = store.writers([event.writer for event in events])
+        assert len(writers) == 2
+        assert all(writers[event.writer]["pid"] == os.getpid() for event in events)
+        assert store.writers(["nobody"]) == {}
 
     # -- filters
 

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from storage.entries import Entry, decode, encode
 from storage.errors import RecordError
 from storage.events import KINDS, decode_body, encode_body
 from storage.journal import State, handled_kinds
@@ -97,6 +99,213 @@ def test_folding_in_two_parts_is_folding_at_once(events: list[Event], cut: int) 
     parts.fold(events[:cut])
     parts.fold(events[cut:])
     assert parts.runs == folded(events).runs
+
+
+# -- several writers, a whole life, and folds that are kept on the way
+
+NAMES = ("exp", "b", "c")
+RUNS = ("r0", "r1", "r2")
+
+
+FINDING = {"code": "ADV102", "title": "t", "severity": "warning"}
+OF_EXPERIMENTS: list[tuple[str, dict[str, Any]]] = [
+    ("experiment.created", {"objectives": [{"metric": "loss"}]}),
+    ("experiment.updated", {"objectives": [{"metric": "acc"}], "reduce": "best"}),
+    *(("experiment.renamed", {"to": name}) for name in NAMES),
+    ("experiment.deleted", {}),
+    ("experiment.restored", {}),
+    ("experiment.restored", {"number": 0}),
+    ("experiment.attr", {"key": "k", "value": 1}),
+    ("suggestion.made", {"suggestion_id": "s", "params": {}}),
+    ("document.written", {}),
+]
+OF_RUNS: list[tuple[str, dict[str, Any]]] = [
+    ("run.created", {"params": {"lr": 0.1}}),
+    ("run.created", {"state": "waiting"}),
+    ("run.param", {"name": "p", "value": 3}),
+    ("run.reported", {"step": 1, "value": 1.0}),
+    ("run.attr", {"key": "k", "value": 1}),
+    ("run.state", {"state": "running"}),
+    ("run.state", {"state": "failed", "error": "e"}),
+    ("run.state", {"state": "finished", "summary": {"loss": {"n": 1, "last": 2.0, "last_finite": 2.0}}}),
+    ("run.deleted", {}),
+    ("run.restored", {}),
+    *(("run.moved", {"to": name}) for name in NAMES),
+    ("run.captured", {"python": {"version": "3"}}),
+    ("run.summarized", {"summary": {"acc": {"n": 1, "last": 0.5, "last_finite": 0.5, "min": 0.2, "max": 0.5}}}),
+    ("run.noted", {"text": "n"}),
+    ("run.tagged", {"tags": ["a"]}),
+    ("run.data", {"name": "d"}),
+    ("run.artifact", {"name": "f", "sha256": "0", "size": 1}),
+    ("finding.opened", {"finding_id": "f", **FINDING}),
+    ("finding.state", {"finding_id": "f", "state": "resolved"}),
+    ("finding.notified", {"finding_id": "f", "channel": "console"}),
+]
+DEEDS = [
+    *((kind, name, "", body) for kind, body in OF_EXPERIMENTS for name in NAMES),
+    *((kind, name, run_id, body) for kind, body in OF_RUNS for name, run_id in zip(NAMES, RUNS, strict=True)),
+]
+"""What a writer may append, sensible or not."""
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> list[Event]:
+    """Events of several writers, each in its own order, in some order of all."""
+    writers = draw(st.lists(st.lists(st.sampled_from(DEEDS), max_size=10), min_size=1, max_size=3))
+    queues = [
+        [replace(event(kind, run_id, **body), experiment=name) for kind, name, run_id, body in each] for each in writers
+    ]
+    queues.append([CREATED, event("run.created", "r0"), event("run.created", "r1")])
+    turns = draw(st.permutations([i for i, queue in enumerate(queues) for _ in queue]))
+    return [queues[i].pop(0) for i in turns]
+
+
+def committed(events: Sequence[Event]) -> list[Event]:
+    """Return events as they come back from the journal, two in each commit."""
+    return [replace(each, version=1 + i // 2) for i, each in enumerate(events)]
+
+
+class Kept:
+    """A fold that was kept, in memory: what ``storage.index.KeptFold`` is on disk."""
+
+    def __init__(self, rows: Mapping[str, bytes], checkpoint: str) -> None:
+        self._rows, self._checkpoint = rows, checkpoint
+
+    @classmethod
+    def of(cls, state: State) -> Self:
+        before = state.base._rows if isinstance(state.base, Kept) else {}
+        rows = {**before, **{entry.run.id: encode(entry) for entry in state.dirty()}}
+        return cls(rows, json.dumps(state.checkpoint()))
+
+    def checkpoint(self) -> Mapping[str, Any]:
+        return json.loads(self._checkpoint)
+
+    def entries(self, run_ids: Sequence[str]) -> dict[str, Entry]:
+        return {run_id: decode(self._rows[run_id]) for run_id in run_ids if run_id in self._rows}
+
+    def entries_of(self, exp: int | None) -> list[Entry]:
+        return [entry for entry in map(decode, self._rows.values()) if exp is None or entry.exp == exp]
+
+    def ids_of(self, exp: int | None) -> list[tuple[int, str]]:
+        entries = self.entries_of(exp)
+        return [(entry.run.ordinal if exp is None else entry.run.number, entry.run.id) for entry in entries]
+
+    def id_at(self, ordinal: int) -> str | None:
+        return next((entry.run.id for entry in self.entries_of(None) if entry.run.ordinal == ordinal), None)
+
+    def hidden(self) -> list[Entry]:
+        return [entry for entry in self.entries_of(None) if entry.hidden]
+
+    def n_visible(self) -> dict[int, int]:
+        visible = [entry.exp for entry in self.entries_of(None) if not entry.hidden]
+        return {exp: visible.count(exp) for exp in visible}
+
+
+def all_of(state: State) -> dict[str, Any]:
+    """Return everything that anybody can ask a state about experiments and runs."""
+    books = state.books()
+    names = list(state.experiments)
+    return {
+        "experiments": dict(state.experiments),
+        "books": {n: (b.record, b.next_number, b.deleted) for n, b in books.items()},
+        "runs": dict(state.runs),
+        "entries": [(e.run, e.exp, e.told, e.deleted, e.hidden) for e in state.entries_of(None)],
+        "hidden": [entry.run.id for entry in state.hidden()],
+        "ids": (state.all_ids(), [state.id_at(i) for i in range(4)]),
+        "members": {n: [(e.run.id, e.run.number) for e in state.entries_of(n)] for n in books},
+        "numbers": {(name, i): state.id_of(name, i) for name in names for i in range(5)},
+        "counts": (state.n_runs(), {name: state.n_runs_of(name) for name in names}),
+        "old names": {name: state.number_of(name) for name in NAMES},
+        "running": set(state.running),
+        "refused": list(state.refused),
+        "n_events": state.n_events,
+        "suggestions": state.suggestions,
+        "documents": state.documents,
+        "notified": state.notified,
+    }
+
+
+@given(lives(), st.data())
+def test_repetitions_change_nothing_however_late_they_come(events: list[Event], data: st.DataObject) -> None:
+    repeated = list(events)
+    for again in data.draw(st.lists(st.sampled_from(events), max_size=8)):
+        first = repeated.index(again)
+        repeated.insert(data.draw(st.integers(first + 1, len(repeated))), again)
+    # Each event keeps its commit, as in the sequence without repetitions: names are looked up at a commit.
+    version = {each.id: each.version for each in committed(events)}
+    plain, doubled = (folded([replace(e, version=version[e.id]) for e in each]) for each in (events, repeated))
+    assert all_of(doubled) == all_of(plain)
+    assert doubled.n_rows == len(repeated)
+
+
+def later(kind: str, run_id: str = "", *, name: str = "exp", **body: Any) -> Event:
+    return replace(event(kind, run_id, **body), experiment=name)
+
+
+DELETED = event("experiment.deleted")
+RESTORED = event("experiment.restored")
+EARLY_NOTE = event("run.noted", "r", text="too early")
+RENAMED_TO_B = event("experiment.renamed", to="b")
+
+
+@pytest.mark.parametrize(
+    ("events", "again"),
+    [
+        ([CREATED, DELETED], CREATED),
+        ([CREATED, DELETED, RESTORED], DELETED),
+        ([CREATED, DELETED, RESTORED, event("experiment.deleted")], RESTORED),
+        ([CREATED, DELETED, event("experiment.created"), event("experiment.deleted")], RESTORED),
+        ([CREATED, RENAMED_TO_B, event("experiment.created"), later("experiment.deleted", name="b")], RENAMED_TO_B),
+        ([EARLY_NOTE, CREATED, event("run.created", "r")], EARLY_NOTE),
+    ],
+)
+@pytest.mark.parametrize("kept", [False, True])
+def test_an_event_that_comes_again_when_its_name_is_another_experiments_has_no_effect(
+    events: list[Event], again: Event, kept: bool
+) -> None:
+    events = events if again in events else [*events, again]
+    state = folded(events)
+    if kept:
+        state = State(base=Kept.of(state))
+    state.fold([again])
+    assert all_of(state) == all_of(folded(events))
+
+
+def test_a_run_can_be_moved_to_an_experiment_that_has_none() -> None:
+    events = [
+        CREATED,
+        later("experiment.created", name="b"),
+        event("run.created", "r"),
+        event("run.moved", "r", to="b"),
+    ]
+    state = folded(events)
+    assert state.run_ids("b") == ["r"]
+    assert (state.id_of("b", 0), state.run_ids("exp")) == ("r", [])
+
+
+@given(lives(), st.lists(st.tuples(st.integers(0, 20), st.booleans()), max_size=4), st.data())
+def test_a_fold_that_was_kept_on_the_way_is_the_fold_at_once(
+    events: list[Event], cuts: list[tuple[int, bool]], data: st.DataObject
+) -> None:
+    repeated = [*events, *data.draw(st.lists(st.sampled_from(events), max_size=4))]
+    journal = committed(repeated)
+
+    def load_kind(kind: str, through: int) -> list[Event]:
+        return [each for each in journal[: state.n_rows] if each.kind == kind and each.version <= through]
+
+    state, done = State(load_kind=load_kind), 0
+    for cut, opens_anew in sorted(cuts):
+        state.fold(journal[done:cut])
+        done = max(done, cut)
+        kept = Kept.of(state)
+        if opens_anew:
+            state = State(base=kept, load_kind=load_kind)
+        else:
+            state.stand_on(kept)
+    state.fold(journal[done:])
+    at_once = folded(journal)
+    assert all_of(state) == all_of(at_once)
+    assert (state.prefix, state.n_rows, state.last) == (at_once.prefix, at_once.n_rows, at_once.last)
 
 
 @given(histories())
