@@ -127,8 +127,8 @@ def _listed(files: fs.FileSystem, folder: str, *, recursive: bool = True) -> lis
     from pyarrow import fs
 
     found = files.get_file_info(fs.FileSelector(folder, recursive=recursive, allow_not_found=True))
-    files = [entry for entry in found if entry.is_file or not recursive]
-    return sorted((each.path, int(each.size or 0)) for each in files if not each.base_name.startswith("."))
+    whole = [entry for entry in found if not entry.base_name.startswith(".")]  # what begins with a dot is being written
+    return sorted((entry.path, int(entry.size or 0)) for entry in whole if entry.is_file or not recursive)
 
 
 def _copy_file(come: fs.FileSystem, path: str, go: fs.FileSystem, to: str) -> None:
