@@ -13,14 +13,18 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from advisor.tracking.run import LiveRun
 
 log = logging.getLogger(__name__)
+
+ALL_WITHIN_S: Final = 30.0
+"""How long all runs that a script left open may keep it from ending, where the store cannot be reached."""
 
 _lock = threading.Lock()
 _live: dict[str, LiveRun] = {}
@@ -74,7 +78,9 @@ def _watch_exceptions() -> None:
 def _end_all() -> None:
     if os.getpid() != _pid:  # a forked child: the runs are its parent's
         return
+    deadline = time.monotonic() + ALL_WITHIN_S
     for run in list(_live.values()):
+        run.ends_within_s = min(run.ends_within_s, max(deadline - time.monotonic(), 1.0))
         try:
             if _uncaught is not None:
                 run.fail(_uncaught)

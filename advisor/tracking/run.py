@@ -107,6 +107,8 @@ class LiveRun:
         self._calls = itertools.count()
         self._next_step = 0
         self._advised_stop = False
+        self.ends_within_s = FINISH_WITHIN_S
+        """How long its end waits for the store."""
 
         header = {"run_id": self.id, "experiment": self.experiment, "store": self._opening.uri, **owner_header()}
         created = checked(created)
@@ -366,12 +368,11 @@ class LiveRun:
         *,
         values: Sequence[float] | None = None,
         error: str | None = None,
-        within_s: float = FINISH_WITHIN_S,
     ) -> None:
         self._check_alive("end")
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + self.ends_within_s
         # Objectives and the way to reduce a curve may have changed since the start.
-        record = self._current_record(within_s)
+        record = self._current_record(self.ends_within_s)
         n = len(record.objectives)
         if values is not None and n and len(values) != n:
             raise RecordError(f"{len(values)} values were given for {n} objectives; give one for each")
