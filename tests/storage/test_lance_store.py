@@ -84,7 +84,7 @@ WRITER = """
     from storage import CurveChunk, Event, open_store
     from storage.embed import HashingEmbedder
     store = open_store(sys.argv[1], embedder=HashingEmbedder())
-    for i in range(8):
+    for i in range(16):
         run_id = f"{sys.argv[2]}-{i}"
         store.append([Event.new("run.created", "exp", run_id)])
         store.append_curves([CurveChunk(run_id, metric="loss", chunk=0, through=1, steps=[0], values=[float(i)])])
@@ -100,7 +100,8 @@ def test_processes_that_write_at_once_get_consecutive_numbers_and_lose_nothing(t
     writers = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE, text=True) for n in range(3)]
     seen = dict(line.split() for writer in writers for line in writer.communicate()[0].splitlines())
     runs = store.runs("exp")
-    assert [run.number for run in runs] == list(range(24))
+    assert [run.number for run in runs] == list(range(48))
+    assert opened(tmp_path / "store").runs("exp") == runs  # which begins where a writer kept its fold on the way
     assert seen == {run.id: str(run.number) for run in runs}
     assert all(run.state == "finished" and run.curve("loss").last == run.objective for run in runs)
 
