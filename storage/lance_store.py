@@ -80,6 +80,8 @@ class LanceRunStore(RunStore):
         self._state: State | None = None
         self._based_at = 0.0
         self._kept_rows = 0
+        self._keeping = False
+        """While the fold is written down it stands still: what came in meanwhile would be in the checkpoint only."""
         self._writer = Writer()
         self._embedder = embedder
         self._curves = CurveTable(self._database)
@@ -160,7 +162,7 @@ class LanceRunStore(RunStore):
         """Return the current fold. It belongs to the store: read it, do not keep or change it."""
         with self._lock:
             state = self._begun()
-            if self._database.version("events") != state.version:
+            if not self._keeping and self._database.version("events") != state.version:
                 placed, reached = self.placed(after=state.version)
                 state.fold(event for event, _ in placed)
                 state.version = max(state.version, reached)  # a compaction is a commit without rows
@@ -238,13 +240,17 @@ class LanceRunStore(RunStore):
         if state.dirty() or state.n_rows > _n_rows(state.base):
             self._claim(state)
             state = self.state()
-            if self._index.save(state, live=self._live) % COMPACT_EVERY == 0:
-                self._database.optimize(TABLE)
-            self._index.refresh_indices()
-            base = self._index.kept(load_curves=self._curves_of)
-            if base is not None:
-                state.stand_on(base)
-                self._based_at = time.monotonic()
+            self._keeping = True
+            try:
+                if self._index.save(state, live=self._live) % COMPACT_EVERY == 0:
+                    self._database.optimize(TABLE)
+                self._index.refresh_indices()
+                base = self._index.kept(load_curves=self._curves_of)
+                if base is not None:
+                    state.stand_on(base)
+                    self._based_at = time.monotonic()
+            finally:
+                self._keeping = False
         self._kept_rows = state.n_rows
         return True
 
@@ -457,7 +463,11 @@ class LanceRunStore(RunStore):
                     state = State(load_curves=self._curves_of, load_kind=self._events_of_kind)
                     state.fold(self.journal())
                     self._state, self._kept_rows = state, state.n_rows
-                    self._index.rebuild(state, live=self._live)
+                    self._keeping = True
+                    try:
+                        self._index.rebuild(state, live=self._live)
+                    finally:
+                        self._keeping = False
                     self._index.refresh_indices()
                     self._state = None
                     n_runs = state.n_runs()
