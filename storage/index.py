@@ -91,6 +91,10 @@ LiveMetrics = Callable[[Iterable[Run]], list[Run]]
 """Fills in what runs that still go on have logged so far."""
 
 
+class BaseGoneError(StoreUnavailableError):
+    """What a fold stands on is not there any more; whoever reads begins anew. It does not leave the store."""
+
+
 class KeptFold:
     """A fold that was kept in the table, read at one version of it; see ``storage.journal.Base``."""
 
@@ -172,7 +176,7 @@ class KeptFold:
         except RecordError:
             self.gone = True
         if self.gone:
-            raise StoreUnavailableError("the index of runs was made anew by another process just now; try again")
+            raise BaseGoneError("the index of runs was made anew by another process just now; try again")
         self.at = at
 
 

@@ -7,6 +7,7 @@ each read, and is kept again when enough has come; filters and sorting go throug
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -16,7 +17,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 from storage.artifacts import artifacts_at
 from storage.curve_table import CurveTable, Damage
@@ -30,7 +31,7 @@ from storage.errors import (
     did_you_mean,
 )
 from storage.events import check_event, decode_body, encode_body
-from storage.index import RUNS_ONLY, TABLE, KeptFold, Question, RunIndex, names_in
+from storage.index import RUNS_ONLY, TABLE, BaseGoneError, KeptFold, Question, RunIndex, names_in
 from storage.journal import Base, State, with_stubs
 from storage.lance import Database, quoted
 from storage.migrations import EVENTS, SCHEMA_VERSION
@@ -63,10 +64,30 @@ REBASE_AFTER_S: Final = 600.0
 """How long a fold may stand on an old version of the table of runs; those are cleaned up after a day."""
 CLAIM_EVERY: Final = 256
 """Events between two checkpoints in the journal, which tell whether what came before is as it was."""
+MOVES: Final = 3
+"""How often one read begins anew; more would mean that the table is made anew in a loop."""
 GUESS_AMONG: Final = 2_000
 """Ids among which a close one is looked for when one is not found."""
 ASK_FOR_AT_MOST: Final = 1_000
 """Writers that are asked for by their ids; of more all are read, which is cheaper than so long a filter."""
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def moving_on(method: Method) -> Method:
+    """Let a read begin anew where another process has made the table of runs anew under it."""
+
+    @functools.wraps(method)
+    def read(self: LanceRunStore, *given: Any, **named: Any) -> Any:
+        for _ in range(MOVES):
+            try:
+                return method(self, *given, **named)
+            except BaseGoneError:
+                self.begin_anew()
+        return method(self, *given, **named)
+
+    return read  # type: ignore[return-value]  # wraps keeps the signature
 
 
 class LanceRunStore(RunStore):
@@ -115,10 +136,14 @@ class LanceRunStore(RunStore):
             raise
         self._writer.landed()
         if self._state is not None and version == self._state.version + 1:  # nobody else wrote: no need to read
-            self._state.fold(replace(event, body=decode_body(body), version=version) for event, body in signed)
-            self._state.trim()
+            try:
+                self._state.fold(replace(event, body=decode_body(body), version=version) for event, body in signed)
+                self._state.trim()
+            except StoreUnavailableError:  # the commit stands; the next read folds it
+                self._state = None
         return version
 
+    @moving_on
     def events(self, *, experiment: str | None = None, run_id: str | None = None) -> list[Event]:
         unique: dict[str, Event] = {}
         for event in self.journal():
@@ -158,6 +183,7 @@ class LanceRunStore(RunStore):
         wanted = set(ids)
         return {row["writer"]: decode_body(row["body"]) for row in rows if row["writer"] in wanted}
 
+    @moving_on
     def state(self) -> State:
         """Return the current fold. It belongs to the store: read it, do not keep or change it."""
         with self._lock:
@@ -171,6 +197,11 @@ class LanceRunStore(RunStore):
                 self._keep_fold()
                 return self._begun()
             return state
+
+    def begin_anew(self) -> None:
+        """Forget the fold; the next read begins at the one that is kept now."""
+        with self._lock:
+            self._state = None
 
     def _begun(self) -> State:
         """Return the fold, begun where the kept one ends, and moved to a newer one before that is cleaned up."""
@@ -264,10 +295,12 @@ class LanceRunStore(RunStore):
 
     # -- experiments
 
+    @moving_on
     def experiments(self) -> list[Experiment]:
         with self._lock:
             return list(self.state().experiments.values())
 
+    @moving_on
     def experiment(self, name: str) -> Experiment:
         with self._lock:
             experiments = self.state().experiments
@@ -277,6 +310,7 @@ class LanceRunStore(RunStore):
 
     # -- runs
 
+    @moving_on
     def run(self, run_id: str) -> Run:
         with self._lock:
             state = self.state()
@@ -294,6 +328,7 @@ class LanceRunStore(RunStore):
         recent = [entry.run.id for entry in state.dirty() if entry.run.id.startswith(beginning)]
         return [entry.run.id for entry in state.entries(list(dict.fromkeys([*kept, *recent]))) if not entry.hidden]
 
+    @moving_on
     def runs(
         self,
         experiment: str | None = None,
@@ -318,10 +353,12 @@ class LanceRunStore(RunStore):
             found = [entry.run for entry in self.state().entries(ids[offset:end])]
         return self._live(found)
 
+    @moving_on
     def run_ids(self) -> list[str]:
         with self._lock:
             return self._ask(Question())
 
+    @moving_on
     def count(self, experiment: str | None = None, *, where: str | None = None) -> int:
         with self._lock:
             state = self.state()
@@ -330,6 +367,7 @@ class LanceRunStore(RunStore):
                 return len(self._find(exp, where=where))
             return state.n_runs() if experiment is None else state.n_runs_of(self.experiment(experiment).name)
 
+    @moving_on
     def best(self, experiment: str) -> Run | None:
         with self._lock:
             record = self.experiment(experiment)
@@ -384,6 +422,7 @@ class LanceRunStore(RunStore):
         if version % COMPACT_EVERY == 0:
             self._compact_table("curves", merge=version % MERGE_EVERY == 0)
 
+    @moving_on
     def curves(
         self,
         run_ids: Sequence[str] | None = None,
@@ -416,6 +455,7 @@ class LanceRunStore(RunStore):
 
     # -- search
 
+    @moving_on
     def search(
         self, text: str, *, where: str | None = None, limit: int = 10, progress: Progress | None = None
     ) -> list[SearchHit]:
@@ -492,6 +532,7 @@ class LanceRunStore(RunStore):
     def spool_folder(self) -> Path:
         return self._database.spool_folder()
 
+    @moving_on
     def info(self) -> StoreInfo:
         with self._lock:
             state = self.state()

@@ -32,7 +32,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
 would let one append wait for 8 minutes and one read for 12 in front of a service that takes connections and does not
 answer; with these it is 40 s and 2 minutes, and a service that is not there is told from it in seconds."""
 PERSIST_FOR_S: Final = 40.0
-"""How long a commit is tried again. Sixteen writers that commit to one table at once were served within 8 s."""
+"""How long a commit is tried again, each time after a longer pause; whoever gives up keeps its write-ahead log."""
 LONGEST_PAUSE_S: Final = 2.0
 """Between two tries: a writer that waited long must not be the one that looks least often."""
 
