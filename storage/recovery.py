@@ -64,6 +64,8 @@ def recover(store: LanceRunStore) -> tuple[Recovered, ...]:
             if owner_is_gone(read_header(path)):
                 dead.append(path)
         except SpoolError as error:
+            if not path.exists():  # its run has ended, or another process has recovered it
+                continue
             log.warning("%s", error)
             _guarded(store, path, _salvage)
     _bring_beginnings(store, dead)
@@ -94,7 +96,8 @@ def _bring_beginnings(store: LanceRunStore, paths: Sequence[Path]) -> None:
         try:
             events += read_beginning(path)
         except SpoolError as error:
-            log.warning("%s", error)  # another process has recovered it meanwhile
+            if path.exists():  # else another process has recovered it meanwhile
+                log.warning("%s", error)
     events.sort(key=lambda event: event.time)
     try:
         for event in events:
