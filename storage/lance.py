@@ -8,11 +8,14 @@ library (20 times, in slots that grow as others collide), then here until its ti
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
 import re
+import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -44,6 +47,8 @@ log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_S: Final = 60.0
 """A commit takes milliseconds; who waits a minute for the lock has a dead file system before him."""
+LET_GO_S: Final = 0.05
+"""How long the end of the interpreter waits for the library's threads to let go of it; they need microseconds."""
 KEEP_VERSIONS: Final = timedelta(days=7)
 """Nobody reads for longer than that, and who made a mistake may find out on Monday."""
 ZSTD: Final = {"lance-encoding:compression": "zstd"}
@@ -508,16 +513,35 @@ def _check_process(uri: str) -> None:
         )
 
 
+def _import_library() -> Any:
+    """Import LanceDB without what is not needed of it, and let go of it before the interpreter ends."""
+    if "lancedb" not in sys.modules:
+        atexit.register(let_go)
+    put_off_init("lance_namespace_urllib3_client")
+    import lancedb
+
+    return lancedb
+
+
+def let_go() -> None:
+    """Give the library's threads a moment to let go of the interpreter, before that ends.
+
+    A worker of the library that has just handed over a result may still hold Python's lock; an interpreter that ends in
+    this instant aborts (seen in 1 of 20 short scripts: "PyGILState_Release: thread state must be current"). This runs
+    at exit, but before what was registered earlier: who uses a store even later calls it afterwards.
+    """
+    if "lancedb" in sys.modules:
+        time.sleep(LET_GO_S)
+
+
 def load_library() -> None:
     """Load LanceDB, which takes seconds; whoever opens a store in the background does it there."""
-    put_off_init("lance_namespace_urllib3_client")
-    import lancedb  # noqa: F401
+    _import_library()
 
 
 def _connect(uri: str) -> Any:
     _check_process(uri)
-    put_off_init("lance_namespace_urllib3_client")
-    import lancedb
+    lancedb = _import_library()
 
     # An interval of zero makes each read look for commits of other processes first.
     return lancedb.connect(uri, read_consistency_interval=timedelta(0), storage_options=table_options(uri) or None)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -339,3 +340,11 @@ def _wait_for_library() -> None:
     deadline = time.monotonic() + FORK_WAITS_S
     while _loading - {threading.get_ident()} and time.monotonic() < deadline:
         time.sleep(0.01)
+
+
+def let_go() -> None:
+    """See ``storage.lance.let_go``; does nothing where no store was opened."""
+    if "storage.lance" in sys.modules:
+        from storage.lance import let_go as let_go_of_library
+
+        let_go_of_library()

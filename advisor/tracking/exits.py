@@ -18,6 +18,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
+from storage.opening import let_go
+
 if TYPE_CHECKING:
     from advisor.tracking.run import LiveRun
 
@@ -90,3 +92,4 @@ def _end_all() -> None:
             log.exception("run %s could not be ended; it is recovered when the store is next opened", run.id)
     for close in _closing:
         close()
+    let_go()
