@@ -18,39 +18,39 @@ from storage.provenance import REMOVED
 from storage.records import Event
 from storage.store import RunStore
 
-FIRST_COMMITS: Final = 256
-"""Commits that are read first where few lines are asked for; four times as many each time that is not enough."""
+EVENTS_A_LINE: Final = 4
+"""Events that are read first for each line that is asked for; four times as many each time that is not enough."""
 SHORT_ID: Final = 8
 
-Read = Callable[[int], list[Event]]
-"""Given a commit, returns the events after it."""
+Read = Callable[[int | None], list[Event]]
+"""Given how many, returns the last events, or all."""
 
 
 def tell(store: RunStore, what: str | None, *, limit: int | None, folded: bool) -> list[Line]:
     """Return a history, the newest line last; see ``Advisor.history``."""
-    state = store.state()
     subject = None if what is None else find_even_deleted(store, what)
     read = _reader(store, subject)
-    after = 0 if limit is None else state.version
-    n_commits = FIRST_COMMITS
+    last = None if limit is None else EVENTS_A_LINE * limit
     while True:
-        after = max(0, after - n_commits)
-        told = _told(store, read(after), alone=subject is not None, folded=folded)
-        if after == 0 or (limit is not None and len(told) > limit):
+        events = read(last)
+        told = _told(store, events, exp=subject, folded=folded)
+        if limit is None or last is None or len(events) < last:
             return told if limit is None else told[max(0, len(told) - limit) :]
-        n_commits *= 4
+        if len(told) > limit:  # the oldest of them may lack a part that was not read
+            return told[len(told) - limit :]
+        last *= 4
 
 
 def _reader(store: RunStore, subject: int | Entry | None) -> Read:
     if subject is None:
-        return lambda after: store.journal(after=after)
+        return lambda last: store.journal(last=last)
     if isinstance(subject, Entry):
-        return lambda after: store.journal(after=after, run_ids=[subject.run.id])
+        return lambda last: store.journal(run_ids=[subject.run.id], last=last)
     state = store.state()
     names = state.names_of(subject)
     moves = [event.run_id for event in store.journal(kinds=["run.moved"])]
     moved = [entry.run.id for entry in state.entries(list(dict.fromkeys(moves))) if entry.exp == subject]
-    return lambda after: _own(store.state(), store.journal(after=after, experiments=names, run_ids=moved), subject)
+    return lambda last: store.journal(experiments=names, run_ids=moved, last=last)
 
 
 def _own(state: State, events: Sequence[Event], exp: int) -> list[Event]:
@@ -66,13 +66,15 @@ def _own(state: State, events: Sequence[Event], exp: int) -> list[Event]:
     return [event for event in events if belongs(event)]
 
 
-def _told(store: RunStore, events: Sequence[Event], *, alone: bool, folded: bool) -> list[Line]:
+def _told(store: RunStore, events: Sequence[Event], *, exp: int | Entry | None, folded: bool) -> list[Line]:
+    if isinstance(exp, int):
+        events = _own(store.state(), events, exp)
     once = {event.id: event for event in reversed(events) if event.kind != REMOVED}
     listed = list(reversed(once.values()))
     state = store.state()
     state.entries(list({event.run_id for event in listed if event.run_id}))  # in one query
     writers = store.writers({event.writer for event in listed if event.writer})
-    return lines(listed, lambda event: _context(state, event, writers, alone=alone), writers, folded=folded)
+    return lines(listed, lambda event: _context(state, event, writers, alone=exp is not None), writers, folded=folded)
 
 
 def _context(state: State, event: Event, writers: Mapping[str, Mapping[str, Any]], *, alone: bool) -> Context:
