@@ -31,6 +31,8 @@ from storage.store import RunStore, SearchHit
 
 if TYPE_CHECKING:
     from advisor.experiment import Experiment
+    from advisor.history import Line
+    from advisor.lifecycle import Deleted
     from advisor.notify import Notifier
     from storage.store import Progress
 
@@ -289,6 +291,83 @@ class Advisor:
                 events.append(Event.new("run.summarized", record.name, run_id, actor="advisor", summary=summary))
         return events
 
+    # -- what becomes of them
+
+    def delete(self, what: str | Sequence[str], *, force: bool = False) -> list[Deleted]:
+        """Delete experiments and runs: they are hidden from every read, and removed for good after a grace period.
+
+        Parameters
+        ----------
+        what
+            Names of experiments; ids of runs, beginnings of ids, or ``EXPERIMENT#NUMBER``.
+        force
+            Whether to delete runs that still run, too. Their processes go on and notice nothing.
+
+        Raises
+        ------
+        ExperimentNotFoundError, RunNotFoundError
+            If something is not there; then nothing is deleted.
+        RecordError
+            If a run is still running and ``force`` is false, or another process was faster.
+        """
+        from advisor import lifecycle
+
+        return lifecycle.delete(self.store, _listed(what), force=force, now=self.clock())
+
+    def restore(self, what: str | Sequence[str]) -> list[Deleted]:
+        """Bring back what was deleted; of several experiments that had a name, the one deleted last.
+
+        Raises
+        ------
+        ExperimentNotFoundError, RunNotFoundError
+            If nothing that is deleted is called so.
+        ExperimentExistsError
+            If another experiment has the name by now.
+        RecordError
+            If a run's experiment is deleted too, or another process was faster.
+        """
+        from advisor import lifecycle
+
+        return lifecycle.restore(self.store, _listed(what), now=self.clock())
+
+    def deleted(self) -> list[Deleted]:
+        """Return what can be restored, the latest deletion last."""
+        from advisor import lifecycle
+
+        return lifecycle.deleted(self.store)
+
+    def move(self, runs: str | Sequence[str], to: str) -> list[Run]:
+        """Move runs to another experiment, where each gets the next number, and is valued by its objective.
+
+        Raises
+        ------
+        ExperimentNotFoundError, RunNotFoundError
+            If something is not there; then nothing is moved.
+        ConfigError
+            If a run is in that experiment already.
+        RecordError
+            If another process was faster.
+        """
+        from advisor import lifecycle
+
+        return lifecycle.move(self.store, _listed(runs), to, now=self.clock())
+
+    def history(self, what: str | None = None, *, limit: int | None = None, folded: bool = True) -> list[Line]:
+        """Return what happened, in words, the newest last.
+
+        Parameters
+        ----------
+        what
+            An experiment or a run, deleted ones too, by what they are or were called; None tells of all.
+        limit
+            How many lines, of the newest; all where None.
+        folded
+            Whether what Optuna reports of a run, value by value, is one line, and the store's own book-keeping none.
+        """
+        from advisor import chronicle
+
+        return chronicle.tell(self.store, what, limit=limit, folded=folded)
+
     # -- runs of all experiments
 
     def run(self, run_id: str) -> Run:
@@ -455,6 +534,10 @@ def checked_reduce(reduce: str) -> str:
     raise ConfigError(
         f"reduce = {reduce!r} is unknown; allowed are 'last', 'best' and 'mean-last-K', K a number like 5"
     )
+
+
+def _listed(references: str | Sequence[str]) -> list[str]:
+    return [references] if isinstance(references, str) else list(references)
 
 
 # -- what was said of an experiment

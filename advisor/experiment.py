@@ -15,10 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from advisor.errors import ConfigError, NotEnoughRunsError, SpaceError
 from advisor.redact import scrub
+from advisor.references import present_name
 from advisor.suggest.space import Space
 from advisor.tracking.run import Collaborators, LiveRun, ended_state
 from advisor.tracking.values import plain
-from storage.errors import RecordError, RunNotFoundError, StoreUnavailableError, did_you_mean
+from storage.errors import (
+    ExperimentNotFoundError,
+    RecordError,
+    RunNotFoundError,
+    StoreUnavailableError,
+    did_you_mean,
+)
 from storage.events import finding_opened
 from storage.records import Document, Event, Finding, FindingState, Run, RunState, new_id
 from storage.records import Experiment as ExperimentRecord
@@ -51,8 +58,28 @@ class Experiment:
 
     @property
     def record(self) -> ExperimentRecord:
-        """What the store says about the experiment now."""
-        return self._store.experiment(self.name)
+        """What the store says about the experiment now; a handle follows when another process renames it."""
+        try:
+            return self._store.experiment(self.name)
+        except ExperimentNotFoundError:
+            self.name = present_name(self._store, self.name)
+            return self._store.experiment(self.name)
+
+    def rename(self, new: str) -> None:
+        """Give the experiment another name; runs, numbers and findings stay as they are.
+
+        Programs that still know the old name go on writing to this experiment, until another one gets that name.
+
+        Raises
+        ------
+        ExperimentExistsError
+            If an experiment of that name exists.
+        ConfigError
+            If it is no name, or is the present one.
+        """
+        from advisor import lifecycle
+
+        self.name = lifecycle.rename(self._store, self.name, new, now=self._advisor.clock())
 
     def __repr__(self) -> str:
         return f"<Experiment {self.name}>"
@@ -535,7 +562,7 @@ class Experiment:
         )
 
     def _advise(self, run_id: str, values: Mapping[int, float]) -> StopAdvice:
-        from advisor.suggest import should_stop
+        from advisor.suggest import StopAdvice, should_stop
         from storage.records import Curve
 
         record = self.record
@@ -544,7 +571,9 @@ class Experiment:
         finished = [run.id for run in runs if run.state is RunState.FINISHED]
         curves = self._store.curves(finished, metrics=[metric])
         own = Curve.of(metric, list(values), list(values.values()))
-        number = next(run.number for run in runs if run.id == run_id)
+        number = next((run.number for run in runs if run.id == run_id), None)
+        if number is None:
+            return StopAdvice(stop=False, reason=f"the run is no longer in experiment {self.name!r}")
         return should_stop(record, number, own, [found[metric] for found in curves.values() if metric in found])
 
 

@@ -56,6 +56,7 @@ MERGE_LIVE_FROM: Final = 256
 SEARCH_EMBEDS_FOR_S: Final = 10.0
 """How long one search computes vectors that are missing; after a large import the rest takes a reindex."""
 COLUMNS: Final = ("id", "experiment", "run_id", "kind", "time", "actor", "body", "writer", "seq", "hash")
+VERSION: Final = "_row_created_at_version"
 SAVE_EVERY: Final = 1_000
 """Events that are folded anew at each opening, some 10 µs each, before the fold is kept again, which costs 0.1 s."""
 SAVE_DIRTY: Final = 200
@@ -168,12 +169,25 @@ class LanceRunStore(RunStore):
         experiments: Collection[str] = (),
         run_ids: Collection[str] = (),
         kinds: Collection[str] = (),
+        last: int | None = None,
     ) -> list[Event]:
         where = _written_about(experiments, run_ids, kinds)
-        if where is None:
+        if where is None and last is None:
             return [event for event, _ in self.placed(after=after)[0]]
+        if last is not None:
+            after, where = self._last(last, after, where)
         rows, _ = self._database.tail("events", (*COLUMNS, "pos"), after=after, where=where)
         return [_event(row) for row in rows]
+
+    def _last(self, n: int, after: int, where: str | None) -> tuple[int, str]:
+        """Return the commit and the filter after which the last events of some begin: places are cheap to read."""
+        wanted = {"version": VERSION, "pos": "pos"}
+        found = self._database.columns("events", wanted, where=f"{VERSION} > {after} and ({where or 'true'})")
+        places = sorted(zip(found["version"].tolist(), found["pos"].tolist(), strict=True))[-n:]
+        if not places:
+            return after, where or "true"
+        version, pos = places[0]
+        return version - 1, f"({VERSION} > {version} or pos >= {pos}) and ({where or 'true'})"
 
     def writers(self, ids: Collection[str]) -> dict[str, Mapping[str, Any]]:
         where = f"kind = {quoted(JOINED)}"

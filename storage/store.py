@@ -128,6 +128,7 @@ class RunStore(abc.ABC):
         experiments: Collection[str] = (),
         run_ids: Collection[str] = (),
         kinds: Collection[str] = (),
+        last: int | None = None,
     ) -> list[Event]:
         """Return events as they stand in the journal: in their order, repetitions included.
 
@@ -141,8 +142,10 @@ class RunStore(abc.ABC):
             Only events that name one of these experiments or runs. An event names its experiment as it was called
             when the event was written.
         kinds
-            Only events of these kinds. With neither this nor the others, stubs of the kind ``journal.removed`` stand
-            where events were physically removed.
+            Only events of these kinds.
+        last
+            Only so many, the last of them. Where nothing is left out, stubs of the kind ``journal.removed`` stand where
+            events were physically removed.
         """
 
     @abc.abstractmethod

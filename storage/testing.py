@@ -437,6 +437,9 @@ class RunStoreContract:
         assert len(store.journal(experiments=["a"], run_ids=[run.id])) == 4
         assert len(store.journal(experiments=["it's"], kinds=["run.noted", "run.tagged"])) == 2
         assert store.journal(after=store.state().version) == []
+        assert store.journal(last=2) == store.journal()[-2:]
+        assert [event.kind for event in store.journal(run_ids=[run.id], last=1)] == ["run.noted"]
+        assert store.journal(run_ids=["nobody"], last=1) == []
 
     def test_each_event_says_who_wrote_it(self, store: RunStore, uri: str) -> None:
         add_experiment(store)

@@ -21,6 +21,8 @@ from advisor.cli import (
     doctor,
     experiment,
     forecast,
+    lifecycle,
+    log,
     report,
     runs,
     search,
@@ -33,7 +35,8 @@ from advisor.cli import (
 from advisor.cli.session import remember
 
 COMMANDS: Final = (
-    demo, runs, show, search, check, report, suggest, forecast, tell, experiment, transfer, store, doctor,
+    demo, runs, show, search, log, check, report, suggest, forecast, tell, experiment, lifecycle, transfer, store,
+    doctor,
 )  # fmt: skip
 """Modules of the commands, in the order of the help."""
 MISTAKE: Final = 2

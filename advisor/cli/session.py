@@ -128,25 +128,7 @@ def _with_options(function: Callable[..., int | None]) -> Callable[..., int | No
 
 
 def find_run(adv: Advisor, reference: str) -> Run:
-    """Return a run by its id, the beginning of its id, ``EXPERIMENT#NUMBER``, or its number in the only experiment.
+    """Return a run by what people call it, see ``advisor.references.find_run``."""
+    from advisor.references import find_run as found
 
-    Raises
-    ------
-    RunNotFoundError
-        If no run, or more than one, fits.
-    """
-    from storage.errors import RunNotFoundError
-
-    name, mark, number = reference.rpartition("#")
-    experiments = [each.name for each in adv.store.experiments()]
-    if mark and number.isdecimal() and name in experiments:
-        return adv.experiment(name, create=False).run(int(number))
-    try:
-        return adv.run(reference)
-    except RunNotFoundError as error:
-        if not reference.isdecimal() or not experiments:
-            raise
-        if len(experiments) == 1:
-            return adv.experiment(experiments[0], create=False).run(int(reference))
-        hint = f"a run's number is written with its experiment, for instance {experiments[0]}#{reference}"
-        raise RunNotFoundError(f"{error}; {hint}") from None
+    return found(adv.store, reference)

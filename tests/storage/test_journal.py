@@ -272,13 +272,8 @@ def test_an_event_that_comes_again_when_its_name_is_another_experiments_has_no_e
 
 
 def test_a_run_can_be_moved_to_an_experiment_that_has_none() -> None:
-    events = [
-        CREATED,
-        later("experiment.created", name="b"),
-        event("run.created", "r"),
-        event("run.moved", "r", to="b"),
-    ]
-    state = folded(events)
+    created = [CREATED, later("experiment.created", name="b"), event("run.created", "r")]
+    state = folded([*created, event("run.moved", "r", to="b")])
     assert state.run_ids("b") == ["r"]
     assert (state.id_of("b", 0), state.run_ids("exp")) == ("r", [])
 

@@ -1,0 +1,183 @@
+"""What people call experiments and runs: ``digits``, ``digits#3``, the id of a run or its beginning, ``3``.
+
+Only reads. What is deleted is found where it is asked for, and named as deleted where it is not. Invariant: the exact
+name of an experiment comes before the beginning of a run's id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from storage.errors import ExperimentNotFoundError, RunNotFoundError, did_you_mean
+from storage.records import Experiment, Run
+from storage.store import RunStore
+
+if TYPE_CHECKING:
+    from storage.entries import Entry
+    from storage.journal import State
+
+
+def find_run(store: RunStore, reference: str) -> Run:
+    """Return a run by its id, the beginning of its id, ``EXPERIMENT#NUMBER``, or its number in the only experiment.
+
+    Raises
+    ------
+    RunNotFoundError
+        If no run, or more than one, fits.
+    """
+    experiments = list(store.state().experiments)
+    name, number = _numbered(reference)
+    if number is not None and name in experiments:
+        return _by_number(store, name, number)
+    try:
+        return store.run(reference)
+    except RunNotFoundError as error:
+        if not reference.isdecimal() or not experiments:
+            raise
+        if len(experiments) == 1:
+            return _by_number(store, experiments[0], int(reference))
+        hint = f"a run's number is written with its experiment, for instance {experiments[0]}#{reference}"
+        raise RunNotFoundError(f"{error}; {hint}") from None
+
+
+def find(store: RunStore, reference: str) -> Experiment | Run:
+    """Return an experiment by its name, or else a run as ``find_run`` does.
+
+    Raises
+    ------
+    ExperimentNotFoundError, RunNotFoundError
+        If there is neither.
+    """
+    experiments = store.state().experiments
+    if reference in experiments:
+        return experiments[reference]
+    try:
+        return find_run(store, reference)
+    except RunNotFoundError as error:
+        if _deleted_book(store.state(), reference) is not None:
+            raise ExperimentNotFoundError(
+                f"experiment {reference!r} is deleted; 'advisor restore {reference}' brings it back"
+            ) from None
+        close = get_close_matches(reference, experiments, n=1)
+        if close:
+            raise RunNotFoundError(f"{str(error).rstrip('.?')}; of experiments, did you mean {close[0]!r}?") from None
+        raise
+
+
+def find_deleted(store: RunStore, reference: str) -> int | Entry:
+    """Return the number of a deleted experiment, or a run that was deleted by itself.
+
+    Raises
+    ------
+    ExperimentNotFoundError, RunNotFoundError
+        If nothing that is deleted is called so.
+    """
+    state = store.state()
+    number = _deleted_book(state, reference)
+    if number is not None:
+        return number
+    hidden = _called(state, reference, state.hidden())
+    deleted = [entry for entry in hidden if entry.deleted is not None]
+    if len(deleted) == 1:
+        return deleted[0]
+    if len(deleted) > 1:
+        ids = ", ".join(entry.run.id for entry in deleted[:4])
+        raise RunNotFoundError(f"{len(deleted)} deleted runs begin with {reference!r}; give more of the id: {ids}")
+    if hidden:
+        whole = hidden[0].run.experiment
+        raise RunNotFoundError(f"run {hidden[0].run.id!r} went with its experiment; restore that: {whole!r}")
+    raise _nothing_deleted(store, reference)
+
+
+def find_even_deleted(store: RunStore, reference: str) -> int | Entry:
+    """Return the number of an experiment that is or was called so, or a run; deleted ones too.
+
+    Raises
+    ------
+    RunNotFoundError
+        If there is neither.
+    """
+    state = store.state()
+    number = state.number_of(reference)
+    if number is not None:
+        return number
+    number = _deleted_book(state, reference)
+    if number is not None:
+        return number
+    try:
+        found = find(store, reference)
+    except RunNotFoundError:
+        hidden = _called(state, reference, state.hidden())
+        if len(hidden) != 1:
+            raise
+        return hidden[0]
+    entry = state.entry(found.id) if isinstance(found, Run) else None
+    assert entry is not None  # experiments were looked for above, and the run has just been read
+    return entry
+
+
+def present_name(store: RunStore, name: str) -> str:
+    """Return what an experiment is called now that had this name.
+
+    Raises
+    ------
+    ExperimentNotFoundError
+        If there is none, or it is deleted.
+    """
+    state = store.state()
+    number = state.number_of(name)
+    if number is None or state.book(number).deleted is not None:
+        return store.experiment(name).name  # raises, and says why
+    return state.book(number).record.name
+
+
+def _numbered(reference: str) -> tuple[str, int | None]:
+    name, mark, number = reference.rpartition("#")
+    return name, int(number) if mark and number.isdecimal() else None
+
+
+def _by_number(store: RunStore, experiment: str, number: int) -> Run:
+    state = store.state()
+    run_id = state.id_of(experiment, number)
+    if run_id is not None:
+        return store.run(run_id)
+    exp = state.number_of(experiment)
+    if any(entry.exp == exp and entry.run.number == number for entry in state.hidden()):
+        reference = f"{experiment}#{number}"
+        raise RunNotFoundError(f"run {reference} is deleted; 'advisor restore {reference}' brings it back")
+    n_runs = store.count(experiment)
+    raise RunNotFoundError(f"experiment {experiment!r} has no run number {number}; it has {n_runs} runs")
+
+
+def _called(state: State, reference: str, among: Sequence[Entry]) -> list[Entry]:
+    """Return those of some runs that a reference may mean: the one of that id, or those that begin so."""
+    name, number = _numbered(reference)
+    if number is not None:
+        return [e for e in among if (state.book(e.exp).record.name, e.run.number) == (name, number)]
+    exact = [entry for entry in among if entry.run.id == reference]
+    return exact or [entry for entry in among if reference and entry.run.id.startswith(reference)]
+
+
+def _deleted_book(state: State, name: str) -> int | None:
+    """Return the number of the experiment that was deleted last under a name."""
+    gone = [
+        (book.deleted, number) for number, book in state.books().items() if book.deleted and book.record.name == name
+    ]
+    return max(gone)[1] if gone else None
+
+
+def _nothing_deleted(store: RunStore, reference: str) -> ExperimentNotFoundError | RunNotFoundError:
+    try:
+        found = find(store, reference)
+    except (ExperimentNotFoundError, RunNotFoundError):
+        state = store.state()
+        names = [book.record.name for book in state.books().values() if book.deleted]
+        names += [entry.run.id for entry in state.hidden() if entry.deleted]
+        return RunNotFoundError(
+            f"nothing that is deleted is called {reference!r}; {did_you_mean(reference, names, show=3)}"
+        )
+    if isinstance(found, Run):
+        return RunNotFoundError(f"run {found.id!r} is not deleted")
+    return ExperimentNotFoundError(f"experiment {found.name!r} is not deleted")
