@@ -63,6 +63,8 @@ SAVE_DIRTY: Final = 200
 """Runs that a filter judges apart, before the fold is kept again."""
 REBASE_AFTER_S: Final = 600.0
 """How long a fold may stand on an old version of the table of runs; those are cleaned up after a day."""
+SWEEPING: Final = frozenset({"experiment.updated", "experiment.renamed", "experiment.deleted", "experiment.restored"})
+"""Kinds of events that may change every run of an experiment at once."""
 CLAIM_EVERY: Final = 256
 """Events between two checkpoints in the journal, which tell whether what came before is as it was."""
 MOVES: Final = 3
@@ -123,6 +125,8 @@ class LanceRunStore(RunStore):
         if version % COMPACT_EVERY == 0:
             self._compact_table("events")
             self._keep_fold()
+        elif any(event.kind in SWEEPING for event in events):
+            self._keep_if_many_changed()
 
     def _append(self, events: Sequence[tuple[Event, str]]) -> int:
         signed = self._writer.sign(events)
@@ -204,9 +208,16 @@ class LanceRunStore(RunStore):
             state = self._begun()
             if not self._keeping and self._database.version("events") != state.version:
                 placed, reached = self.placed(after=state.version)
-                state.fold(event for event, _ in placed)
+                try:
+                    state.fold(event for event, _ in placed)
+                except BaseException:
+                    self._state = None  # half a batch may be folded
+                    raise
                 state.version = max(state.version, reached)  # a compaction is a commit without rows
                 state.trim()
+                if any(event.kind in SWEEPING for event, _ in placed):
+                    self._keep_if_many_changed()
+                    state = self._begun()
             if state.n_rows - self._kept_rows > SAVE_EVERY:
                 self._keep_fold()
                 return self._begun()
@@ -274,6 +285,11 @@ class LanceRunStore(RunStore):
             return False
         finally:
             self._index_lock.release()
+
+    def _keep_if_many_changed(self) -> None:
+        """Keep the fold after an event that changes many runs, or each opening would fold that again."""
+        if self._state is not None and len(self._state.dirty()) > SAVE_DIRTY:
+            self._keep_fold()
 
     def _keep_fold_now(self) -> bool:
         state = self._begun()

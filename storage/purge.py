@@ -61,6 +61,8 @@ def purge(store: LanceRunStore, *, grace: timedelta, now: datetime) -> Purged:
     placed, _ = store.placed()
     links, ids = _links(placed, victims)
     store.append(list(_records(links, victims, now)))
+    for run_id in victims.runs:  # a log left behind would bring its run back
+        (store.spool_folder() / f"{run_id}.spool").unlink(missing_ok=True)
     store.remove_physically(run_ids=sorted(victims.runs), event_ids=ids)
     return Purged(
         len(victims.runs),
@@ -72,7 +74,7 @@ def purge(store: LanceRunStore, *, grace: timedelta, now: datetime) -> Purged:
 
 def _victims(state: State, before: datetime) -> _Victims:
     experiments = {exp for exp, book in state.books().items() if book.deleted is not None and book.deleted <= before}
-    hidden = [entry for entry in state.entries_of(None) if entry.hidden]
+    hidden = state.hidden()
     runs = {
         entry.run.id
         for entry in hidden

@@ -115,7 +115,9 @@ def _bring_beginnings(store: LanceRunStore, paths: Sequence[Path]) -> None:
 
 def _define(store: LanceRunStore, event: Event) -> None:
     """Make an experiment what a run said that it is, unless somebody has said otherwise since."""
-    there = store.state().experiments.get(event.experiment)
+    number = store.state().number_of(event.experiment)  # it may have been renamed since
+    book = None if number is None else store.state().book(number)
+    there = None if book is None or book.deleted is not None else book.record
     if there is None:
         if event.kind == "experiment.updated":
             event = replace(event, id=f"{event.id}-created", kind="experiment.created")
@@ -193,10 +195,10 @@ def _bring_home(store: LanceRunStore, path: Path, contents: SpoolContents) -> Re
     _bring_files(store, files, contents.events)
     append_each(store, [event for event in contents.events if not event.kind.startswith("experiment.")])
     _note_not_kept(store, run_id, experiment, contents)
-    run = store.run(run_id)
+    run = _known_run(store, run_id)
     if not run.state.is_over:
         store.append([_ended_as_written(store, run, contents) or _crashed(store, run, contents)])
-    state = store.run(run_id).state
+    state = _known_run(store, run_id).state
     if not contents.damages:
         path.unlink()
     else:
@@ -218,6 +220,12 @@ def _bring_home(store: LanceRunStore, path: Path, contents: SpoolContents) -> Re
         state=state,
         damage=contents.damage,
     )
+
+
+def _known_run(store: LanceRunStore, run_id: str) -> Run:
+    """Return a run that the store knows, also one that was deleted while it went on."""
+    entry = store.state().entry(run_id)
+    return store.run(run_id) if entry is None else entry.run
 
 
 def _make_sure(store: LanceRunStore, path: Path, contents: SpoolContents) -> None:
@@ -286,8 +294,7 @@ def _ended_as_written(store: LanceRunStore, run: Run, contents: SpoolContents) -
     ending = contents.reserve.get("ending")
     if not ending:
         return None
-    reduce = store.experiment(run.experiment).reduce
-    body = dict(ending["body"]) | {"summary": summaries(run.curves, reduce=reduce)}
+    body = dict(ending["body"]) | {"summary": _figures(store, run)}
     if contents.reserve.get("not_kept"):
         body["not_kept"] = contents.reserve["not_kept"]
     event = Event.new(
@@ -296,9 +303,15 @@ def _ended_as_written(store: LanceRunStore, run: Run, contents: SpoolContents) -
     return replace(event, id=ending["id"])
 
 
+def _figures(store: LanceRunStore, run: Run) -> dict[str, Any]:
+    """Return the figures of a run's curves, also of one that was deleted while it went on."""
+    entry = store.state().entry(run.id)
+    reduce = "last" if entry is None else store.state().book(entry.exp).record.reduce
+    return summaries(run.curves or store.tracked_curves([run.id]).get(run.id, {}), reduce=reduce)
+
+
 def _crashed(store: LanceRunStore, run: Run, contents: SpoolContents) -> Event:
     """Return the event that says how the run ended; its end is its last sign of life."""
-    record = store.experiment(run.experiment)
     ended = run.started or run.created
     if contents.points:
         ended += timedelta(seconds=max(0.0, contents.points[-1][1]))
@@ -317,5 +330,5 @@ def _crashed(store: LanceRunStore, run: Run, contents: SpoolContents) -> Event:
         state=RunState.CRASHED,
         ended=ended.isoformat(),
         error=error,
-        summary=summaries(run.curves, reduce=record.reduce),
+        summary=_figures(store, run),
     )

@@ -18,6 +18,7 @@ from storage.records import Event
 from storage.recovery import Recovered
 from storage.spool import Spool, owner_header, read_header, read_spool
 from storage.store import RunStore
+from storage.testing import add_experiment
 
 CHILD = """
     import sys, advisor
@@ -231,3 +232,26 @@ def test_nothing_acknowledged_is_lost_at_random_kills(repository: Path) -> None:
     done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 kills, 0 with something wrong" in done.stdout
+
+
+def test_a_run_that_was_deleted_or_renamed_while_it_went_on_is_brought_home_quietly(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(tmp_path / "store", embedder=HashingEmbedder())
+    add_experiment(store, "toy")
+    for run_id in ("deleted", "kept"):
+        created = Event.new("run.created", "toy", run_id, state="running")
+        said = Event.new("experiment.created", "toy", objectives=[{"metric": "val_loss", "direction": "minimize"}])
+        header = dead_owner() | {"run_id": run_id, "experiment": "toy"}
+        with Spool.create(store.spool_folder() / f"{run_id}.spool", header, events=[said, created]) as spool:
+            spool.log(0, 0.0, {"loss": 1.0})
+        store.append([created])
+    store.append([Event.new("run.deleted", "toy", "deleted"), Event.new("experiment.renamed", "toy", to="digits")])
+    with caplog.at_level("WARNING"):
+        again, _ = reopened(tmp_path / "store")
+    assert caplog.text == ""
+    assert [(run.id, run.experiment, run.state) for run in again.runs()] == [("kept", "digits", RunState.CRASHED)]
+    again.append([Event.new("run.restored", "digits", "deleted")])
+    assert again.run("deleted").state is RunState.CRASHED
+    assert again.run("deleted").curve("loss").last == 1.0
+    assert [experiment.name for experiment in again.experiments()] == ["digits"]
