@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SUFFIX = ".spool"
+WAIT_FOR_OTHERS_S = 10.0
+"""How long opening a store waits, in all, for other processes that are recovering runs of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Recovered:
 def recover(store: LanceRunStore) -> tuple[Recovered, ...]:
     """Recover every spool whose owner is gone; trouble with one does not keep the others from it."""
     dead = []
+    until = time.monotonic() + WAIT_FOR_OTHERS_S
     folder = store.spool_folder()
     for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else ():
         try:
@@ -67,18 +71,19 @@ def recover(store: LanceRunStore) -> tuple[Recovered, ...]:
             if not path.exists():  # its run has ended, or another process has recovered it
                 continue
             log.warning("%s", error)
-            _guarded(store, path, _salvage)
+            _guarded(store, path, _salvage, until=until)
     _bring_beginnings(store, dead)
-    found = [_guarded(store, path, _recover_one) for path in dead]
+    found = [_guarded(store, path, _recover_one, until=until) for path in dead]
     return tuple(one for one in found if one is not None)
 
 
 def _guarded(
-    store: LanceRunStore, path: Path, work: Callable[[LanceRunStore, Path], Recovered | None]
+    store: LanceRunStore, path: Path, work: Callable[[LanceRunStore, Path], Recovered | None], *, until: float
 ) -> Recovered | None:
     """Work on one spool, if no other process does."""
     try:
-        with store.lease(f"recover-{path.stem}") as mine:
+        # Whoever opens a store while another process recovers it waits, so as not to read half a run.
+        with store.lease(f"recover-{path.stem}", wait_s=max(0.0, until - time.monotonic())) as mine:
             if mine and path.exists():  # read only now: until its death the owner may have written
                 return work(store, path)
     except (StorageError, OSError) as error:
@@ -106,7 +111,7 @@ def _bring_beginnings(store: LanceRunStore, paths: Sequence[Path]) -> None:
         known = store.state()
         begun = [event for event in events if event.kind == "run.created" and event.run_id not in known.runs]
         # A run of an experiment that is not there would be refused for good.
-        unknown = dict.fromkeys(e.experiment for e in begun if e.experiment not in store.state().experiments)
+        unknown = dict.fromkeys(e.experiment for e in begun if known.number_of(e.experiment) is None)
         missing = [Event.new("experiment.created", name, actor="recovery") for name in unknown]
         append_each(store, [*missing, *begun])
     except StorageError as error:
@@ -237,9 +242,9 @@ def _make_sure(store: LanceRunStore, path: Path, contents: SpoolContents) -> Non
     state = store.state()
     began = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     events = []
-    if experiment not in state.experiments:
+    if state.number_of(experiment) is None:
         events.append(Event.new("experiment.created", experiment, time=began, actor="recovery"))
-    if run_id not in state.runs:
+    if state.entry(run_id) is None:
         written = [event for event in contents.events if event.kind == "run.created" and event.run_id == run_id]
         nothing = Event.new(
             "run.created", experiment, run_id, time=began, actor="recovery", state=RunState.RUNNING, source="tracked"
