@@ -174,8 +174,10 @@ class LiveRun:
         StorageError
             Only with the setting ``strict``: if the write-ahead log or the store has trouble.
         """
-        self._check_alive("log to")
-        values = {**(metrics or {}), **more}
+        if self.state is not RunState.RUNNING or os.getpid() != self._pid:
+            self._check_alive("log to")
+        # A copy: what the caller does with its own afterwards is no business of the delivering thread.
+        values = metrics.copy() if type(metrics) is dict and not more else {**(metrics or {}), **more}
         if are_floats(values):
             floats = values
         else:
@@ -187,12 +189,7 @@ class LiveRun:
                 return
         if "" in floats:
             raise RecordError("a metric needs a name, not ''")
-        try:
-            given = None if step is None else operator.index(step)
-        except TypeError:
-            raise RecordError(f"step {step!r:.60} is a {type(step).__name__}; log() takes a whole number") from None
-        if given is not None and not -(2**63) <= given < 2**63:
-            raise RecordError(f"step {given} does not fit a signed 64-bit integer")
+        given = None if step is None else _whole(step)
         with self._lock:
             at = self._next_step if given is None else given
             since_s = time.perf_counter() - self._origin
@@ -549,6 +546,17 @@ def ended_state(state: RunState | str) -> RunState:
     if state not in over:
         raise RecordError(f"a run cannot end as {str(state)!r}; allowed are {', '.join(over)}")
     return RunState(state)
+
+
+def _whole(step: Any) -> int:
+    """Return a step as an integer of 64 bits, or refuse it."""
+    try:
+        given = operator.index(step)
+    except TypeError:
+        raise RecordError(f"step {step!r:.60} is a {type(step).__name__}; log() takes a whole number") from None
+    if not -(2**63) <= given < 2**63:
+        raise RecordError(f"step {given} does not fit a signed 64-bit integer")
+    return given
 
 
 def as_float(value: Any) -> float:
