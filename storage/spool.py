@@ -392,7 +392,7 @@ def encode_call(number: int, step: int, time_s: float, metrics: Mapping[str, flo
     # msgpack would take text for a value without complaint, and the reader would stop there.
     if not are_floats(metrics):
         metrics = _as_floats(metrics)
-    return encode_floats(number, step, time_s, metrics)
+    return encode_floats(number, int(step), float(time_s), metrics)
 
 
 def are_floats(metrics: Mapping[Any, Any]) -> bool:
