@@ -37,8 +37,8 @@ from storage.records import (
 
 log = logging.getLogger(__name__)
 
-MAX_CACHED: Final = 50_000
-"""Runs that a fold with a base keeps in memory, some 3 kB each; what it has and the base has not is kept always."""
+MAX_CACHED: Final = 10_000
+"""Runs that a fold with a base keeps in memory, some 10 kB each; what it has and the base has not is kept always."""
 N_RECENT: Final = 2_000
 """Ids of refused events, and of events that belong to no run or experiment, that are remembered, and kept with the
 fold: whoever asks about one, or repeats it, does so right after the append."""

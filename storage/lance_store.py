@@ -35,7 +35,7 @@ from storage.index import RUNS_ONLY, TABLE, BaseGoneError, KeptFold, Question, R
 from storage.journal import Base, State, with_stubs
 from storage.lance import Database, quoted
 from storage.migrations import EVENTS, SCHEMA_VERSION
-from storage.provenance import CHECKPOINT, JOINED, REMOVED, Writer
+from storage.provenance import CHECKPOINT, JOINED, REMOVED, Writer, hash_of
 from storage.purge import AT_ONCE, GRACE, Purged, purge
 from storage.query import Names, Order, compile_filter, compile_order
 from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState, utc_now
@@ -233,7 +233,10 @@ class LanceRunStore(RunStore):
         state = self._state
         if state is not None and not self._must_move(state):
             return state
-        self._state = state = self._state_on(self._usable_base())
+        base, since, reached = self._base_and_since()
+        self._state = state = self._state_on(base)
+        state.fold(since)
+        state.version = max(state.version, reached)
         return state
 
     def _must_move(self, state: State) -> bool:
@@ -247,23 +250,26 @@ class LanceRunStore(RunStore):
         return state
 
     def _usable_base(self) -> KeptFold | None:
-        """Return the kept fold, unless it is of another history than the journal's, as after a restored back-up."""
+        return self._base_and_since()[0]
+
+    def _base_and_since(self) -> tuple[KeptFold | None, list[Event], int]:
+        """Return the kept fold, the events since, and the commit reached.
+
+        None and nothing where there is none, or where it is of another history than the journal's, as after a back-up.
+        """
         try:
             base = self._index.kept(load_curves=self._curves_of)
         except StoreUnavailableError as error:
             log.warning("the derived table of runs cannot be read, the journal is read from its start: %s", error)
-            return None
+            base = None
         if base is None:
-            return None
-        kept = base.checkpoint()
-        version, last = kept["last"]
-        ahead = kept["version"] > self._database.version("events")
-        return None if ahead or (version and self._last_hash(version) != last) else base
-
-    def _last_hash(self, version: int) -> str | None:
-        """Return the hash of the last event of a commit, None where the commit brought none."""
-        rows, _ = self._database.tail("events", ("hash", "pos"), after=version - 1, through=version)
-        return bytes(rows[-1]["hash"] or b"").hex() if rows else None
+            return None, [], 0
+        through, (version, last) = base.checkpoint()["version"], base.checkpoint()["last"]
+        placed, reached = self.placed(after=max(version - 1, 0))
+        known = [hash_of(event).hex() for event, _ in placed if event.version == version]
+        if reached < through or (version and known[-1:] != [last]):
+            return None, [], 0
+        return base, [event for event, _ in placed if event.version > through], reached
 
     def _events_of_kind(self, kind: str, through: int) -> list[Event]:
         where = f"kind = {quoted(kind)}"
