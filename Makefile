@@ -47,6 +47,10 @@ evals: $(READY) ## measure on real data: findings, suggestions; tables and JSON 
 	$(BIN)/python evals/disk_full.py --out build/evals/disk_full.json
 	$(BIN)/python evals/optuna_storage.py --out build/evals/optuna_storage.json
 	$(BIN)/python evals/bytes_per_point.py --out build/evals/bytes_per_point.json
+	$(BIN)/python evals/store_scale.py --out build/evals/store_scale.json
+	$(BIN)/python evals/many_writers.py --out build/evals/many_writers.json
+	$(BIN)/python evals/many_writers.py --compacting --out build/evals/many_writers_compacting.json
+	$(BIN)/python evals/many_writers.py --s3 --out build/evals/many_writers_s3.json
 
 bench-store: $(READY) ## our store beside trackio, wandb, MLflow and Aim, in 20 minutes; BENCH_ARGS=--quick tries it
 	$(BIN)/python evals/store_rivals $(BENCH_ARGS)

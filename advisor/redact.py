@@ -19,6 +19,7 @@ Invariant: whatever is done once is done: redacting twice changes nothing more.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -56,6 +57,7 @@ _BEFORE_MODEL_TOKEN = _words(
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[a-z]+|\d+")
 
 
+@functools.lru_cache(maxsize=10_000)  # the same few names, thousands of times in an import
 def looks_secret(name: str) -> bool:
     """Return whether a value of that name is likely a secret; the module's docstring has the rule.
 
@@ -75,18 +77,28 @@ def looks_secret(name: str) -> bool:
     return last in ("key", "pass", "pwd") and before in _OWNERS
 
 
-def redact(mapping: Mapping[str, Any]) -> dict[str, Any]:
+def environment_secrets() -> list[str]:
+    """Return the values of this process's variables that look secret, for whoever redacts thousands of mappings."""
+    return _environment_secrets(os.environ)
+
+
+def redact(mapping: Mapping[str, Any], *, secrets: Sequence[str] | None = None) -> dict[str, Any]:
     """Return a copy in which every value that looks secret is ``"[redacted]"``, nested ones too.
 
     Texts under other names are scrubbed. What is neither a mapping, a list, a tuple nor a text stays as it is.
+
+    Parameters
+    ----------
+    secrets
+        What ``environment_secrets`` returned just now; looked up where None.
 
     Examples
     --------
     >>> redact({"lr": 0.1, "hub": {"token": "abc"}})
     {'lr': 0.1, 'hub': {'token': '[redacted]'}}
     """
-    secrets = _environment_secrets(os.environ)
-    return {key: _redacted(key, value, secrets, depth=0) for key, value in mapping.items()}
+    known = _environment_secrets(os.environ) if secrets is None else secrets
+    return {key: _redacted(key, value, known, depth=0) for key, value in mapping.items()}
 
 
 def scrub(text: str, *, environ: Mapping[str, str] | None = None) -> str:

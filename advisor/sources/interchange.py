@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import ImportFormatError
-from advisor.redact import redact, scrub
+from advisor.redact import environment_secrets, redact, scrub
 from storage import interchange
 from storage.curves import assemble, summaries
 from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState, valid_text
@@ -88,7 +88,8 @@ def import_path(adv: Advisor, path: Path, *, progress: Progress | None = None) -
         )
     if not path.is_dir():
         raise ImportFormatError(f"{str(path)!r} is a file; give the folder with runs.parquet and curves.parquet")
-    rows = [_read_row(row, i) for i, row in enumerate(interchange.read_runs(path))]
+    secrets = environment_secrets()
+    rows = [_read_row(row, i, secrets) for i, row in enumerate(interchange.read_runs(path))]
     names, notes = _distinct(rows)
     chunks, orphans = _read_curves(path, names, progress)
     if orphans:
@@ -98,7 +99,8 @@ def import_path(adv: Advisor, path: Path, *, progress: Progress | None = None) -
     new = [row for row in rows if row["run_id"] not in known]
     curves = assemble(chunks)
     _create_experiments(adv, new)
-    events = [_created(adv, row, curves.get(row["run_id"], {})) for row in new]
+    experiments = {record.name: record for record in adv.store.experiments()}
+    events = [_created(adv, row, experiments[row["experiment"]], curves.get(row["run_id"], {})) for row in new]
     for start in range(0, len(events), EVENTS_AT_ONCE):
         adv.store.append(events[start : start + EVENTS_AT_ONCE])
     there = adv.store.curves([row["run_id"] for row in rows if row["run_id"] in known])
@@ -139,7 +141,7 @@ def export_folder(adv: Advisor, folder: Path, *, experiment: str | None = None) 
 # -- reading
 
 
-def _read_row(row: Mapping[str, Any], i: int) -> dict[str, Any]:
+def _read_row(row: Mapping[str, Any], i: int, secrets: Sequence[str]) -> dict[str, Any]:
     run_id, experiment = row["run_id"], row["experiment"]
     if not run_id or not experiment:
         raise ImportFormatError(f"row {i} of runs.parquet has no {'run_id' if not run_id else 'experiment'}")
@@ -153,9 +155,9 @@ def _read_row(row: Mapping[str, Any], i: int) -> dict[str, Any]:
         "run_id": str(run_id),
         "experiment": str(experiment),
         "state": state,
-        "params": redact(_json_object(row["params"], "params", run_id)),
+        "params": redact(_json_object(row["params"], "params", run_id), secrets=secrets),
         "seed": None if seed is None or seed == -1 else int(seed),
-        "meta": redact(_json_object(row["meta"], "meta", run_id)),
+        "meta": redact(_json_object(row["meta"], "meta", run_id), secrets=secrets),
     }
     extra = {name: value for name, value in row.items() if name not in interchange.RUN_COLUMNS and value is not None}
     record = extra.pop("record", None)  # what an export of our own keeps beyond the format
@@ -167,7 +169,7 @@ def _read_row(row: Mapping[str, Any], i: int) -> dict[str, Any]:
         out[name] = _iso(extra.pop(name, None))
     if isinstance(extra.get("objective"), (int, float)):
         out["values"] = [float(extra.pop("objective"))]
-    out["user_attrs"] = redact({name: _plain(value) for name, value in extra.items()})
+    out["user_attrs"] = redact({name: _plain(value) for name, value in extra.items()}, secrets=secrets)
     return out
 
 
@@ -237,8 +239,7 @@ def _create_experiments(adv: Advisor, rows: Sequence[Mapping[str, Any]]) -> None
     adv.store.append(events)
 
 
-def _created(adv: Advisor, row: Mapping[str, Any], curves: Mapping[str, Curve]) -> Event:
-    record = adv.store.experiment(row["experiment"])
+def _created(adv: Advisor, row: Mapping[str, Any], record: Experiment, curves: Mapping[str, Curve]) -> Event:
     body = {name: row[name] for name in ("state", "params", "seed", "tags", "notes", "meta")}
     body |= {"started": row["started"], "ended": row["ended"], "source": "import"}
     body |= {name: value for name, value in row["record"].items() if name in KEPT}
