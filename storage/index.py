@@ -206,10 +206,13 @@ class RunIndex:
 
     def kept(self, *, load_curves: CurveLoader) -> KeptFold | None:
         """Return the fold that the table holds, None where there is none that this version can read."""
-        if not self._database.has(TABLE) or not self._is_current():
+        if not self._database.has(TABLE):
+            return None
+        at = self._database.pin(TABLE)
+        if not set(COLUMNS) <= set(self._database.column_names(TABLE, at=at)):
             return None
         try:
-            return KeptFold(self._database, at=self._database.version(TABLE), load_curves=load_curves)
+            return KeptFold(self._database, at=at, load_curves=load_curves)
         except RecordError:
             return None
 
@@ -454,8 +457,10 @@ class Question:
         sign = -1.0 if self.descending else 1.0
         first = numeric[np.lexsort((place[numeric], sign * number[numeric]))]
         words = self._words(found, number, place)
-        taken = np.concatenate([words, first] if self.descending else [first, words])
-        rest = np.setdiff1d(np.arange(place.size), taken)
+        taken = np.concatenate([words, first] if self.descending else [first, words]).astype(np.int64)
+        left = np.ones(place.size, dtype=bool)
+        left[taken] = False
+        rest = np.flatnonzero(left)
         rest = rest[np.argsort(place[rest], kind="stable")]
         return list(found["run_id"][np.concatenate([taken, rest]).astype(np.int64)])
 

@@ -49,6 +49,8 @@ LOCK_TIMEOUT_S: Final = 60.0
 """A commit takes milliseconds; who waits a minute for the lock has a dead file system before him."""
 LET_GO_S: Final = 0.05
 """How long the end of the interpreter waits for the library's threads to let go of it; they need microseconds."""
+BATCH_ROWS: Final = 16_384
+"""Rows that the library hands over at once: with fewer the handing over costs more than the query."""
 KEEP_VERSIONS: Final = timedelta(days=7)
 """Nobody reads for longer than that, and who made a mistake may find out on Monday."""
 ZSTD: Final = {"lance-encoding:compression": "zstd"}
@@ -137,6 +139,16 @@ class Database:
 
         persist(once)
 
+    def pin(self, name: str) -> int:
+        """Hold on to a table as it is now, for reads ``at`` the version that is returned."""
+        with mapped(self.uri, "read"):
+            _check_process(self.uri)
+            table = self._connection.open_table(name)
+            version = int(table.version)
+            table.checkout(version)
+            self._pinned[name] = (version, table)
+        return version
+
     def unpin(self, name: str) -> None:
         """Let go of the older version of a table that is being read, and of what is known of the table."""
         self._pinned.pop(name, None)
@@ -156,10 +168,10 @@ class Database:
         with mapped(self.uri, "read"):
             return int(self._table(name).count_rows(where))
 
-    def column_names(self, name: str) -> list[str]:
+    def column_names(self, name: str, *, at: int | None = None) -> list[str]:
         """Return the names of a table's columns."""
         with mapped(self.uri, "read"):
-            return list(self._table(name).schema.names)
+            return list(self._table(name, at=at).schema.names)
 
     def dimension(self, name: str) -> int:
         """Return the dimension of a table's vectors."""
@@ -269,7 +281,7 @@ class Database:
             table = self._table(name)
             reached = int(table.version)
             query = table.search().select([*dict.fromkeys((*columns, "pos")), "_row_created_at_version"])
-            rows = query.where(" and ".join(clauses)).to_arrow().to_pylist()
+            rows = _all_of(query.where(" and ".join(clauses))).to_pylist()
         rows.sort(key=lambda row: (row["_row_created_at_version"], row["pos"]))
         return rows, max(reached, rows[-1]["_row_created_at_version"] if rows else 0)
 
@@ -295,7 +307,7 @@ class Database:
                 query = query.where(where)
             if limit is not None:
                 query = query.limit(limit)
-            rows: list[dict[str, Any]] = query.to_arrow().to_pylist()
+            rows: list[dict[str, Any]] = _all_of(query).to_pylist()
         return rows
 
     def columns(
@@ -420,6 +432,8 @@ class Database:
 
     def _migrate(self, present: Sequence[str]) -> None:
         """Apply what the store lacks; refuse a store that is ahead of this program."""
+        if "migrations" in present and self.count("migrations") == SCHEMA_VERSION:
+            return  # one row each; counting them is the quickest question that a table answers
         done = self.schema_version() if "migrations" in present else 0
         if done > SCHEMA_VERSION:
             raise SchemaTooNewError(
@@ -593,9 +607,14 @@ def _arrow(rows: Rows, columns: Columns, dimension: int = 0) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def _all_of(query: Any) -> Any:
+    """Return all rows of a query as an Arrow table; its own ``to_arrow`` is half as fast, a thousand rows at a time."""
+    return query.to_batches(BATCH_ROWS).read_all()
+
+
 def _columns(table: Any, wanted: Mapping[str, str], where: str | None) -> dict[str, Column]:
     query = table.search().select(dict(wanted))
-    data = (query.where(where) if where else query).to_arrow()
+    data = _all_of(query.where(where) if where else query)
     return {name: _numpy(data.column(name)) for name in wanted}
 
 
