@@ -375,24 +375,41 @@ class LanceRunStore(RunStore):
         limit: int | None = None,
         offset: int = 0,
     ) -> list[Run]:
-        for name, value in (("limit", limit), ("offset", offset)):
-            if value is not None and value < 0:
-                raise FilterError(f"{name} = {value} makes no sense; give 0 or more, or none for all")
+        if where or order_by or limit is not None:
+            return self.page(
+                experiment, where=where, order_by=order_by, descending=descending, limit=limit, offset=offset
+            )[0]
+        _refuse_negative(offset=offset)
         with self._lock:
             exp = None if experiment is None else self.experiment(experiment).number
-            if not where and not order_by and limit is None:
-                listed = self.state().entries_of(exp)
-                found = [entry.run for entry in listed if not entry.hidden]
-                return self._live((found[::-1] if descending else found)[offset:])
+            found = [entry.run for entry in self.state().entries_of(exp) if not entry.hidden]
+        return self._live((found[::-1] if descending else found)[offset:])
+
+    @moving_on
+    def page(
+        self,
+        experiment: str | None = None,
+        *,
+        where: str | None = None,
+        order_by: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> tuple[list[Run], int]:
+        _refuse_negative(limit=limit, offset=offset)
+        with self._lock:
+            exp = None if experiment is None else self.experiment(experiment).number
             ids = self._find(exp, where=where, order_by=order_by, descending=descending)
             end = None if limit is None else offset + limit
             found = [entry.run for entry in self.state().entries(ids[offset:end])]
-        return self._live(found)
+        return self._live(found), len(ids)
 
     @moving_on
-    def run_ids(self) -> list[str]:
+    def alike(self, run_ids: Sequence[str], *, n_chars: int) -> list[str]:
         with self._lock:
-            return self._ask(Question())
+            beginnings = {run_id[:n_chars] for run_id in run_ids}
+            listed = ", ".join(map(quoted, sorted(beginnings)))
+            return self._ask(Question(f"substr(run_id, 1, {n_chars}) in ({listed})")) if beginnings else []
 
     @moving_on
     def count(self, experiment: str | None = None, *, where: str | None = None) -> int:
@@ -677,7 +694,7 @@ class LanceRunStore(RunStore):
 
     def _n_points(self, state: State) -> int:
         """Return the number of points of all curves, of what was reported through Optuna too."""
-        visible = set(self.run_ids())
+        visible = set(self._ask(Question()))
         reporting = [entry.run for entry in state.entries_of(None) if entry.run.reports and not entry.hidden]
         asked = {run.id: state.experiments[run.experiment].objective for run in reporting}
         counts = self._curves.counts(list(asked)) if asked else {}
@@ -742,6 +759,12 @@ def _event(row: dict[str, Any]) -> Event:
         hash=row["hash"] or b"",
         version=row["_row_created_at_version"],
     )
+
+
+def _refuse_negative(**given: int | None) -> None:
+    for name, value in given.items():
+        if value is not None and value < 0:
+            raise FilterError(f"{name} = {value} makes no sense; give 0 or more, or none for all")
 
 
 def _n_rows(base: Base | None) -> int:

@@ -218,8 +218,21 @@ class RunStore(abc.ABC):
         """
 
     @abc.abstractmethod
-    def run_ids(self) -> list[str]:
-        """Return the ids of all runs, in the order of their creation."""
+    def page(
+        self,
+        experiment: str | None = None,
+        *,
+        where: str | None = None,
+        order_by: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> tuple[list[Run], int]:
+        """Return what ``runs`` would, and how many there are without ``limit`` and ``offset``."""
+
+    @abc.abstractmethod
+    def alike(self, run_ids: Sequence[str], *, n_chars: int) -> list[str]:
+        """Return the ids of all runs whose first characters are those of one of some ids, these included."""
 
     @abc.abstractmethod
     def count(self, experiment: str | None = None, *, where: str | None = None) -> int:

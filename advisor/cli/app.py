@@ -5,6 +5,7 @@ Invariant: a traceback is shown only where ``ADVISOR_DEBUG`` asks for it, and da
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -63,11 +64,16 @@ def build() -> typer.Typer:
     return app
 
 
+RARELY: Final = (50_000, 20, 20)
+"""How often garbage is looked for: a command lives for seconds, and importing libraries makes objects that stay."""
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; see ``advisor.cli.main``."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # text from runs must not fail in a terminal that lacks a character
             stream.reconfigure(errors="backslashreplace")
+    gc.set_threshold(*RARELY)
     try:
         code = get_command(build()).main(
             None if arguments is None else list(arguments), prog_name="advisor", standalone_mode=False

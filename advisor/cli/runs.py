@@ -10,7 +10,7 @@ import typer
 
 from advisor.cli.output import Column, count, duration, note, print_json, print_table, shown
 from advisor.cli.session import Session, command
-from advisor.cli.shapes import run_json, short_ids
+from advisor.cli.shapes import SHORT_ID, run_json, short_ids
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
@@ -61,7 +61,7 @@ def register(app: typer.Typer) -> None:
         with session.open() as adv:
             most = limit if limit is not None or session.as_json else SHOWN
             newest_last = sort is None and not desc and not session.as_json
-            found = adv.store.runs(
+            found, n_runs = adv.store.page(
                 experiment, where=where, order_by=sort, descending=desc or newest_last, limit=most, offset=offset
             )
             kept = found[::-1] if newest_last else found
@@ -71,13 +71,12 @@ def register(app: typer.Typer) -> None:
                 note("no run fits the filter" if where else "there are no runs yet" if not offset else "no more runs")
             else:
                 _print(adv, kept, single=experiment is not None)
-                n_runs = adv.store.count(experiment, where=where)
                 if len(kept) < n_runs:
                     note(f"{len(kept)} of {n_runs} runs shown; --limit {n_runs} shows all, --offset the next ones")
 
 
 def _print(adv: Advisor, runs: Sequence[Run], *, single: bool) -> None:
-    ids = short_ids(adv.store.run_ids())
+    ids = short_ids(adv.store.alike([run.id for run in runs], n_chars=SHORT_ID))
     experiments = {name: adv.experiment(name, create=False) for name in dict.fromkeys(run.experiment for run in runs)}
     best = {found.id for each in experiments.values() if (found := each.best()) is not None}
     objectives = {name: each.record.objective for name, each in experiments.items()}

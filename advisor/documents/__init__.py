@@ -1,16 +1,21 @@
 """Documents: facts computed from the store, sentences around them, pictures, Markdown and HTML.
 
 Leaves out reading the store and sending. Invariant: every figure of a document is a fact of its sheet.
+The names are looked up when they are asked for: a command that prints a table needs one small module of this package.
 """
 
 from __future__ import annotations
 
-from advisor.documents.fact import Fact, FactSheet
-from advisor.documents.facts import experiment_facts
-from advisor.documents.material import ExperimentMaterial, RunMaterial
-from advisor.documents.model import LanguageModel, LiteLLMModel, ScriptedModel
-from advisor.documents.report import Written, write_experiment_report, write_run_summary
-from advisor.documents.run_facts import run_facts
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from advisor.documents.fact import Fact, FactSheet
+    from advisor.documents.facts import experiment_facts
+    from advisor.documents.material import ExperimentMaterial, RunMaterial
+    from advisor.documents.model import LanguageModel, LiteLLMModel, ScriptedModel
+    from advisor.documents.report import Written, write_experiment_report, write_run_summary
+    from advisor.documents.facts_of_run import run_facts
 
 __all__ = [
     "ExperimentMaterial",
@@ -26,3 +31,23 @@ __all__ = [
     "LiteLLMModel",
     "ScriptedModel",
 ]
+
+_HOMES = {
+    "fact": ("Fact", "FactSheet"),
+    "facts": ("experiment_facts",),
+    "material": ("ExperimentMaterial", "RunMaterial"),
+    "model": ("LanguageModel", "LiteLLMModel", "ScriptedModel"),
+    "report": ("Written", "write_experiment_report", "write_run_summary"),
+    "facts_of_run": ("run_facts",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -17,7 +17,7 @@ from advisor.documents.fact import FactSheet
 from advisor.documents.facts import experiment_facts
 from advisor.documents.material import ExperimentMaterial, RunMaterial
 from advisor.documents.model import LanguageModel
-from advisor.documents.run_facts import run_facts
+from advisor.documents.facts_of_run import run_facts
 from advisor.documents.standing import standing
 from advisor.documents.verifier import verify_rendered
 from advisor.documents.writer import Narrative, narrate

@@ -14,7 +14,7 @@ import pytest
 
 from advisor.documents import FactSheet, experiment_facts
 from advisor.documents.content import PLACEHOLDER
-from advisor.documents.run_facts import run_facts
+from advisor.documents.facts_of_run import run_facts
 from advisor.documents.verifier import Claim, Sentence, problems
 from storage.records import RunState
 
