@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from advisor.documents.fact import Fact, FactSheet
     from advisor.documents.facts import experiment_facts
+    from advisor.documents.facts_of_run import run_facts
     from advisor.documents.material import ExperimentMaterial, RunMaterial
     from advisor.documents.model import LanguageModel, LiteLLMModel, ScriptedModel
     from advisor.documents.report import Written, write_experiment_report, write_run_summary
-    from advisor.documents.facts_of_run import run_facts
 
 __all__ = [
     "ExperimentMaterial",

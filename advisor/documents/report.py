@@ -15,9 +15,9 @@ from advisor.documents import experiment_page, html, markdown, narrative, run_pa
 from advisor.documents.content import Page, Paragraph, fill, text_of
 from advisor.documents.fact import FactSheet
 from advisor.documents.facts import experiment_facts
+from advisor.documents.facts_of_run import run_facts
 from advisor.documents.material import ExperimentMaterial, RunMaterial
 from advisor.documents.model import LanguageModel
-from advisor.documents.facts_of_run import run_facts
 from advisor.documents.standing import standing
 from advisor.documents.verifier import verify_rendered
 from advisor.documents.writer import Narrative, narrate
