@@ -51,6 +51,8 @@ LET_GO_S: Final = 0.05
 """How long the end of the interpreter waits for the library's threads to let go of it; they need microseconds."""
 BATCH_ROWS: Final = 16_384
 """Rows that the library hands over at once: with fewer the handing over costs more than the query."""
+POLITE_FOR_S: Final = 5.0
+"""How long a process waits for others of its machine before it commits to object storage all the same."""
 KEEP_VERSIONS: Final = timedelta(days=7)
 """Nobody reads for longer than that, and who made a mistake may find out on Monday."""
 ZSTD: Final = {"lance-encoding:compression": "zstd"}
@@ -425,10 +427,29 @@ class Database:
     def _queue(self) -> Iterator[None]:
         with self._thread_lock:
             if self.folder is None:
-                yield
+                with self._queue_of_this_machine():
+                    yield
                 return
             with FileLock(self.folder / "locks" / "commit.lock", timeout=LOCK_TIMEOUT_S, poll_interval=0.002):
                 yield
+
+    @contextlib.contextmanager
+    def _queue_of_this_machine(self) -> Iterator[None]:
+        """Let the processes of one machine commit to object storage one after the other, as far as that goes.
+
+        It is no lock: who waited for long goes on, and other machines know nothing of it. Conditional writes decide;
+        this only spares processes of one machine from racing one another.
+        """
+        lock = FileLock(self.spool_folder() / "commit.lock", poll_interval=0.005)
+        try:
+            lock.acquire(timeout=POLITE_FOR_S)
+        except (Timeout, OSError):
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _migrate(self, present: Sequence[str]) -> None:
         """Apply what the store lacks; refuse a store that is ahead of this program."""
