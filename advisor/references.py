@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from storage.errors import ExperimentNotFoundError, RunNotFoundError, did_you_mean
@@ -17,6 +18,10 @@ from storage.store import RunStore
 if TYPE_CHECKING:
     from storage.entries import Entry
     from storage.journal import State
+
+
+ID_FROM = 6
+"""Digits from which a number may be the beginning of an id."""
 
 
 def find_run(store: RunStore, reference: str) -> Run:
@@ -31,6 +36,14 @@ def find_run(store: RunStore, reference: str) -> Run:
     name, number = _numbered(reference)
     if number is not None and name in experiments:
         return _by_number(store, name, number)
+    if reference.isdecimal() and len(reference) < ID_FROM and experiments:
+        # Whoever types "3" means a number; that some run's id begins with a 3 is chance.
+        if len(experiments) == 1:
+            return _by_number(store, experiments[0], int(reference))
+        raise RunNotFoundError(
+            f"{reference!r} could be a run of {len(experiments)} experiments; write it with its experiment, "
+            f"for instance {experiments[0]}#{reference}"
+        )
     try:
         return store.run(reference)
     except RunNotFoundError as error:
@@ -58,7 +71,7 @@ def find(store: RunStore, reference: str) -> Experiment | Run:
     except RunNotFoundError as error:
         if _deleted_book(store.state(), reference) is not None:
             raise ExperimentNotFoundError(
-                f"experiment {reference!r} is deleted; 'advisor restore {reference}' brings it back"
+                f"experiment {reference!r} is deleted; 'advisor restore {quote(reference)}' brings it back"
             ) from None
         close = get_close_matches(reference, experiments, n=1)
         if close:

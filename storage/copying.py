@@ -20,7 +20,7 @@ from storage.artifacts import files_at
 from storage.errors import RecordError, StoreNotFoundError
 from storage.lance import mapped
 from storage.lance_store import LanceRunStore
-from storage.provenance import JOINED
+from storage.provenance import JOINED, PURGED
 from storage.records import CurveChunk, Event, utc_now
 from storage.store import RunStore
 
@@ -80,7 +80,9 @@ def copy_store(source: str, target: str, *, progress: Progress | None = None) ->
     """
     with mapped(source, "copy"):
         (come, root), (go, to) = files_at(source), files_at(target)
-        if _listed(go, to, recursive=False):
+        if come.type_name == go.type_name and f"{to}/".startswith(f"{root}/"):
+            raise RecordError(f"{target!r} is within the store itself; give a place outside of it")
+        if go.get_file_info(to).is_file or _listed(go, to, recursive=False):
             raise RecordError(f"there is something at {target!r} already; give a new address, or merge into the store")
         if not _listed(come, f"{root}/migrations.lance", recursive=False):
             raise StoreNotFoundError(f"no store at {source!r}; check the address")
@@ -156,12 +158,18 @@ def merge_store(store: RunStore, another: RunStore, *, progress: Progress | None
         If either cannot be read or written; merging again goes on where it ended.
     """
     into, other = _readable(store), _readable(another)
+    if into.same_place(other):
+        raise RecordError(f"{other.uri!r} is this store itself; give another one")
     state = other.state()
     names, new = _names_here(into.state(), state)
-    visible = [entry for entry in state.entries_of(None) if not entry.hidden]
+    gone = {run_id for event in into.state().of_kind(PURGED) for run_id in event.body.get("runs", ())}
+    visible = [entry for entry in state.entries_of(None) if not entry.hidden and entry.run.id not in gone]
     wanted = {entry.run.id: names[entry.exp] for entry in visible}
     known = set(into.state().all_ids())
     notes = _differences(into.state(), state, names)
+    n_gone = sum(run_id in gone for run_id in state.all_ids())
+    if n_gone:
+        notes.append(f"{n_gone} runs were removed for good here, and are not taken in again")
     events = list(_events(other, wanted, names, new))
     known_events = {event.id for event in into.journal()}
     fresh = [event for event in events if event.id not in known_events]
@@ -216,7 +224,7 @@ def _differences(here: State, there: State, names: Mapping[int, str]) -> list[st
             continue
         differing = [part for part in ("objectives", "reduce", "space") if getattr(mine, part) != getattr(record, part)]
         if differing:
-            notes.append(f"{name!r} has another {' and '.join(differing)} there; what is said here stands")
+            notes.append(f"{name!r} differs in {' and '.join(differing)} there; what is said here stands")
         if record.name != name:
             notes.append(f"{name!r} is called {record.name!r} there; the name here stands")
     return notes

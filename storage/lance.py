@@ -245,6 +245,14 @@ class Database:
             for _ in self._table(name, at=at).search().to_batches():
                 pass
 
+    def is_incomplete(self, name: str) -> bool:
+        """Return whether files of a table are missing, not only damaged."""
+        try:
+            self.read_through(name)
+        except StoreUnavailableError as error:
+            return "not found" in str(error).lower()
+        return False
+
     def step_back(self, name: str) -> int:
         """Make the newest version of a table that can be read through its present one; return it, 0 for none.
 

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from shlex import quote
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
@@ -406,10 +407,14 @@ class LanceRunStore(RunStore):
 
     @moving_on
     def alike(self, run_ids: Sequence[str], *, n_chars: int) -> list[str]:
+        beginnings = sorted({run_id[:n_chars] for run_id in run_ids})
+        if not beginnings:
+            return []
+        # Of many, all ids are read: a filter of hundreds of alternatives is slower, and the parser has a limit.
+        sql = " or ".join(f"starts_with(run_id, {quoted(each)})" for each in beginnings)
         with self._lock:
-            beginnings = {run_id[:n_chars] for run_id in run_ids}
-            listed = ", ".join(map(quoted, sorted(beginnings)))
-            return self._ask(Question(f"substr(run_id, 1, {n_chars}) in ({listed})")) if beginnings else []
+            found = self._ask(Question(sql if len(beginnings) <= ASK_FOR_AT_MOST else None))
+        return [run_id for run_id in found if run_id[:n_chars] in beginnings]
 
     @moving_on
     def count(self, experiment: str | None = None, *, where: str | None = None) -> int:
@@ -622,8 +627,10 @@ class LanceRunStore(RunStore):
                 self._database.optimize(name)
         return purged
 
-    def verify(self, *, repair: bool = True, progress: Callable[[str], None] | None = None) -> Verified:
-        return verify(self, repair=repair, progress=progress)
+    def verify(
+        self, *, repair: bool = True, step_back: bool = False, progress: Callable[[str], None] | None = None
+    ) -> Verified:
+        return verify(self, repair=repair, step_back=step_back, progress=progress)
 
     # -- what care is made of: used by storage.purge, storage.verify and storage.copying
 
@@ -641,6 +648,10 @@ class LanceRunStore(RunStore):
     def kept_fold(self) -> KeptFold | None:
         """Return the fold that the derived table holds."""
         return self._index.kept(load_curves=self._curves_of)
+
+    def curve_counts(self) -> dict[str, dict[str, int]]:
+        """Return the number of points of each curve by run and metric."""
+        return self._curves.counts()
 
     def verify_curves(self) -> list[Damage]:
         """Decode every piece of every curve; return what is damaged."""
@@ -663,6 +674,17 @@ class LanceRunStore(RunStore):
             If a part of it cannot be read.
         """
         self._database.read_through(table)
+
+    def same_place(self, other: LanceRunStore) -> bool:
+        """Return whether another object is of the same store."""
+        mine, theirs = self._database.folder, other._database.folder
+        if mine is None or theirs is None:
+            return self.uri.rstrip("/") == other.uri.rstrip("/")
+        return mine.resolve() == theirs.resolve()
+
+    def is_incomplete(self, table: str) -> bool:
+        """Return whether files of a table are missing, as in a copy that was taken while it was written."""
+        return self._database.is_incomplete(table)
 
     def step_back(self, table: str) -> int:
         """Make the newest version of a table that can be read through its present one; return it, 0 for none."""
@@ -746,14 +768,18 @@ def reported_curve(run: Run, experiment: Experiment) -> Curve | None:
 
 
 def _event(row: dict[str, Any]) -> Event:
+    try:
+        body, whole = decode_body(row["body"]), True
+    except ValueError:  # a flipped bit: of a kind that nobody knows, it has no effect, and verification names it
+        body, whole = {}, False
     return Event(
         row["id"],
-        kind=row["kind"],
+        kind=row["kind"] if whole else f"{row['kind']}, damaged",
         experiment=row["experiment"],
         run_id=row["run_id"],
         time=row["time"],
         actor=row["actor"],
-        body=decode_body(row["body"]),
+        body=body,
         writer=row["writer"] or "",
         seq=-1 if row["seq"] is None else row["seq"],
         hash=row["hash"] or b"",
@@ -786,7 +812,7 @@ def _no_run(run_id: str, fitting: Sequence[str], state: State) -> str:
 def _how_to_restore(entry: Entry) -> str:
     if entry.deleted is not None:
         return f"'advisor restore {entry.run.id}' brings it back"
-    return f"it went with its experiment: 'advisor restore {entry.run.experiment}' brings both back"
+    return f"it went with its experiment: 'advisor restore {quote(entry.run.experiment)}' brings both back"
 
 
 def _no_experiment(name: str, state: State) -> str:
@@ -794,7 +820,7 @@ def _no_experiment(name: str, state: State) -> str:
     if number is not None and state.book(number).deleted is None:
         return f"experiment {name!r} is called {state.book(number).record.name!r} now"
     if any(book.record.name == name for book in state.books().values()):
-        return f"experiment {name!r} is deleted; 'advisor restore {name}' brings it back"
+        return f"experiment {name!r} is deleted; 'advisor restore {quote(name)}' brings it back"
     return f"no experiment {name!r} in this store; {did_you_mean(name, state.experiments)}"
 
 

@@ -73,11 +73,17 @@ def purge(store: LanceRunStore, *, grace: timedelta, now: datetime) -> Purged:
 
 
 def _victims(state: State, before: datetime) -> _Victims:
-    experiments = {exp for exp, book in state.books().items() if book.deleted is not None and book.deleted <= before}
     hidden = state.hidden()
+    busy = {entry.exp for entry in hidden if not entry.run.state.is_over}
+    experiments = {
+        exp
+        for exp, book in state.books().items()
+        if book.deleted is not None and book.deleted <= before and exp not in busy
+    }
     runs = {
         entry.run.id
         for entry in hidden
+        if entry.run.state.is_over  # what still runs would come back with its next delivery; it goes once it ended
         if entry.exp in experiments or (entry.deleted is not None and entry.deleted <= before)
     }
     return _Victims(frozenset(runs), frozenset(experiments))

@@ -144,7 +144,11 @@ def compile_order(text: str, *, names: Names) -> Order:
     >>> compile_order("val_loss", names=Names(metrics=frozenset({"val_loss"})))
     Order(column='metrics', key='val_loss')
     """
-    return _Parser(text, names).order()
+    try:
+        return _Parser(text, names).order()
+    except FilterError as error:
+        message = str(error).replace("cannot read the filter", f"cannot sort by {text!r:.60}", 1)
+        raise FilterError(message) from None
 
 
 # ---------------------------------------------------------------- words

@@ -355,8 +355,12 @@ class RunStore(abc.ABC):
         """
 
     @abc.abstractmethod
-    def verify(self, *, repair: bool = True, progress: Callable[[str], None] | None = None) -> Verified:
+    def verify(
+        self, *, repair: bool = True, step_back: bool = False, progress: Callable[[str], None] | None = None
+    ) -> Verified:
         """Look at every table, chain, curve, log, saved file and derived row; build again what is derived.
+
+        With ``step_back``, a table of which files are missing is taken back to its newest complete version.
 
         Raises
         ------

@@ -1,7 +1,7 @@
 """Is a store what was written to it? Every table, chain, curve, log, saved file and derived row is looked at.
 
-What is derived is built again where it does not fit; a table of a copy that was taken while it was written is taken
-back to its newest complete version. What cannot be repaired is named, never dropped.
+What is derived is built again where it does not fit. What cannot be repaired is named, never dropped: a table of which
+files are missing is taken back to its newest complete version only where the user asks for it.
 """
 
 from __future__ import annotations
@@ -61,28 +61,35 @@ class Verified:
         return all(problem.repaired for problem in self.problems)
 
 
-def verify(store: LanceRunStore, *, repair: bool = True, progress: Callable[[str], None] | None = None) -> Verified:
+def verify(
+    store: LanceRunStore,
+    *,
+    repair: bool = True,
+    step_back: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Verified:
     """Look at everything; build again what is derived, if ``repair``.
 
     Parameters
     ----------
+    step_back
+        Whether a table of which files are missing is taken back to the newest version that is complete. Rows that
+        were committed after that version are not read any more, so nobody but the user decides this.
     progress
         Told what is looked at next.
     """
     tell = progress or (lambda _: None)
     problems: list[Problem] = []
     tell("tables")
-    problems += _tables(store, repair=repair)
+    problems += _tables(store, step_back=step_back)
     tell("journal")
+    if not _readable("events", problems) or not _readable("migrations", problems):
+        return _stopped(problems)
     events = store.journal()
     problems += [Problem("journal", where=broken.where, what=broken.detail) for broken in verify_chains(events)]
     tell("curves")
-    problems += [
-        Problem(
-            "curves", where=f"run {each.run_id}, {each.metric or 'steps'}, from log call {each.chunk}", what=each.reason
-        )
-        for each in store.verify_curves()
-    ]
+    if _readable("curves", problems):
+        problems += _curves(store)
     tell("write-ahead logs")
     n_logs, found = _logs(store)
     problems += found
@@ -96,23 +103,58 @@ def verify(store: LanceRunStore, *, repair: bool = True, progress: Callable[[str
         n_events=len(events),
         n_writers=len({event.writer for event in events if event.writer}),
         n_checkpoints=sum(event.kind == "journal.checkpoint" for event in events),
-        n_curve_rows=store.n_rows("curves"),
+        n_curve_rows=store.n_rows("curves") if _readable("curves", problems) else 0,
         n_logs=n_logs,
         n_files=n_files,
         n_runs=store.state().n_runs(),
     )
 
 
-def _tables(store: LanceRunStore, *, repair: bool) -> Iterator[Problem]:
+def _stopped(problems: Sequence[Problem]) -> Verified:
+    """Return what was found where the journal cannot be read, without which nothing else can be judged."""
+    return Verified(
+        tuple(problems), n_events=0, n_writers=0, n_checkpoints=0, n_curve_rows=0, n_logs=0, n_files=0, n_runs=0
+    )
+
+
+def _tables(store: LanceRunStore, *, step_back: bool) -> Iterator[Problem]:
     for name in TABLES:
         try:
             store.read_through(name)
         except StoreUnavailableError as error:
-            went_back = repair and store.step_back(name)
-            what = str(error)
-            if went_back:
-                what += f"; it was taken back to version {went_back}, the newest that is complete"
+            what, went_back = str(error), 0
+            if store.is_incomplete(name):
+                went_back = store.step_back(name) if step_back else 0
+                what += (
+                    f"; it was taken back to version {went_back}, the newest that is complete"
+                    if went_back
+                    else "; if this is a copy that was taken while the store was written, 'advisor store verify "
+                    "--step-back' takes the table back to its newest complete version"
+                )
             yield Problem("table", where=f"table {name}", what=what, repaired=bool(went_back))
+
+
+def _readable(table: str, found: Sequence[Problem]) -> bool:
+    return not any(problem.where == f"table {table}" and not problem.repaired for problem in found)
+
+
+def _curves(store: LanceRunStore) -> Iterator[Problem]:
+    for each in store.verify_curves():
+        where = f"run {each.run_id}, {each.metric or 'steps'}, from log call {each.chunk}"
+        yield Problem("curves", where=where, what=each.reason)
+    yield from _fewer_points(store)
+
+
+def _fewer_points(store: LanceRunStore) -> Iterator[Problem]:
+    """Compare how many points a run had when it ended with how many there are."""
+    counts = store.curve_counts()
+    for entry in store.state().entries_of(None):
+        run = entry.run
+        for metric, figures in run.summary.items() if run.state.is_over and not run.reports else ():
+            n, said = counts.get(run.id, {}).get(metric, 0), int(figures.get("n") or 0)
+            if n < said:
+                what = f"it had {said:,} points when the run ended, and has {n:,}"
+                yield Problem("curves", where=f"run {run.id}, {metric}", what=what)
 
 
 def _logs(store: LanceRunStore) -> tuple[int, list[Problem]]:

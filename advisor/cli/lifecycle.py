@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,7 +36,8 @@ def register(app: typer.Typer) -> None:
             print_json([_as_json(one) for one in gone])
         else:
             say(f"deleted {_listed(gone)}")
-            note(f"'advisor restore {_reference(gone[0])}' brings it back")
+            references = " ".join(shlex.quote(_reference(one)) for one in gone)
+            note(f"'advisor restore {references}' brings {'it' if len(gone) == 1 else 'them'} back")
 
     @command(app, "restore", panel=PANEL)
     def restore(

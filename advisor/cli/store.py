@@ -42,10 +42,14 @@ def register(app: typer.Typer) -> None:
         repair: Annotated[
             bool, typer.Option("--repair/--no-repair", help="Build again what is derived, where it does not fit.")
         ] = True,
+        step_back: Annotated[
+            bool,
+            typer.Option("--step-back", help="Take a table with missing files back to its newest complete version."),
+        ] = False,
     ) -> int:
         """Look at every table, hash, curve, log and saved file; exit 1 if something is wrong and not repaired."""
         with session.open() as adv, status("looking at the store") as now:
-            found = adv.store.verify(repair=repair, progress=now)
+            found = adv.store.verify(repair=repair, step_back=step_back, progress=now)
         if session.as_json:
             print_json(asdict(found) | {"ok": found.ok})
             return 0 if found.ok else 1

@@ -99,7 +99,10 @@ class Space(Mapping[str, Dimension]):
         """
         for name in params:
             if name not in self:
-                raise SpaceError(f"unknown parameter {name!r}; {did_you_mean(name, self)}")
+                raise SpaceError(
+                    f"unknown parameter {name!r}; {did_you_mean(name, self)} The search space says which there are; to "
+                    f"widen it, declare it anew: experiment(…, space=…), or 'advisor experiment EXP --space FILE'"
+                )
         for name, dimension in self.items():
             if name in params:
                 problem = dimension.problem(params[name])

@@ -257,7 +257,10 @@ def test_a_back_up_by_plain_copying_is_taken_back_to_its_newest_whole_version(
 
     before = copied_while_written(store, worst_order)
     copy = LanceRunStore(tmp_path / "copy", create=False, embedder=HashingEmbedder())
-    found = copy.verify()
+    untouched = copy.verify()
+    assert not untouched.ok
+    assert all("--step-back" in problem.what for problem in untouched.problems if problem.part == "table")
+    found = copy.verify(step_back=True)
     assert found.ok
     assert {problem.part for problem in found.problems} <= {"table", "index"}
     assert any(problem.part == "table" for problem in found.problems)
@@ -314,5 +317,61 @@ def test_merging_says_where_the_stores_differ(store: LanceRunStore, tmp_path: Pa
     add_experiment(other, objectives=[{"metric": "acc", "direction": "maximize"}])
     add_run(other)
     merged = merge_store(store, other)
-    assert merged.notes == ("'digits' has another objectives there; what is said here stands",)
+    assert merged.notes == ("'digits' differs in objectives there; what is said here stands",)
     assert [objective.metric for objective in store.experiment("digits").objectives] == ["val_loss"]
+
+
+def test_runs_removed_for_good_are_not_taken_in_again(store: LanceRunStore, tmp_path: Path) -> None:
+    copy_store(str(tmp_path / "store"), str(tmp_path / "back-up"))
+    tell(store, "run.deleted", "run1")
+    store.compact(grace=AT_ONCE)
+    merged = merge_store(store, opened(tmp_path / "back-up"))
+    assert merged.notes == ("1 runs were removed for good here, and are not taken in again",)
+    assert (merged.n_runs, [run.id for run in store.runs()]) == (0, ["run0", "run2"])
+
+
+def test_a_store_is_neither_merged_with_nor_copied_into_itself(store: LanceRunStore, tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="is this store itself"):
+        merge_store(store, opened(tmp_path / "store"))
+    with pytest.raises(RecordError, match="within the store itself"):
+        copy_store(str(tmp_path / "store"), str(tmp_path / "store" / "inner"))
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RecordError, match="something at"):
+        copy_store(str(tmp_path / "store"), str(tmp_path / "file"))
+
+
+def test_a_run_that_still_runs_is_removed_only_after_its_end(store: LanceRunStore) -> None:
+    add_run(store, run_id="live")
+    tell(store, "run.deleted", "live")
+    assert store.compact(grace=AT_ONCE).n_runs == 0
+    tell(store, "run.state", "live", state="finished")
+    assert store.compact(grace=AT_ONCE).n_runs == 1
+
+
+def test_an_event_whose_body_is_damaged_has_no_effect_and_is_named(store: LanceRunStore, tmp_path: Path) -> None:
+    note = tell(store, "run.noted", "run0", text="whole")
+    store._database._table("events").update(where=f"id = '{note.id}'", values={"body": '{"text":"whole'})
+    again = opened(tmp_path / "store")
+    assert again.run("run0").notes == ()
+    found = again.verify(repair=False)
+    assert [(problem.part, note.id in problem.where) for problem in found.problems] == [("journal", True)]
+
+
+def test_damage_in_a_file_is_reported_and_nothing_is_taken_back(store: LanceRunStore, tmp_path: Path) -> None:
+    store.compact()
+    version = store._database.version("curves")
+    for path in (tmp_path / "store" / "curves.lance" / "data").iterdir():
+        content = bytearray(path.read_bytes())
+        content[-40:] = bytes(40)  # the footer
+        path.write_bytes(content)
+    found = opened(tmp_path / "store").verify(step_back=True)
+    assert not found.ok
+    assert "table curves" in {problem.where for problem in found.problems}
+    assert opened(tmp_path / "store")._database.version("curves") == version
+
+
+def test_curves_that_are_gone_are_missed(store: LanceRunStore) -> None:
+    store._database.delete("curves", "run_id = 'run2'")
+    (problem,) = store.verify().problems
+    assert (problem.part, problem.where) == ("curves", "run run2, val_loss")
+    assert problem.what == "it had 1 points when the run ended, and has 0"

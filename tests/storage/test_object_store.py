@@ -120,7 +120,8 @@ def test_a_store_is_copied_to_a_bucket_and_back(s3: LoopbackS3, s3_uri: str, tmp
     copy_store(str(tmp_path / "store"), s3_uri)
     remote = open_store(s3_uri, create=False, embedder=HashingEmbedder())
     assert (remote.runs(), remote.curves(), remote.events()) == (store.runs(), store.curves(), store.events())
-    add_finished(remote, loss=0.5)
+    late = add_finished(remote, loss=0.5)
+    remote.append_curves([chunk(late.id, 0.5)])
     copy_store(s3_uri, str(tmp_path / "back"))
     back = open_store(tmp_path / "back", create=False, embedder=HashingEmbedder())
     assert (back.runs(), back.curves(), back.events()) == (remote.runs(), remote.curves(), remote.events())
@@ -139,7 +140,8 @@ def test_removal_for_good_and_verification_work_in_a_bucket(s3: LoopbackS3, s3_u
     assert store.compact(grace=timedelta(0)).n_runs == 1
     other = open_store(tmp_path / "local", embedder=HashingEmbedder())
     add_experiment(other, "theirs")
-    add_finished(other, "theirs", loss=7.0)
+    theirs = add_finished(other, "theirs", loss=7.0)
+    other.append_curves([chunk(theirs.id, 7.0)])
     merge_store(store, other)
     again = open_store(s3_uri, create=False, embedder=HashingEmbedder())
     assert [(run.experiment, run.number) for run in again.runs()] == [("digits", 1), ("theirs", 0)]
