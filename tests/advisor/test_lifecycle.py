@@ -147,7 +147,7 @@ def test_a_run_of_a_living_process_is_deleted_only_by_force(adv: Advisor, caplog
 def test_a_run_whose_process_is_gone_is_deleted_without_force(adv: Advisor, tmp_path: Path) -> None:
     code = (
         f"import advisor, os; run = advisor.open({str(tmp_path / 'store')!r}).experiment('digits').start(params={{}}); "
-        "run.log({'val_loss': 1.0}); print(run.id, flush=True); os._exit(1)"
+        "run.log({'val_loss': 1.0}); run.number; print(run.id, flush=True); os._exit(1)"
     )
     env = {**os.environ, "PYTHONPATH": os.getcwd()}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
