@@ -115,7 +115,8 @@ class Place:
             present = {entry.name for entry in folder.iterdir()}
         except OSError as error:
             raise StoreUnavailableError(f"cannot read the folder {self.uri!r}: {error.strerror}") from error
-        if "migrations.lance" not in present and not present <= OURS | FIRST_TABLES:
+        # The folder of write-ahead logs is made first: with it the place is ours, whatever else a script puts there.
+        if not present & {"migrations.lance", "spool"} and not present <= OURS | FIRST_TABLES:
             raise StoreNotFoundError(f"{self.uri!r} is a folder but holds no store; give a new or empty folder")
 
     def _state_folder(self, name: str) -> Path:

@@ -13,6 +13,7 @@ from storage.errors import SchemaTooNewError, StoreNotFoundError, StoreUnavailab
 from storage.opening import Opening
 from storage.place import Place, read_catalog, write_catalog
 from storage.records import Event
+from storage.store import open_store
 
 
 def opening_of(folder: Path) -> Opening:
@@ -131,3 +132,10 @@ def test_logs_of_a_remote_store_lie_in_the_users_state(clean_environment: Path) 
     folder = Place("s3://bucket/runs").spool_folder()
     assert folder.is_relative_to(clean_environment)
     assert folder != Place("s3://bucket/other").spool_folder()
+
+
+def test_a_script_may_put_files_into_the_folder_before_the_store_is_made(tmp_path: Path) -> None:
+    Place(str(tmp_path / "store")).check(create=True)
+    (tmp_path / "store" / "plot.png").write_bytes(b"picture")
+    assert open_store(tmp_path / "store").runs() == []
+    assert (tmp_path / "store" / "plot.png").exists()
