@@ -7,8 +7,10 @@ is changed: the first attribute that is missing runs its ``__init__`` as usual.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -33,3 +35,28 @@ def put_off_init(name: str) -> None:
 
     module.__dict__["__getattr__"] = look_up
     sys.modules[name] = module
+
+
+@contextlib.contextmanager
+def left_out(name: str) -> Iterator[None]:
+    """Let an optional package count as not installed for whatever is imported meanwhile; one that is loaded stays so.
+
+    Only for a process of our own, such as a command: what is imported here may remember that the package is missing.
+    """
+    refusal = _Refusal(name)
+    sys.meta_path.insert(0, refusal)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(refusal)
+
+
+class _Refusal:
+    """An import finder that knows of one package that there is none."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == self._name:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)

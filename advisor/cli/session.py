@@ -49,6 +49,9 @@ class Session:
             If there is none and ``create`` is false.
         """
         from advisor.app import open as open_advisor
+        from storage.lance import load_lean
+
+        load_lean()
 
         adv = open_advisor(self.store, create=create)
         for found in adv.store.recovered:

@@ -43,3 +43,28 @@ def test_opening_a_store_leaves_the_unused_client_out_and_it_works_when_asked_fo
         print(lance_namespace_urllib3_client.TableApi.__name__)
     """
     assert ran(code, path=Path.cwd()).split() == ["False", "TableApi"]
+
+
+def test_a_package_that_is_left_out_is_there_again_afterwards(tmp_path: Path) -> None:
+    (tmp_path / "optional.py").write_text("")
+    (tmp_path / "user.py").write_text("try:\n    import optional\nexcept ImportError:\n    optional = None\n")
+    code = """
+        from storage.light_import import left_out
+        with left_out("optional"):
+            import user
+        import optional
+        print(user.optional, optional.__name__)
+    """
+    assert ran(code, path=tmp_path).strip() == "None optional"
+
+
+def test_a_command_loads_no_pandas(tmp_path: Path) -> None:
+    code = f"""
+        from advisor.cli import main
+        main(["--store", {str(tmp_path / "store")!r}, "tell", "exp", "--params", "{{}}", "--value", "1"])
+        from storage import open_store
+        open_store({str(tmp_path / "store")!r})
+        main(["--store", {str(tmp_path / "store")!r}, "runs"])
+        print("pandas" in sys.modules)
+    """
+    assert ran(code, path=Path.cwd()).splitlines()[-1] == "False"
