@@ -34,6 +34,8 @@ COPY_MAX: Final = 5 * 2**30
 """The most that S3 copies in one request. A larger file goes straight to its place, after its hash is known."""
 ABANDONED_AFTER: Final = timedelta(days=2)
 """An upload that did not end by then was killed."""
+FRESH_FOR: Final = timedelta(days=7)
+"""A file in a bucket that is older is sent again when it is put again: its age tells who may still need it."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -71,6 +73,10 @@ class Artifacts(abc.ABC):
     @abc.abstractmethod
     def kept(self) -> Iterator[Artifact]:
         """Yield what is kept, ordered by hash."""
+
+    @abc.abstractmethod
+    def last_put(self, sha256: str) -> datetime | None:
+        """Return when a file was put last, None where it is not kept; up to ``FRESH_FOR`` before it was."""
 
     @abc.abstractmethod
     def delete(self, sha256: str) -> None:
@@ -168,6 +174,13 @@ class LocalArtifacts(Artifacts):
             if _SHA256.fullmatch(path.name):
                 yield Artifact(path.name, path.stat().st_size)
 
+    def last_put(self, sha256: str) -> datetime | None:
+        """See ``Artifacts``."""
+        try:
+            return datetime.fromtimestamp(self._path(checked(sha256)).stat().st_mtime, UTC)
+        except OSError:
+            return None
+
     def delete(self, sha256: str) -> None:
         """See ``Artifacts``."""
         path = self._path(checked(sha256))
@@ -211,7 +224,8 @@ class RemoteArtifacts(Artifacts):
 
         def once() -> None:
             with mapped(self._uri, f"keep {path.name!r} in"):
-                if self._size(final) == size:
+                there = self._fs.get_file_info(final)
+                if there.is_file and there.size == size and datetime.now(UTC) - there.mtime < FRESH_FOR:
                     return
                 if size <= IN_ONE_REQUEST:
                     self._send_small(path, sha256, final)
@@ -242,6 +256,17 @@ class RemoteArtifacts(Artifacts):
         for name, size in sorted(found):
             yield Artifact(name, size)
 
+    def last_put(self, sha256: str) -> datetime | None:
+        """See ``Artifacts``."""
+        key = self._path(checked(sha256))
+
+        def once() -> Any:
+            with mapped(self._uri, "look for a file of"):
+                return self._fs.get_file_info(key)
+
+        found = persist(once)
+        return found.mtime if found.is_file else None
+
     def delete(self, sha256: str) -> None:
         """See ``Artifacts``."""
         self._delete(self._path(checked(sha256)))
@@ -264,10 +289,6 @@ class RemoteArtifacts(Artifacts):
 
     def _path(self, sha256: str) -> str:
         return f"{self._folder}/{sha256[:2]}/{sha256}"
-
-    def _size(self, key: str) -> int | None:
-        info = self._fs.get_file_info(key)
-        return int(info.size) if info.is_file else None
 
     def _entries(self) -> list[Any]:
         from pyarrow import fs
@@ -343,6 +364,9 @@ class NoArtifacts(Artifacts):
     def kept(self) -> Iterator[Artifact]:
         """Yield nothing."""
         yield from ()
+
+    def last_put(self, sha256: str) -> datetime | None:
+        """Return None."""
 
     def delete(self, sha256: str) -> None:
         """Do nothing."""

@@ -257,7 +257,7 @@ def _take_curves(into: LanceRunStore, other: LanceRunStore, run_ids: Sequence[st
     for start in range(0, len(run_ids), RUNS_AT_ONCE):
         some = run_ids[start : start + RUNS_AT_ONCE]
         chunks = []
-        for run_id, curves in other.tracked_curves(some).items():
+        for run_id, curves in other.curve_table.read(some).items():
             delivered = into.delivered(run_id)
             if delivered:
                 continue  # a run that both know: its own machine delivers to the store that it logs to

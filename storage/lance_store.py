@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 from storage.artifacts import artifacts_at
-from storage.curve_table import CurveTable, Damage
+from storage.curve_table import CurveTable
 from storage.downsample import downsample
 from storage.entries import Entry
 from storage.errors import (
@@ -37,7 +37,7 @@ from storage.journal import Base, State, with_stubs
 from storage.lance import Database, quoted
 from storage.migrations import EVENTS, SCHEMA_VERSION
 from storage.provenance import CHECKPOINT, JOINED, REMOVED, Writer, hash_of
-from storage.purge import AT_ONCE, GRACE, Purged, purge
+from storage.purge import GRACE, Purged, purge
 from storage.query import Names, Order, compile_filter, compile_order
 from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState, utc_now
 from storage.store import Progress, RunStore, SearchHit, StoreInfo
@@ -72,6 +72,8 @@ MOVES: Final = 3
 """How often one read begins anew; more would mean that the table is made anew in a loop."""
 GUESS_AMONG: Final = 2_000
 """Ids among which a close one is looked for when one is not found."""
+DELETE_AT_ONCE: Final = 500
+"""Ids in one delete."""
 ASK_FOR_AT_MOST: Final = 1_000
 """Writers that are asked for by their ids; of more all are read, which is cheaper than so long a filter."""
 
@@ -98,8 +100,8 @@ class LanceRunStore(RunStore):
     """See ``RunStore``; open one with ``storage.open_store``."""
 
     def __init__(self, uri: str | Path, *, create: bool = True, embedder: Embedder | None = None) -> None:
-        self._database = Database(uri, create=create)
-        self.uri = self._database.uri
+        self.database = Database(uri, create=create)
+        self.uri = self.database.uri
         self._lock = threading.RLock()  # guards the fold
         self._index_lock = threading.RLock()  # guards the index, which may take seconds; never wait for it with _lock
         self._state: State | None = None
@@ -109,9 +111,9 @@ class LanceRunStore(RunStore):
         """While the fold is written down it stands still: what came in meanwhile would be in the checkpoint only."""
         self._writer = Writer()
         self._embedder = embedder
-        self._curves = CurveTable(self._database)
-        self._index = RunIndex(self._database, self._get_embedder)
-        self.artifacts = artifacts_at(self.uri, self._database.folder)
+        self.curve_table = CurveTable(self.database)
+        self._index = RunIndex(self.database, self._get_embedder)
+        self.artifacts = artifacts_at(self.uri, self.database.folder)
 
     # -- the journal
 
@@ -136,7 +138,7 @@ class LanceRunStore(RunStore):
         }
         rows |= {"body": [body for _, body in signed], "pos": list(range(len(signed)))}
         try:
-            version = self._database.append("events", rows, EVENTS)
+            version = self.database.append("events", rows, EVENTS)
         except BaseException:
             self._writer.lost()
             raise
@@ -164,7 +166,7 @@ class LanceRunStore(RunStore):
 
     def placed(self, *, after: int = 0) -> tuple[list[tuple[Event, int]], int]:
         """Return events since a commit and their positions in their commits, stubs included; and the commit reached."""
-        rows, reached = self._database.tail("events", (*COLUMNS, "pos"), after=after)
+        rows, reached = self.database.tail("events", (*COLUMNS, "pos"), after=after)
         return with_stubs([(_event(row), int(row["pos"])) for row in rows], after=after), reached
 
     def journal(
@@ -181,13 +183,13 @@ class LanceRunStore(RunStore):
             return [event for event, _ in self.placed(after=after)[0]]
         if last is not None:
             after, where = self._last(last, after, where)
-        rows, _ = self._database.tail("events", (*COLUMNS, "pos"), after=after, where=where)
+        rows, _ = self.database.tail("events", (*COLUMNS, "pos"), after=after, where=where)
         return [_event(row) for row in rows]
 
     def _last(self, n: int, after: int, where: str | None) -> tuple[int, str]:
         """Return the commit and the filter after which the last events of some begin: places are cheap to read."""
         wanted = {"version": VERSION, "pos": "pos"}
-        found = self._database.columns("events", wanted, where=f"{VERSION} > {after} and ({where or 'true'})")
+        found = self.database.columns("events", wanted, where=f"{VERSION} > {after} and ({where or 'true'})")
         places = sorted(zip(found["version"].tolist(), found["pos"].tolist(), strict=True))[-n:]
         if not places:
             return after, where or "true"
@@ -198,7 +200,7 @@ class LanceRunStore(RunStore):
         where = f"kind = {quoted(JOINED)}"
         if len(ids) <= ASK_FOR_AT_MOST:
             where += f" and {_among('writer', ids)}"
-        rows, _ = self._database.tail("events", ("writer", "body", "pos"), after=0, where=where)
+        rows, _ = self.database.tail("events", ("writer", "body", "pos"), after=0, where=where)
         wanted = set(ids)
         return {row["writer"]: decode_body(row["body"]) for row in rows if row["writer"] in wanted}
 
@@ -207,7 +209,7 @@ class LanceRunStore(RunStore):
         """Return the current fold. It belongs to the store: read it, do not keep or change it."""
         with self._lock:
             state = self._begun()
-            if not self._keeping and self._database.version("events") != state.version:
+            if not self._keeping and self.database.version("events") != state.version:
                 placed, reached = self.placed(after=state.version)
                 try:
                     state.fold(event for event, _ in placed)
@@ -274,7 +276,7 @@ class LanceRunStore(RunStore):
 
     def _events_of_kind(self, kind: str, through: int) -> list[Event]:
         where = f"kind = {quoted(kind)}"
-        rows, _ = self._database.tail("events", (*COLUMNS, "pos"), after=0, where=where)
+        rows, _ = self.database.tail("events", (*COLUMNS, "pos"), after=0, where=where)
         return [_event(row) for row in rows if row["_row_created_at_version"] <= through]
 
     def _keep_fold(self, *, wait_s: float = 0.0) -> bool:
@@ -282,7 +284,7 @@ class LanceRunStore(RunStore):
         if not self._index_lock.acquire(blocking=False):
             return False
         try:
-            with self._database.lease("index", wait_s=wait_s) as mine:
+            with self.database.lease("index", wait_s=wait_s) as mine:
                 if not mine:
                     return False
                 with self._lock:
@@ -311,7 +313,7 @@ class LanceRunStore(RunStore):
             self._keeping = True
             try:
                 if self._index.save(state, live=self._live) % COMPACT_EVERY == 0:
-                    self._database.optimize(TABLE)
+                    self.database.optimize(TABLE)
                 self._index.refresh_indices()
                 base = self._index.kept(load_curves=self._curves_of)
                 if base is not None:
@@ -476,7 +478,7 @@ class LanceRunStore(RunStore):
     def append_curves(self, chunks: Sequence[CurveChunk]) -> None:
         if not chunks:
             return
-        version = self._curves.append(chunks)
+        version = self.curve_table.append(chunks)
         if version % COMPACT_EVERY == 0:
             self._compact_table("curves", merge=version % MERGE_EVERY == 0)
 
@@ -488,7 +490,7 @@ class LanceRunStore(RunStore):
         metrics: Sequence[str] | None = None,
         max_points: int | None = None,
     ) -> dict[str, dict[str, Curve]]:
-        found = self._curves.read(run_ids, metrics)
+        found = self.curve_table.read(run_ids, metrics)
         with self._lock:
             state = self.state()
             entries = state.entries_of(None) if run_ids is None else state.entries(list(dict.fromkeys(run_ids)))
@@ -509,7 +511,7 @@ class LanceRunStore(RunStore):
         }
 
     def delivered(self, run_id: str) -> int:
-        return self._curves.delivered(run_id)
+        return self.curve_table.delivered(run_id)
 
     # -- search
 
@@ -528,7 +530,7 @@ class LanceRunStore(RunStore):
                 n_waiting = self._index.embed(budget_s=SEARCH_EMBEDS_FOR_S, progress=progress)
                 self._index.refresh_words()
             except StoreUnavailableError as error:
-                if not self._database.has(TABLE):
+                if not self.database.has(TABLE):
                     raise
                 log.warning("the search is limited to what the index holds, because it cannot be written: %s", error)
             hits = self._index.search(text, where=sql, limit=limit)
@@ -554,7 +556,7 @@ class LanceRunStore(RunStore):
         with self._index_lock:
             if embedder is not None:
                 self._embedder = embedder
-            with self._database.lease("index", wait_s=10.0) as mine:
+            with self.database.lease("index", wait_s=10.0) as mine:
                 if not mine:
                     raise StoreUnavailableError("another process is indexing this store; try again when it is done")
                 with self._lock:
@@ -585,20 +587,20 @@ class LanceRunStore(RunStore):
 
     def lease(self, name: str, *, wait_s: float = 0.0) -> AbstractContextManager[bool]:
         """Hold the right to do something that one process at a time should do; yields whether it was got."""
-        return self._database.lease(name, wait_s=wait_s)
+        return self.database.lease(name, wait_s=wait_s)
 
     def spool_folder(self) -> Path:
-        return self._database.spool_folder()
+        return self.database.spool_folder()
 
     @moving_on
     def info(self) -> StoreInfo:
         with self._lock:
             state = self.state()
-            names = self._database.names()
+            names = self.database.names()
             indexed = TABLE in names
             encoder = self._index.encoder()
             embedded = f"encoder = {quoted(encoder)}" if encoder else "false"
-            folder = self._database.folder
+            folder = self.database.folder
             return StoreInfo(
                 self.uri,
                 schema_version=SCHEMA_VERSION,
@@ -606,25 +608,25 @@ class LanceRunStore(RunStore):
                 n_runs=state.n_runs(),
                 n_events=state.n_events,
                 n_points=self._n_points(state),
-                n_indexed=self._database.count(TABLE, RUNS_ONLY) if indexed else 0,
-                n_embedded=self._database.count(TABLE, embedded) if indexed and encoder else 0,
+                n_indexed=self.database.count(TABLE, RUNS_ONLY) if indexed else 0,
+                n_embedded=self.database.count(TABLE, embedded) if indexed and encoder else 0,
                 encoder=encoder,
-                n_fragments=MappingProxyType({name: self._database.n_fragments(name) for name in names}),
+                n_fragments=MappingProxyType({name: self.database.n_fragments(name) for name in names}),
                 n_bytes=_size(folder) if folder is not None else None,
                 spools=tuple(sorted(path.name for path in self.spool_folder().glob("*.spool"))),
             )
 
     def compact(self, *, grace: timedelta = GRACE) -> Purged:
-        with self._database.lease("compact", wait_s=10.0) as mine:
+        with self.database.lease("compact", wait_s=10.0) as mine:
             if not mine:
                 raise StoreUnavailableError("another process is compacting this store; try again when it is done")
             purged = purge(self, grace=grace, now=utc_now())
             self._merge_curves()
-            self._curves.index()
+            self.curve_table.index()
             self.artifacts.sweep()
             self._keep_fold()
-            for name in self._database.names():
-                self._database.optimize(name)
+            for name in self.database.names():
+                self.database.optimize(name)
         return purged
 
     def verify(
@@ -634,63 +636,44 @@ class LanceRunStore(RunStore):
 
     # -- what care is made of: used by storage.purge, storage.verify and storage.copying
 
-    def remove_physically(self, *, run_ids: Sequence[str], event_ids: Sequence[str]) -> None:
-        """Remove events, curves and index rows; what they were is on record by now."""
-        for start in range(0, len(event_ids), AT_ONCE):
-            listed = ", ".join(map(quoted, event_ids[start : start + AT_ONCE]))
-            self._database.delete("events", f"id in ({listed})")
-        self._curves.delete_runs(run_ids)
+    def remove_physically(self, *, run_ids: Sequence[str], places: Collection[tuple[int, int]]) -> int:
+        """Remove events by commit and position, curves and index rows; return how many events were still there.
+
+        What they were is on record by now.
+        """
+        n_events = self._remove_events(places)
+        self.curve_table.delete_runs(run_ids)
         with self._index_lock, self._lock:
-            if self._database.has(TABLE):
+            if self.database.has(TABLE):
                 self._index.forget(run_ids)
             self._state = None
+        return n_events
+
+    def _remove_events(self, places: Collection[tuple[int, int]]) -> int:
+        wanted = frozenset(places)
+        found = self.database.columns("events", {"id": "id", "version": VERSION, "pos": "pos"})
+        at = zip(found["version"].tolist(), found["pos"].tolist(), strict=True)
+        ids = [str(event_id) for event_id, place in zip(found["id"], at, strict=True) if place in wanted]
+        for start in range(0, len(ids), DELETE_AT_ONCE):
+            self.database.delete("events", _among("id", ids[start : start + DELETE_AT_ONCE]))
+        return len(ids)
 
     def kept_fold(self) -> KeptFold | None:
         """Return the fold that the derived table holds."""
         return self._index.kept(load_curves=self._curves_of)
 
-    def curve_counts(self) -> dict[str, dict[str, int]]:
-        """Return the number of points of each curve by run and metric."""
-        return self._curves.counts()
-
-    def verify_curves(self) -> list[Damage]:
-        """Decode every piece of every curve; return what is damaged."""
-        return self._curves.verify()
-
-    def tracked_curves(self, run_ids: Sequence[str]) -> dict[str, dict[str, Curve]]:
-        """Return the curves that were appended, without those that follow from what was reported through Optuna."""
-        return self._curves.read(run_ids)
-
-    def n_rows(self, table: str) -> int:
-        """Return the number of rows of a table."""
-        return self._database.count(table)
-
-    def read_through(self, table: str) -> None:
-        """Read every value of a table.
-
-        Raises
-        ------
-        StoreUnavailableError
-            If a part of it cannot be read.
-        """
-        self._database.read_through(table)
-
     def same_place(self, other: LanceRunStore) -> bool:
         """Return whether another object is of the same store."""
-        mine, theirs = self._database.folder, other._database.folder
+        mine, theirs = self.database.folder, other.database.folder
         if mine is None or theirs is None:
             return self.uri.rstrip("/") == other.uri.rstrip("/")
         return mine.resolve() == theirs.resolve()
-
-    def is_incomplete(self, table: str) -> bool:
-        """Return whether files of a table are missing, as in a copy that was taken while it was written."""
-        return self._database.is_incomplete(table)
 
     def step_back(self, table: str) -> int:
         """Make the newest version of a table that can be read through its present one; return it, 0 for none."""
         with self._lock:
             self._state = None
-            return self._database.step_back(table)
+            return self.database.step_back(table)
 
     def _merge_curves(self) -> None:
         """Put the many small pieces of runs that are over together, and of those that go on for long."""
@@ -698,8 +681,8 @@ class LanceRunStore(RunStore):
             state = self.state()
             running = set(state.running)
             over = set(state.all_ids()) - running
-        self._curves.merge(over)
-        self._curves.merge(running, min_commits=MERGE_LIVE_FROM)
+        self.curve_table.merge(over)
+        self.curve_table.merge(running, min_commits=MERGE_LIVE_FROM)
 
     def close(self) -> None:
         with self._lock:
@@ -719,13 +702,13 @@ class LanceRunStore(RunStore):
         visible = set(self._ask(Question()))
         reporting = [entry.run for entry in state.entries_of(None) if entry.run.reports and not entry.hidden]
         asked = {run.id: state.experiments[run.experiment].objective for run in reporting}
-        counts = self._curves.counts(list(asked)) if asked else {}
+        counts = self.curve_table.counts(list(asked)) if asked else {}
         n_reported = sum(
             len(run.reports)
             for run in reporting
             if (objective := asked[run.id]) is not None and objective.metric not in counts.get(run.id, {})
         )
-        return self._curves.n_points(visible) + n_reported
+        return self.curve_table.n_points(visible) + n_reported
 
     def _curves_of(self, run_id: str) -> dict[str, Curve]:
         return self.curves([run_id]).get(run_id, {})
@@ -742,13 +725,13 @@ class LanceRunStore(RunStore):
     def _compact_table(self, name: str, *, merge: bool = False) -> None:
         """Merge small files of a table, if nobody else is at it; trouble with that is nobody's trouble now."""
         try:
-            with self._database.lease("compact") as mine:
+            with self.database.lease("compact") as mine:
                 if not mine:
                     return
                 if merge:
                     self._merge_curves()
-                    self._curves.index()
-                self._database.optimize(name)
+                    self.curve_table.index()
+                self.database.optimize(name)
         except StoreUnavailableError as error:  # a later commit will have another chance
             log.info("compaction put off: %s", error)
 

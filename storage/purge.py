@@ -4,8 +4,9 @@ Numbers of other runs and experiments never change, and the journal can still be
 (``store.purged``) records, for each event that is removed, its place, its hash, and which numbers it had taken.
 Whoever folds or verifies the journal later finds a stub there.
 
-Invariant: that record is in the journal before anything is removed, so a removal that was interrupted is
-finished by the next one, and nobody sees half of it.
+Invariants: that record is in the journal before anything is removed, and a last one (``done``) after everything is,
+so nobody sees half of a removal, and one that was interrupted is finished by the next. A saved file goes only if a run
+that goes named it, no other run does, and nobody saved the same content since.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 GRACE: Final = timedelta(days=30)
 """How long a deleted run or experiment can be restored."""
-AT_ONCE: Final = 500
-"""Ids in one delete, links in one event at most some ten times as many."""
+AT_ONCE: Final = 5_000
+"""Links in one event: some 100 bytes each."""
 TAKES_PLACES: Final = frozenset({"experiment.created", "run.created", "run.moved"})
 
 
@@ -45,6 +46,8 @@ class Purged:
 class _Victims:
     runs: frozenset[str]
     experiments: frozenset[int]
+    files: frozenset[str]
+    """SHA-256 of the files that these runs saved."""
 
 
 def purge(store: LanceRunStore, *, grace: timedelta, now: datetime) -> Purged:
@@ -56,20 +59,29 @@ def purge(store: LanceRunStore, *, grace: timedelta, now: datetime) -> Purged:
         If it could not be done to the end; the next purge goes on.
     """
     victims = _victims(store.state(), now - grace)
-    if not victims.runs and not victims.experiments:
+    if victims.runs or victims.experiments:
+        placed, _ = store.placed()
+        store.append(list(_records(_links(placed, victims), victims, now)))
+    records = _unfinished(store)
+    if not records:
         return Purged(0, n_experiments=0, n_events=0, n_files=0)
-    placed, _ = store.placed()
-    links, ids = _links(placed, victims)
-    store.append(list(_records(links, victims, now)))
-    for run_id in victims.runs:  # a log left behind would bring its run back
-        (store.spool_folder() / f"{run_id}.spool").unlink(missing_ok=True)
-    store.remove_physically(run_ids=sorted(victims.runs), event_ids=ids)
-    return Purged(
-        len(victims.runs),
-        n_experiments=len(victims.experiments),
-        n_events=len(ids),
-        n_files=_remove_files(store),
+    runs, experiments, files, links = (
+        [each for record in records for each in record.body.get(what, ())]
+        for what in ("runs", "experiments", "files", "links")
     )
+    for run_id in runs:  # a log left behind would bring its run back
+        (store.spool_folder() / f"{run_id}.spool").unlink(missing_ok=True)
+    n_events = store.remove_physically(run_ids=runs, places={(version, pos) for version, pos, *_ in links})
+    n_files = _remove_files(store, files, before=now - grace)
+    store.append([Event.new(PURGED, "", time=now, actor="store", links=[], done=True)])
+    return Purged(len(runs), n_experiments=len(experiments), n_events=n_events, n_files=n_files)
+
+
+def _unfinished(store: LanceRunStore) -> list[Event]:
+    """Return the records of removals of which nobody has said that they are done."""
+    records = store.state().of_kind(PURGED)
+    n_done = max((i + 1 for i, record in enumerate(records) if record.body.get("done")), default=0)
+    return records[n_done:]
 
 
 def _victims(state: State, before: datetime) -> _Victims:
@@ -80,18 +92,19 @@ def _victims(state: State, before: datetime) -> _Victims:
         for exp, book in state.books().items()
         if book.deleted is not None and book.deleted <= before and exp not in busy
     }
-    runs = {
-        entry.run.id
+    runs = [
+        entry.run
         for entry in hidden
         if entry.run.state.is_over  # what still runs would come back with its next delivery; it goes once it ended
         if entry.exp in experiments or (entry.deleted is not None and entry.deleted <= before)
-    }
-    return _Victims(frozenset(runs), frozenset(experiments))
+    ]
+    files = {str(file.get("sha256")) for run in runs for file in run.artifacts}
+    return _Victims(frozenset(run.id for run in runs), frozenset(experiments), frozenset(files))
 
 
-def _links(placed: Sequence[tuple[Event, int]], victims: _Victims) -> tuple[list[list[Any]], list[str]]:
-    """Return, for each event to remove, what stays of it, and the ids of these events."""
-    state, links, ids = State(), [], []
+def _links(placed: Sequence[tuple[Event, int]], victims: _Victims) -> list[list[Any]]:
+    """Return, for each event to remove, what stays of it: its place first."""
+    state, links = State(), []
     for event, pos in placed:
         falls = event.kind != REMOVED and _falls(event, state, victims)
         before = state.places() if falls and event.kind in TAKES_PLACES else None
@@ -101,8 +114,7 @@ def _links(placed: Sequence[tuple[Event, int]], victims: _Victims) -> tuple[list
         if falls:
             places = {} if before is None else _taken(before, state.places())
             links.append([event.version, pos, event.writer, event.seq, hash_of(event).hex(), places])
-            ids.append(event.id)
-    return links, ids
+    return links
 
 
 def _falls(event: Event, state: State, victims: _Victims) -> bool:
@@ -129,18 +141,25 @@ def _taken(before: tuple[int, int, dict[int, int]], after: tuple[int, int, dict[
 
 
 def _records(links: Sequence[list[Any]], victims: _Victims, now: datetime) -> Iterator[Event]:
-    size = 10 * AT_ONCE
-    for start in range(0, max(len(links), 1), size):
-        body: dict[str, Any] = {"links": links[start : start + size]}
+    for start in range(0, max(len(links), 1), AT_ONCE):
+        body: dict[str, Any] = {"links": links[start : start + AT_ONCE]}
         if start == 0:
-            body |= {"runs": sorted(victims.runs), "experiments": sorted(victims.experiments)}
+            body |= {name: sorted(getattr(victims, name)) for name in ("runs", "experiments", "files")}
         yield Event.new(PURGED, "", time=now, actor="store", **body)
 
 
-def _remove_files(store: LanceRunStore) -> int:
-    """Remove saved files that no run names, deleted runs that can still be restored included."""
+def _remove_files(store: LanceRunStore, files: Sequence[str], *, before: datetime) -> int:
+    """Remove saved files, but what a run names, deleted ones that can still be restored included.
+
+    One that was saved since the cut-off stays too: what says which run saved it may still be on its way.
+    """
+    if not files:
+        return 0
     named = {str(file.get("sha256")) for entry in store.state().entries_of(None) for file in entry.run.artifacts}
-    unnamed = [kept.sha256 for kept in store.artifacts.kept() if kept.sha256 not in named]
-    for sha256 in unnamed:
-        store.artifacts.delete(sha256)
-    return len(unnamed)
+    n_removed = 0
+    for sha256 in sorted(set(files) - named):
+        saved = store.artifacts.last_put(sha256)
+        if saved is not None and saved <= before:
+            store.artifacts.delete(sha256)
+            n_removed += 1
+    return n_removed

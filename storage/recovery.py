@@ -312,7 +312,7 @@ def _figures(store: LanceRunStore, run: Run) -> dict[str, Any]:
     """Return the figures of a run's curves, also of one that was deleted while it went on."""
     entry = store.state().entry(run.id)
     reduce = "last" if entry is None else store.state().book(entry.exp).record.reduce
-    return summaries(run.curves or store.tracked_curves([run.id]).get(run.id, {}), reduce=reduce)
+    return summaries(run.curves or store.curve_table.read([run.id]).get(run.id, {}), reduce=reduce)
 
 
 def _crashed(store: LanceRunStore, run: Run, contents: SpoolContents) -> Event:

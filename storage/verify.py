@@ -103,7 +103,7 @@ def verify(
         n_events=len(events),
         n_writers=len({event.writer for event in events if event.writer}),
         n_checkpoints=sum(event.kind == "journal.checkpoint" for event in events),
-        n_curve_rows=store.n_rows("curves") if _readable("curves", problems) else 0,
+        n_curve_rows=store.database.count("curves") if _readable("curves", problems) else 0,
         n_logs=n_logs,
         n_files=n_files,
         n_runs=store.state().n_runs(),
@@ -120,10 +120,10 @@ def _stopped(problems: Sequence[Problem]) -> Verified:
 def _tables(store: LanceRunStore, *, step_back: bool) -> Iterator[Problem]:
     for name in TABLES:
         try:
-            store.read_through(name)
+            store.database.read_through(name)
         except StoreUnavailableError as error:
             what, went_back = str(error), 0
-            if store.is_incomplete(name):
+            if store.database.is_incomplete(name):
                 went_back = store.step_back(name) if step_back else 0
                 what += (
                     f"; it was taken back to version {went_back}, the newest that is complete"
@@ -139,7 +139,7 @@ def _readable(table: str, found: Sequence[Problem]) -> bool:
 
 
 def _curves(store: LanceRunStore) -> Iterator[Problem]:
-    for each in store.verify_curves():
+    for each in store.curve_table.verify():
         where = f"run {each.run_id}, {each.metric or 'steps'}, from log call {each.chunk}"
         yield Problem("curves", where=where, what=each.reason)
     yield from _fewer_points(store)
@@ -147,7 +147,7 @@ def _curves(store: LanceRunStore) -> Iterator[Problem]:
 
 def _fewer_points(store: LanceRunStore) -> Iterator[Problem]:
     """Compare how many points a run had when it ended with how many there are."""
-    counts = store.curve_counts()
+    counts = store.curve_table.counts()
     for entry in store.state().entries_of(None):
         run = entry.run
         for metric, figures in run.summary.items() if run.state.is_over and not run.reports else ():

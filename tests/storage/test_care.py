@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from storage import Event, RecordError, RunNotFoundError, StoreNotFoundError
 from storage.copying import copy_store, merge_store
 from storage.embed import HashingEmbedder
 from storage.lance_store import LanceRunStore
+from storage.records import utc_now
 from storage.testing import add_experiment, add_finished, add_run, chunk
 
 AT_ONCE = timedelta(0)
@@ -116,16 +117,39 @@ def test_a_removal_that_was_interrupted_is_finished_by_the_next(store: LanceRunS
     tell(store, "run.deleted", "run1")
 
     class Interrupted(LanceRunStore):
-        def remove_physically(self, *, run_ids: Sequence[str], event_ids: Sequence[str]) -> None:
+        def remove_physically(self, *, run_ids: Sequence[str], places: Collection[tuple[int, int]]) -> int:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         Interrupted(tmp_path / "store", create=False, embedder=HashingEmbedder()).compact(grace=AT_ONCE)
     again = opened(tmp_path / "store")
     assert [run.id for run in again.runs()] == ["run0", "run2"]
-    again.compact(grace=AT_ONCE)
+    purged = again.compact(grace=AT_ONCE)
+    assert (purged.n_runs, purged.n_files, purged.n_events) == (1, 1, 3)
+    assert again.database.select("events", ["id"], where="run_id = 'run1'") == []
+    assert again.database.select("curves", ["metric"], where="run_id = 'run1'") == []
     assert again.verify().problems == ()
     assert add_run(again).number == 3
+    assert again.compact(grace=AT_ONCE).n_events == 0
+
+
+def test_a_file_that_was_just_saved_survives_a_removal(store: LanceRunStore, tmp_path: Path) -> None:
+    """The event that names it may come after the removal."""
+    (tmp_path / "new").write_bytes(b"saved by a run whose event is on its way")
+    on_its_way, _ = store.put_artifact(tmp_path / "new")
+    tell(store, "run.deleted", "run1")
+    assert store.compact(grace=AT_ONCE).n_files == 1
+    tell(store, "run.artifact", "run0", name="new", sha256=on_its_way, size=1)
+    assert store.verify().problems == ()
+
+
+def test_a_file_that_was_saved_again_since_the_cut_off_stays(store: LanceRunStore, tmp_path: Path) -> None:
+    again, _ = store.put_artifact(tmp_path / "model")
+    deleted = Event.new("run.deleted", "digits", "run1", time=utc_now() - timedelta(days=40))
+    store.append([deleted])
+    purged = store.compact()
+    assert (purged.n_runs, purged.n_files) == (1, 0)
+    assert store.artifacts.verify(again)
 
 
 # -- verification
@@ -142,7 +166,7 @@ def test_a_sound_store_verifies(store: LanceRunStore) -> None:
 def test_a_changed_event_is_noticed(store: LanceRunStore, change: str) -> None:
     note = tell(store, "run.noted", "run0", text="true")
     column, _, value = change.partition(" = ")
-    store._database._table("events").update(where=f"id = '{note.id}'", values_sql={column: value})
+    store.database._table("events").update(where=f"id = '{note.id}'", values_sql={column: value})
     found = store.verify(repair=False)
     assert [(problem.part, note.id in problem.where) for problem in found.problems] == [("journal", True)]
 
@@ -150,7 +174,7 @@ def test_a_changed_event_is_noticed(store: LanceRunStore, change: str) -> None:
 def test_a_removed_event_is_noticed(store: LanceRunStore) -> None:
     note = tell(store, "run.noted", "run0", text="inconvenient")
     tell(store, "run.tagged", "run0", tags=["later"])
-    store._database.delete("events", f"id = '{note.id}'")
+    store.database.delete("events", f"id = '{note.id}'")
     assert ("journal", False) in problems(store, repair=False)
 
 
@@ -161,7 +185,7 @@ def test_a_removed_end_of_a_chain_is_noticed_through_a_checkpoint(store: LanceRu
         tell(store, "run.tagged", "run0", tags=[f"t{i}"])
     store.compact()
     assert store.verify().n_checkpoints >= 1
-    store._database.delete("events", f"id = '{last.id}'")
+    store.database.delete("events", f"id = '{last.id}'")
     found = [problem for problem in store.verify(repair=False).problems if problem.part == "journal"]
     assert [problem.what.split(";")[0] for problem in found][:1] != []
     assert "now there are" in found[0].what
@@ -169,7 +193,7 @@ def test_a_removed_end_of_a_chain_is_noticed_through_a_checkpoint(store: LanceRu
 
 def test_a_derived_row_that_is_wrong_is_built_again(store: LanceRunStore) -> None:
     store.search("x")
-    store._database.delete("runs", "run_id = 'run1'")
+    store.database.delete("runs", "run_id = 'run1'")
     assert problems(store, repair=False) == [("index", False)]
     assert problems(store) == [("index", True)]
     assert problems(store) == []
@@ -350,7 +374,7 @@ def test_a_run_that_still_runs_is_removed_only_after_its_end(store: LanceRunStor
 
 def test_an_event_whose_body_is_damaged_has_no_effect_and_is_named(store: LanceRunStore, tmp_path: Path) -> None:
     note = tell(store, "run.noted", "run0", text="whole")
-    store._database._table("events").update(where=f"id = '{note.id}'", values={"body": '{"text":"whole'})
+    store.database._table("events").update(where=f"id = '{note.id}'", values={"body": '{"text":"whole'})
     again = opened(tmp_path / "store")
     assert again.run("run0").notes == ()
     found = again.verify(repair=False)
@@ -359,7 +383,7 @@ def test_an_event_whose_body_is_damaged_has_no_effect_and_is_named(store: LanceR
 
 def test_damage_in_a_file_is_reported_and_nothing_is_taken_back(store: LanceRunStore, tmp_path: Path) -> None:
     store.compact()
-    version = store._database.version("curves")
+    version = store.database.version("curves")
     for path in (tmp_path / "store" / "curves.lance" / "data").iterdir():
         content = bytearray(path.read_bytes())
         content[-40:] = bytes(40)  # the footer
@@ -367,11 +391,11 @@ def test_damage_in_a_file_is_reported_and_nothing_is_taken_back(store: LanceRunS
     found = opened(tmp_path / "store").verify(step_back=True)
     assert not found.ok
     assert "table curves" in {problem.where for problem in found.problems}
-    assert opened(tmp_path / "store")._database.version("curves") == version
+    assert opened(tmp_path / "store").database.version("curves") == version
 
 
 def test_curves_that_are_gone_are_missed(store: LanceRunStore) -> None:
-    store._database.delete("curves", "run_id = 'run2'")
+    store.database.delete("curves", "run_id = 'run2'")
     (problem,) = store.verify().problems
     assert (problem.part, problem.where) == ("curves", "run run2, val_loss")
     assert problem.what == "it had 1 points when the run ended, and has 0"
