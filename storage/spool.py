@@ -44,6 +44,8 @@ MAGIC = b"ADVSPL1\n"
 """First bytes of a spool; the digit is the version of the layout."""
 
 _FRAME = struct.Struct("<II")
+_CALL_FRAME = struct.Struct("<IIc")  # a frame and the first byte of its payload, the kind
+_CRC_OF_N = zlib.crc32(b"n")
 _MAX_RECORD = 2**31 - 1  # one write() takes no more than this on Linux, and no honest record comes near it
 _RESERVE_BYTES = 2048  # holds how a run ended and a traceback's last lines; half a page, so that a kill never halves it
 _BLOCK_BYTES = 4 * 2**20  # read at once where a long log is read bit by bit
@@ -214,12 +216,14 @@ class Spool:
             If the spool is closed or the disk does not take the record. What got through of it is cut off again;
             where even that fails, readers find the next whole record behind it.
         """
-        self._acquire()
+        if not self._lock.acquire(False):
+            self._acquire()
         written = 0
         try:
-            self._check_open()
+            if self._fd < 0:
+                self._check_open()
             written = os.write(self._fd, record)
-            while written < len(record):
+            while written != len(record):
                 written += os.write(self._fd, record[written:])
         except OSError as exc:
             if written:
@@ -399,8 +403,11 @@ def are_floats(metrics: Mapping[Any, Any]) -> bool:
     """Return whether these are plain floats by plain text, which can be written as they are."""
     if type(metrics) is not dict:
         return False
-    for name, value in metrics.items():  # for the few metrics of a call, faster than a set of their types
-        if type(value) is not float or type(name) is not str:
+    for value in metrics.values():  # for the few metrics of a call, faster than a set of their types, or one loop
+        if value.__class__ is not float:
+            return False
+    for name in metrics:
+        if name.__class__ is not str:
             return False
     return bool(metrics)
 
@@ -414,10 +421,10 @@ def encode_floats(number: int, step: int, time_s: float, metrics: Mapping[str, f
         If a metric's name is not valid Unicode.
     """
     try:
-        payload = b"n" + _encode_msgpack((number, step, time_s, metrics))
-        return (
-            _FRAME.pack(len(payload), zlib.crc32(payload)) + payload if len(payload) < _MAX_RECORD else _framed(payload)
-        )
+        content = _encode_msgpack((number, step, time_s, metrics))
+        if len(content) >= _MAX_RECORD:
+            return _framed(b"n" + content)
+        return _CALL_FRAME.pack(len(content) + 1, zlib.crc32(content, _CRC_OF_N), b"n") + content
     except UnicodeEncodeError as exc:
         raise RecordError(f"a metric's name is not valid Unicode: {exc.object!r:.60}") from exc
 
