@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from storage import codec
 from storage.curves import counted, windows
 from storage.errors import CurveDamagedError, RecordError
-from storage.lance import Database, quoted
+from storage.lance import Database, among
 from storage.migrations import CURVES, PACKED
 from storage.records import Curve, CurveChunk
 
@@ -127,7 +127,7 @@ class CurveTable:
     def delete_runs(self, run_ids: Iterable[str]) -> None:
         """Remove all pieces of runs for good."""
         for some in _portions(sorted(set(run_ids))):
-            self._database.delete(TABLE, _among("run_id", some))
+            self._database.delete(TABLE, among("run_id", some))
 
     def merge(self, run_ids: Collection[str], *, min_commits: int = 2) -> int:
         """Write the curves of runs anew, few rows for many; return how many runs that took.
@@ -178,7 +178,7 @@ class CurveTable:
 
     def delivered(self, run_id: str) -> int:
         """Return how many of a run's log calls are kept."""
-        batches = self._database.batches(TABLE, ("through",), where=_among("run_id", [run_id]))
+        batches = self._database.batches(TABLE, ("through",), where=among("run_id", [run_id]))
         return max((through for batch in batches for through in batch["through"]), default=0)
 
     def counts(self, run_ids: Collection[str] | None = None) -> dict[str, dict[str, int]]:
@@ -264,7 +264,7 @@ class CurveTable:
 
     def _merge_together(self, run_ids: Sequence[str]) -> int:
         by_run: dict[str, list[Row]] = {}
-        for row in self._rows(_among("run_id", run_ids)):
+        for row in self._rows(among("run_id", run_ids)):
             by_run.setdefault(row.run_id, []).append(row)
         batch = _new_batch()
         new: list[Row] = []
@@ -452,16 +452,12 @@ def _new_batch() -> int:
     return int.from_bytes(os.urandom(8)) >> 1
 
 
-def _among(column: str, values: Iterable[str]) -> str:
-    return f"{column} in ({', '.join(map(quoted, values)) or 'NULL'})"
-
-
 def _where(run_ids: Collection[str] | None, metrics: Collection[str] | None) -> str | None:
     clauses = []
     if run_ids is not None and len(run_ids) <= FILTER_RUNS:
-        clauses.append(_among("run_id", run_ids))
+        clauses.append(among("run_id", run_ids))
     if metrics is not None:
-        clauses.append(f"({_among('metric', metrics)} or metric is null)")
+        clauses.append(f"({among('metric', metrics)} or metric is null)")
     return " and ".join(clauses) or None
 
 
@@ -479,12 +475,12 @@ def _exactly(rows: Iterable[Row]) -> str:
             metrics.add(str(row.metric))
             chunks.add(row.chunk)
     clauses = [
-        f"(batch is null and {_among('run_id', [run_id])} and {_among('metric', sorted(metrics))}"
+        f"(batch is null and {among('run_id', [run_id])} and {among('metric', sorted(metrics))}"
         f" and chunk in ({', '.join(map(str, sorted(chunks)))}))"
         for run_id, (metrics, chunks) in listed.items()
     ]
     if batches:
-        clauses.append(f"({_among('run_id', sorted(runs))} and batch in ({', '.join(map(str, sorted(batches)))}))")
+        clauses.append(f"({among('run_id', sorted(runs))} and batch in ({', '.join(map(str, sorted(batches)))}))")
     return " or ".join(clauses)
 
 

@@ -1,4 +1,4 @@
-"""One run within a fold: its record, what the fold must remember beside it, and how both are written down. Pure.
+"""A run and an experiment within a fold: the record, what the fold must remember beside it, how both are kept. Pure.
 
 Invariant: what is read back is equal to what was written, NaN, integers of any size and torn Unicode included.
 """
@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from storage.records import EMPTY, CurveLoader, Finding, FindingState, Run, RunState, Severity, no_curves
+from storage.events import read_objectives, read_time
+from storage.records import EMPTY, CurveLoader, Experiment, Finding, FindingState, Run, RunState, Severity, no_curves
 
 
 @dataclass(slots=True)
@@ -34,6 +35,18 @@ class Entry:
     """Whether readers do not see it: it is deleted, or its experiment is."""
     dirty: bool = True
     """Whether the kept fold does not have its latest state yet."""
+
+
+@dataclass(slots=True)
+class Book:
+    """An experiment as a fold holds it."""
+
+    record: Experiment
+    next_number: int = 0
+    """Number of the next run; numbers are never used twice."""
+    deleted: datetime | None = None
+    seen: set[str] = field(default_factory=set)
+    """Ids of the experiment's own events."""
 
 
 _MAPPINGS: Final = ("params", "summary", "environment", "meta", "distributions", "user_attrs", "system_attrs")
@@ -149,3 +162,43 @@ def _finding_in(raw: Mapping[str, Any], run: Mapping[str, Any]) -> Finding:
         time=datetime.fromisoformat(raw["time"]) if "time" in raw else None,
         **{name: raw[name] for name in _FINDING[1:] if name in raw},
     )
+
+
+def book_out(book: Book) -> dict[str, Any]:
+    """Return an experiment as JSON values."""
+    record = book.record
+    return {
+        "name": record.name,
+        "number": record.number,
+        "objectives": [[each.metric, each.direction] for each in record.objectives],
+        "reduce": record.reduce,
+        "space": record.space,
+        "description": record.description,
+        "created": record.created.isoformat(),
+        "user_attrs": dict(record.user_attrs),
+        "system_attrs": dict(record.system_attrs),
+        "next_number": book.next_number,
+        "deleted": None if book.deleted is None else book.deleted.isoformat(),
+        "seen": sorted(book.seen),
+    }
+
+
+def book_in(raw: Mapping[str, Any]) -> Book:
+    """Return the experiment that ``book_out`` wrote."""
+    record = Experiment(
+        raw["name"],
+        number=raw["number"],
+        objectives=read_objectives({"metric": metric, "direction": way} for metric, way in raw["objectives"]),
+        reduce=raw["reduce"],
+        space=raw["space"],
+        description=raw["description"],
+        created=datetime.fromisoformat(raw["created"]),
+        user_attrs=frozen(raw["user_attrs"]),
+        system_attrs=frozen(raw["system_attrs"]),
+    )
+    return Book(record, next_number=raw["next_number"], deleted=read_time(raw["deleted"]), seen=set(raw["seen"]))
+
+
+def frozen(mapping: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return a read-only copy; of nothing the one empty mapping."""
+    return MappingProxyType(dict(mapping)) if mapping else EMPTY

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from storage.describe import describe, text_hash
 from storage.entries import Entry, decode, encode
 from storage.errors import RecordError, StoreUnavailableError
-from storage.lance import Column, Database, quoted
+from storage.lance import Column, Database, among, quoted
 from storage.migrations import Columns
 from storage.query import Names, Order
 from storage.records import CurveLoader, Experiment, Run, valid_text
@@ -123,7 +123,7 @@ class KeptFold:
         """Return the entries of some runs."""
         out: dict[str, Entry] = {}
         for start in range(0, len(run_ids), LOOK_UP):
-            where = f"{_among(run_ids[start : start + LOOK_UP])} and {RUNS_ONLY}"
+            where = f"{among('run_id', run_ids[start : start + LOOK_UP])} and {RUNS_ONLY}"
             out |= {entry.run.id: entry for entry in self._read(where)}
         return out
 
@@ -209,7 +209,7 @@ class RunIndex:
         if not self._database.has(TABLE):
             return None
         at = self._database.pin(TABLE)
-        if not set(COLUMNS) <= set(self._database.column_names(TABLE, at=at)):
+        if not self._is_current(at=at):
             return None
         try:
             return KeptFold(self._database, at=at, load_curves=load_curves)
@@ -240,8 +240,8 @@ class RunIndex:
         for column, kind in (("run_id", "BTREE"), ("exp", "BITMAP"), ("ordinal", "BTREE")):
             self._database.index_column(TABLE, column, kind)
 
-    def _is_current(self) -> bool:
-        return set(COLUMNS) <= set(self._database.column_names(TABLE))
+    def _is_current(self, *, at: int | None = None) -> bool:
+        return set(COLUMNS) <= set(self._database.column_names(TABLE, at=at))
 
     def embed(self, *, budget_s: float | None = None, progress: Callable[[int, int], None] | None = None) -> int:
         """Compute the vectors that are missing or belong to another text; return how many are still missing.
@@ -321,8 +321,7 @@ class RunIndex:
     def forget(self, run_ids: Sequence[str]) -> None:
         """Remove the rows of runs that were physically removed."""
         for start in range(0, len(run_ids), LOOK_UP):
-            listed = ", ".join(map(quoted, run_ids[start : start + LOOK_UP]))
-            self._database.delete(TABLE, f"run_id in ({listed})")
+            self._database.delete(TABLE, among("run_id", run_ids[start : start + LOOK_UP]))
 
     # -- asking
 
@@ -389,8 +388,8 @@ class RunIndex:
         """Return the described text of some runs."""
         if not run_ids:
             return {}
-        where = f"run_id in ({', '.join(map(quoted, run_ids))})"
-        return {row["run_id"]: row["text"] for row in self._database.select(TABLE, ["run_id", "text"], where=where)}
+        rows = self._database.select(TABLE, ["run_id", "text"], where=among("run_id", run_ids))
+        return {row["run_id"]: row["text"] for row in rows}
 
     # -- inner workings
 
@@ -402,7 +401,7 @@ class RunIndex:
         if run_ids is None or len(run_ids) > LOOK_UP:
             rows = self._database.select(TABLE, columns, where=filled)
         else:
-            rows = self._database.select(TABLE, columns, where=f"{filled} and {_among(run_ids)}")
+            rows = self._database.select(TABLE, columns, where=f"{filled} and {among('run_id', run_ids)}")
         return {row["run_id"]: (row["text_hash"], row["encoder"], row["vector"]) for row in rows}
 
     def _fit_dimension(self, embedder: Embedder) -> None:
@@ -482,13 +481,9 @@ def _all(*clauses: str | None) -> str:
     return " and ".join(f"({clause})" for clause in clauses if clause)
 
 
-def _among(run_ids: Sequence[str]) -> str:
-    return f"run_id in ({', '.join(map(quoted, run_ids))})" if run_ids else "false"
-
-
 def _not_among(run_ids: Sequence[str]) -> str | None:
     """Return a clause that leaves some runs out; None where there are too many to list."""
-    return f"not {_among(run_ids)}" if 0 < len(run_ids) <= LOOK_UP else None
+    return f"not {among('run_id', run_ids)}" if 0 < len(run_ids) <= LOOK_UP else None
 
 
 def _without(found: Mapping[str, Column], apart: Mapping[str, Entry]) -> Mapping[str, Column]:

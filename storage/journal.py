@@ -13,16 +13,14 @@ import math
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
-from storage.entries import Entry, last_values
+from storage.entries import Book, Entry, book_in, book_out, frozen, last_values
 from storage.events import read_objectives, read_time
 from storage.provenance import CHECKPOINT, JOINED, PURGED, REMOVED, START, hash_of, prefix_hash
 from storage.records import (
-    EMPTY,
     Curve,
     CurveLoader,
     Event,
@@ -78,18 +76,6 @@ class Base(Protocol):
 
 LoadKind = Callable[[str, int], list[Event]]
 """Given a kind and a commit, returns the events of that kind up to it, in their order."""
-
-
-@dataclass(slots=True)
-class Book:
-    """An experiment as a fold holds it."""
-
-    record: Experiment
-    next_number: int = 0
-    """Number of the next run; numbers are never used twice."""
-    deleted: datetime | None = None
-    seen: set[str] = field(default_factory=set)
-    """Ids of the experiment's own events."""
 
 
 class State:
@@ -162,10 +148,6 @@ class State:
         exp = self._numbers.get(experiment)
         return iter(()) if exp is None else (entry.run for entry in self.entries_of(exp) if not entry.hidden)
 
-    def run_ids(self, experiment: str) -> list[str]:
-        """Return the ids of an experiment's runs in the order of their numbers."""
-        return [run.id for run in self.runs_of(experiment)]
-
     def all_ids(self) -> list[str]:
         """Return the ids of all runs in the order of their creation, deleted ones included."""
         with self._lock:
@@ -227,8 +209,9 @@ class State:
         with self._lock:
             if kind not in self._kinds:
                 found = [] if self._load_kind is None else self._load_kind(kind, self.version)
-                self._kinds[kind] = {event.id: event for event in reversed(found)}
-                self._kinds[kind] = dict(reversed(self._kinds[kind].items()))
+                known = self._kinds[kind] = {}
+                for event in found:
+                    known.setdefault(event.id, event)  # of equal ids the first counts
             return list(self._kinds[kind].values())
 
     def entry(self, run_id: str) -> Entry | None:
@@ -320,7 +303,7 @@ class State:
                 "refused": list(self.refused),
                 "aliases": self._aliases,
                 "named": self._named,
-                "books": [_book_out(book) for book in self._books.values()],
+                "books": [book_out(book) for book in self._books.values()],
             }
 
     def stand_on(self, base: Base) -> None:
@@ -341,7 +324,7 @@ class State:
         self.refused = dict.fromkeys(kept.get("refused", ()))
         self._aliases = dict(kept["aliases"])
         self._named = [(commit, name, number) for commit, name, number in kept["named"]]
-        self._books = {book.record.number: book for book in map(_book_in, kept["books"])}
+        self._books = {book.record.number: book for book in map(book_in, kept["books"])}
         self._refresh()
 
     # -- folding
@@ -422,8 +405,8 @@ class State:
             space=body.get("space"),
             description=str(body.get("description") or ""),
             created=event.time,
-            user_attrs=_frozen(body.get("user_attrs")),
-            system_attrs=_frozen(body.get("system_attrs")),
+            user_attrs=frozen(body.get("user_attrs")),
+            system_attrs=frozen(body.get("system_attrs")),
         )
         self._n_experiments += 1
         self._books[record.number] = Book(record)
@@ -516,22 +499,22 @@ class State:
             ordinal=self._n_ordinals,
             experiment=book.record.name,
             state=state,
-            params=_frozen(body.get("params")),
+            params=frozen(body.get("params")),
             tags=tuple(body.get("tags") or ()),
             notes=tuple(body.get("notes") or ()),
             seed=body.get("seed"),
             created=event.time,
             started=started,
             ended=ended,
-            meta=_frozen(body.get("meta")),
+            meta=frozen(body.get("meta")),
             error=body.get("error"),
             source=str(body.get("source") or "tracked"),
             suggestion_id=body.get("suggestion_id"),
-            distributions=_frozen(body.get("distributions")),
-            user_attrs=_frozen(body.get("user_attrs")),
-            system_attrs=_frozen(body.get("system_attrs")),
+            distributions=frozen(body.get("distributions")),
+            user_attrs=frozen(body.get("user_attrs")),
+            system_attrs=frozen(body.get("system_attrs")),
             reports=MappingProxyType({int(k): float(v) for k, v in (body.get("reports") or {}).items()}),
-            summary=_frozen(body.get("summary")),
+            summary=frozen(body.get("summary")),
             _load_curves=self.load_curves,
         )
         entry = Entry(run, exp=exp, told=_told(body), hidden=book.deleted is not None)
@@ -582,9 +565,9 @@ class State:
             changes["ended"] = read_time(event.body.get("ended")) or event.time
             changes["error"] = event.body.get("error")
             if event.body.get("summary"):
-                changes["summary"] = _frozen({**run.summary, **event.body["summary"]})
+                changes["summary"] = frozen({**run.summary, **event.body["summary"]})
             if event.body.get("not_kept"):
-                changes["meta"] = _frozen({**run.meta, "not_kept": event.body["not_kept"]})
+                changes["meta"] = frozen({**run.meta, "not_kept": event.body["not_kept"]})
             told = _told(event.body)
             entry.told = entry.told if told is None else told
         return self._put(entry, **changes)
@@ -655,7 +638,7 @@ class State:
             step=body.get("step"),
             p_value=body.get("p_value"),
             score=body.get("score"),
-            evidence=_frozen(body.get("evidence")),
+            evidence=frozen(body.get("evidence")),
             state=FindingState.OPEN if before is None else before.state,
             time=event.time if before is None else before.time,
         )
@@ -915,75 +898,6 @@ def _told(body: Mapping[str, Any]) -> tuple[float, ...] | None:
     return None if values is None else tuple(float(value) for value in values)
 
 
-def _frozen(mapping: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    return MappingProxyType(dict(mapping)) if mapping else EMPTY
-
-
-def _book_out(book: Book) -> dict[str, Any]:
-    record = book.record
-    return {
-        "name": record.name,
-        "number": record.number,
-        "objectives": [[each.metric, each.direction] for each in record.objectives],
-        "reduce": record.reduce,
-        "space": record.space,
-        "description": record.description,
-        "created": record.created.isoformat(),
-        "user_attrs": dict(record.user_attrs),
-        "system_attrs": dict(record.system_attrs),
-        "next_number": book.next_number,
-        "deleted": None if book.deleted is None else book.deleted.isoformat(),
-        "seen": sorted(book.seen),
-    }
-
-
-def _book_in(raw: Mapping[str, Any]) -> Book:
-    record = Experiment(
-        raw["name"],
-        number=raw["number"],
-        objectives=read_objectives({"metric": metric, "direction": way} for metric, way in raw["objectives"]),
-        reduce=raw["reduce"],
-        space=raw["space"],
-        description=raw["description"],
-        created=datetime.fromisoformat(raw["created"]),
-        user_attrs=_frozen(raw["user_attrs"]),
-        system_attrs=_frozen(raw["system_attrs"]),
-    )
-    return Book(record, next_number=raw["next_number"], deleted=read_time(raw["deleted"]), seen=set(raw["seen"]))
-
-
 def handled_kinds() -> frozenset[str]:
     """Return the kinds of events that change a state."""
     return frozenset(_HANDLERS) - {REMOVED}
-
-
-def with_stubs(rows: Sequence[tuple[Event, int]], *, after: int) -> list[tuple[Event, int]]:
-    """Return events and positions in their order, with a stub where one was physically removed.
-
-    Parameters
-    ----------
-    rows
-        Events with their position in their commit, in their order.
-    after
-        The commit after which they begin: removed events from before it are no business of theirs.
-    """
-    removed: dict[tuple[int, int], Event] = {}
-    for event, _ in rows:
-        if event.kind == PURGED:
-            for version, pos, writer, seq, hash_, places in event.body["links"]:
-                if version > after:
-                    removed[version, pos] = Event(
-                        f"{event.id}:{version}:{pos}",
-                        kind=REMOVED,
-                        experiment="",
-                        time=event.time,
-                        body=places,
-                        writer=writer,
-                        seq=seq,
-                        hash=bytes.fromhex(hash_),
-                        version=version,
-                    )
-    if not removed:
-        return list(rows)
-    placed = {(event.version, pos): event for event, pos in rows} | removed
-    return [(placed[place], place[1]) for place in sorted(placed)]

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -500,6 +500,11 @@ def _program() -> str:
 def quoted(text: str) -> str:
     """Return text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def among(column: str, values: Iterable[str]) -> str:
+    """Return the filter for some values of a column; of none it fits nothing."""
+    return f"{column} in ({', '.join(map(quoted, values)) or 'NULL'})"
 
 
 @contextlib.contextmanager

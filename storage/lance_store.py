@@ -1,16 +1,13 @@
-"""``RunStore`` on LanceDB tables: appends events, folds what it has not seen, answers from the fold.
+"""``RunStore`` on LanceDB tables: every question and every care in one place, and little of its own.
 
-A fold begins where the one kept in the derived table of runs ends (``storage.index``), is brought up to date before
-each read, and is kept again when enough has come; filters and sorting go through that table, files to
-``storage.artifacts``.
+Events are in ``storage.journal_table``, what they add up to in ``storage.folding``, curves in ``storage.curve_table``,
+files in ``storage.artifacts``; filters, sorting and search go through the derived table of runs (``storage.index``).
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -31,12 +28,14 @@ from storage.errors import (
     StoreUnavailableError,
     did_you_mean,
 )
-from storage.events import check_event, decode_body, encode_body
+from storage.events import check_event
+from storage.folding import SWEEPING, Folding
 from storage.index import RUNS_ONLY, TABLE, BaseGoneError, KeptFold, Question, RunIndex, names_in
-from storage.journal import Base, State, with_stubs
-from storage.lance import Database, quoted
-from storage.migrations import EVENTS, SCHEMA_VERSION
-from storage.provenance import CHECKPOINT, JOINED, REMOVED, Writer, hash_of
+from storage.journal import State
+from storage.journal_table import JournalTable
+from storage.lance import Database, among, quoted
+from storage.migrations import SCHEMA_VERSION
+from storage.provenance import REMOVED
 from storage.purge import GRACE, Purged, purge
 from storage.query import Names, Order, compile_filter, compile_order
 from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState, utc_now
@@ -56,26 +55,12 @@ MERGE_LIVE_FROM: Final = 256
 """Commits of a run that goes on before its curves are merged: a live run makes about one a second."""
 SEARCH_EMBEDS_FOR_S: Final = 10.0
 """How long one search computes vectors that are missing; after a large import the rest takes a reindex."""
-COLUMNS: Final = ("id", "experiment", "run_id", "kind", "time", "actor", "body", "writer", "seq", "hash")
-VERSION: Final = "_row_created_at_version"
-SAVE_EVERY: Final = 1_000
-"""Events that are folded anew at each opening, some 10 µs each, before the fold is kept again, which costs 0.1 s."""
-SAVE_DIRTY: Final = 200
-"""Runs that a filter judges apart, before the fold is kept again."""
-REBASE_AFTER_S: Final = 600.0
-"""How long a fold may stand on an old version of the table of runs; those are cleaned up after a day."""
-SWEEPING: Final = frozenset({"experiment.updated", "experiment.renamed", "experiment.deleted", "experiment.restored"})
-"""Kinds of events that may change every run of an experiment at once."""
-CLAIM_EVERY: Final = 256
-"""Events between two checkpoints in the journal, which tell whether what came before is as it was."""
 MOVES: Final = 3
 """How often one read begins anew; more would mean that the table is made anew in a loop."""
 GUESS_AMONG: Final = 2_000
 """Ids among which a close one is looked for when one is not found."""
-DELETE_AT_ONCE: Final = 500
-"""Ids in one delete."""
 ASK_FOR_AT_MOST: Final = 1_000
-"""Writers that are asked for by their ids; of more all are read, which is cheaper than so long a filter."""
+"""Beginnings of ids in one filter; for more all are read, which is cheaper than so long a filter."""
 
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -90,7 +75,7 @@ def moving_on(method: Method) -> Method:
             try:
                 return method(self, *given, **named)
             except BaseGoneError:
-                self.begin_anew()
+                self._folding.forget()
         return method(self, *given, **named)
 
     return read  # type: ignore[return-value]  # wraps keeps the signature
@@ -102,18 +87,15 @@ class LanceRunStore(RunStore):
     def __init__(self, uri: str | Path, *, create: bool = True, embedder: Embedder | None = None) -> None:
         self.database = Database(uri, create=create)
         self.uri = self.database.uri
-        self._lock = threading.RLock()  # guards the fold
-        self._index_lock = threading.RLock()  # guards the index, which may take seconds; never wait for it with _lock
-        self._state: State | None = None
-        self._based_at = 0.0
-        self._kept_rows = 0
-        self._keeping = False
-        """While the fold is written down it stands still: what came in meanwhile would be in the checkpoint only."""
-        self._writer = Writer()
-        self._embedder = embedder
+        self.journal_table = JournalTable(self.database)
         self.curve_table = CurveTable(self.database)
-        self._index = RunIndex(self.database, self._get_embedder)
         self.artifacts = artifacts_at(self.uri, self.database.folder)
+        self._embedder = embedder
+        self._index = RunIndex(self.database, self._get_embedder)
+        self._folding = Folding(
+            self.database, self.journal_table, self._index, load_curves=self._curves_of, live=self._live
+        )
+        self._lock, self._index_lock = self._folding.lock, self._folding.index_lock
 
     # -- the journal
 
@@ -122,34 +104,12 @@ class LanceRunStore(RunStore):
             return
         for event in events:
             check_event(event)
-        bodies = [encode_body(event.body) for event in events]
-        with self._lock:
-            version = self._append(list(zip(events, bodies, strict=True)))
+        version = self._folding.append(events)
         if version % COMPACT_EVERY == 0:
             self._compact_table("events")
-            self._keep_fold()
+            self._folding.keep()
         elif any(event.kind in SWEEPING for event in events):
-            self._keep_if_many_changed()
-
-    def _append(self, events: Sequence[tuple[Event, str]]) -> int:
-        signed = self._writer.sign(events)
-        rows: dict[str, list[Any]] = {
-            name: [getattr(event, name) for event, _ in signed] for name in COLUMNS if name != "body"
-        }
-        rows |= {"body": [body for _, body in signed], "pos": list(range(len(signed)))}
-        try:
-            version = self.database.append("events", rows, EVENTS)
-        except BaseException:
-            self._writer.lost()
-            raise
-        self._writer.landed()
-        if self._state is not None and version == self._state.version + 1:  # nobody else wrote: no need to read
-            try:
-                self._state.fold(replace(event, body=decode_body(body), version=version) for event, body in signed)
-                self._state.trim()
-            except StoreUnavailableError:  # the commit stands; the next read folds it
-                self._state = None
-        return version
+            self._folding.keep_if_many_changed()
 
     @moving_on
     def events(self, *, experiment: str | None = None, run_id: str | None = None) -> list[Event]:
@@ -164,11 +124,6 @@ class LanceRunStore(RunStore):
             and event.kind != REMOVED
         ]
 
-    def placed(self, *, after: int = 0) -> tuple[list[tuple[Event, int]], int]:
-        """Return events since a commit and their positions in their commits, stubs included; and the commit reached."""
-        rows, reached = self.database.tail("events", (*COLUMNS, "pos"), after=after)
-        return with_stubs([(_event(row), int(row["pos"])) for row in rows], after=after), reached
-
     def journal(
         self,
         *,
@@ -179,158 +134,19 @@ class LanceRunStore(RunStore):
         last: int | None = None,
     ) -> list[Event]:
         where = _written_about(experiments, run_ids, kinds)
-        if where is None and last is None:
-            return [event for event, _ in self.placed(after=after)[0]]
         if last is not None:
-            after, where = self._last(last, after, where)
-        rows, _ = self.database.tail("events", (*COLUMNS, "pos"), after=after, where=where)
-        return [_event(row) for row in rows]
-
-    def _last(self, n: int, after: int, where: str | None) -> tuple[int, str]:
-        """Return the commit and the filter after which the last events of some begin: places are cheap to read."""
-        wanted = {"version": VERSION, "pos": "pos"}
-        found = self.database.columns("events", wanted, where=f"{VERSION} > {after} and ({where or 'true'})")
-        places = sorted(zip(found["version"].tolist(), found["pos"].tolist(), strict=True))[-n:]
-        if not places:
-            return after, where or "true"
-        version, pos = places[0]
-        return version - 1, f"({VERSION} > {version} or pos >= {pos}) and ({where or 'true'})"
+            return self.journal_table.last(last, after=after, where=where)
+        if where is None:
+            return [event for event, _ in self.journal_table.placed(after=after)[0]]
+        return self.journal_table.read(after=after, where=where)
 
     def writers(self, ids: Collection[str]) -> dict[str, Mapping[str, Any]]:
-        where = f"kind = {quoted(JOINED)}"
-        if len(ids) <= ASK_FOR_AT_MOST:
-            where += f" and {_among('writer', ids)}"
-        rows, _ = self.database.tail("events", ("writer", "body", "pos"), after=0, where=where)
-        wanted = set(ids)
-        return {row["writer"]: decode_body(row["body"]) for row in rows if row["writer"] in wanted}
+        return self.journal_table.writers(ids)
 
     @moving_on
     def state(self) -> State:
         """Return the current fold. It belongs to the store: read it, do not keep or change it."""
-        with self._lock:
-            state = self._begun()
-            if not self._keeping and self.database.version("events") != state.version:
-                placed, reached = self.placed(after=state.version)
-                try:
-                    state.fold(event for event, _ in placed)
-                except BaseException:
-                    self._state = None  # half a batch may be folded
-                    raise
-                state.version = max(state.version, reached)  # a compaction is a commit without rows
-                state.trim()
-                if any(event.kind in SWEEPING for event, _ in placed):
-                    self._keep_if_many_changed()
-                    state = self._begun()
-            if state.n_rows - self._kept_rows > SAVE_EVERY:
-                self._keep_fold()
-                return self._begun()
-            return state
-
-    def begin_anew(self) -> None:
-        """Forget the fold; the next read begins at the one that is kept now."""
-        with self._lock:
-            self._state = None
-
-    def _begun(self) -> State:
-        """Return the fold, begun where the kept one ends, and moved to a newer one before that is cleaned up."""
-        state = self._state
-        if state is not None and not self._must_move(state):
-            return state
-        base, since, reached = self._base_and_since()
-        self._state = state = self._state_on(base)
-        state.fold(since)
-        state.version = max(state.version, reached)
-        return state
-
-    def _must_move(self, state: State) -> bool:
-        base = state.base
-        return isinstance(base, KeptFold) and (base.gone or time.monotonic() - self._based_at > REBASE_AFTER_S)
-
-    def _state_on(self, base: KeptFold | None) -> State:
-        self._based_at = time.monotonic()
-        state = State(load_curves=self._curves_of, base=base, load_kind=self._events_of_kind)
-        self._kept_rows = state.n_rows
-        return state
-
-    def _usable_base(self) -> KeptFold | None:
-        return self._base_and_since()[0]
-
-    def _base_and_since(self) -> tuple[KeptFold | None, list[Event], int]:
-        """Return the kept fold, the events since, and the commit reached.
-
-        None and nothing where there is none, or where it is of another history than the journal's, as after a back-up.
-        """
-        try:
-            base = self._index.kept(load_curves=self._curves_of)
-        except StoreUnavailableError as error:
-            log.warning("the derived table of runs cannot be read, the journal is read from its start: %s", error)
-            base = None
-        if base is None:
-            return None, [], 0
-        through, (version, last) = base.checkpoint()["version"], base.checkpoint()["last"]
-        placed, reached = self.placed(after=max(version - 1, 0))
-        known = [hash_of(event).hex() for event, _ in placed if event.version == version]
-        if reached < through or (version and known[-1:] != [last]):
-            return None, [], 0
-        return base, [event for event, _ in placed if event.version > through], reached
-
-    def _events_of_kind(self, kind: str, through: int) -> list[Event]:
-        where = f"kind = {quoted(kind)}"
-        rows, _ = self.database.tail("events", (*COLUMNS, "pos"), after=0, where=where)
-        return [_event(row) for row in rows if row["_row_created_at_version"] <= through]
-
-    def _keep_fold(self, *, wait_s: float = 0.0) -> bool:
-        """Keep the fold in the table of runs, unless another process is at it; return whether it is kept."""
-        if not self._index_lock.acquire(blocking=False):
-            return False
-        try:
-            with self.database.lease("index", wait_s=wait_s) as mine:
-                if not mine:
-                    return False
-                with self._lock:
-                    return self._keep_fold_now()
-        except StoreUnavailableError as error:  # what is derived can wait
-            log.info("the table of runs is not brought up to date: %s", error)
-            return False
-        finally:
-            self._index_lock.release()
-
-    def _keep_if_many_changed(self) -> None:
-        """Keep the fold after an event that changes many runs, or each opening would fold that again."""
-        if self._state is not None and len(self._state.dirty()) > SAVE_DIRTY:
-            self._keep_fold()
-
-    def _keep_fold_now(self) -> bool:
-        state = self._begun()
-        newest = self._usable_base()
-        if newest is not None and newest.checkpoint()["n_rows"] > _n_rows(state.base):
-            self._state = self._state_on(newest)  # another process kept one: begin there
-        self._kept_rows = 2**62  # so that the read does not keep the fold in its turn
-        state = self.state()
-        if state.dirty() or state.n_rows > _n_rows(state.base):
-            self._claim(state)
-            state = self.state()
-            self._keeping = True
-            try:
-                if self._index.save(state, live=self._live) % COMPACT_EVERY == 0:
-                    self.database.optimize(TABLE)
-                self._index.refresh_indices()
-                base = self._index.kept(load_curves=self._curves_of)
-                if base is not None:
-                    state.stand_on(base)
-                    self._based_at = time.monotonic()
-            finally:
-                self._keeping = False
-        self._kept_rows = state.n_rows
-        return True
-
-    def _claim(self, state: State) -> None:
-        """Write into the journal what all of it up to here hashes to, if enough has come since the last time."""
-        if state.n_rows - state.claimed < CLAIM_EVERY:
-            return
-        claim: dict[str, Any] = {"through": state.version, "n": state.n_rows, "hash": state.prefix.hex()}
-        event = Event.new(CHECKPOINT, "", actor="store", **claim)
-        self._append([(event, encode_body(event.body))])
+        return self._folding.state()
 
     # -- experiments
 
@@ -368,27 +184,6 @@ class LanceRunStore(RunStore):
         return [entry.run.id for entry in state.entries(list(dict.fromkeys([*kept, *recent]))) if not entry.hidden]
 
     @moving_on
-    def runs(
-        self,
-        experiment: str | None = None,
-        *,
-        where: str | None = None,
-        order_by: str | None = None,
-        descending: bool = False,
-        limit: int | None = None,
-        offset: int = 0,
-    ) -> list[Run]:
-        if where or order_by or limit is not None:
-            return self.page(
-                experiment, where=where, order_by=order_by, descending=descending, limit=limit, offset=offset
-            )[0]
-        _refuse_negative(offset=offset)
-        with self._lock:
-            exp = None if experiment is None else self.experiment(experiment).number
-            found = [entry.run for entry in self.state().entries_of(exp) if not entry.hidden]
-        return self._live((found[::-1] if descending else found)[offset:])
-
-    @moving_on
     def page(
         self,
         experiment: str | None = None,
@@ -402,10 +197,14 @@ class LanceRunStore(RunStore):
         _refuse_negative(limit=limit, offset=offset)
         with self._lock:
             exp = None if experiment is None else self.experiment(experiment).number
-            ids = self._find(exp, where=where, order_by=order_by, descending=descending)
             end = None if limit is None else offset + limit
-            found = [entry.run for entry in self.state().entries(ids[offset:end])]
-        return self._live(found), len(ids)
+            if where or order_by or limit is not None:
+                ids = self._find(exp, where=where, order_by=order_by, descending=descending)
+                found, n = [entry.run for entry in self.state().entries(ids[offset:end])], len(ids)
+            else:  # all of them: no need to ask which
+                fitting = [entry.run for entry in self.state().entries_of(exp) if not entry.hidden]
+                found, n = (fitting[::-1] if descending else fitting)[offset:], len(fitting)
+        return self._live(found), n
 
     @moving_on
     def alike(self, run_ids: Sequence[str], *, n_chars: int) -> list[str]:
@@ -454,11 +253,9 @@ class LanceRunStore(RunStore):
         return self._ask(question)
 
     def _ask(self, question: Question) -> list[str]:
-        state = self.state()
-        if len(state.dirty()) > SAVE_DIRTY:
-            self._keep_fold()
-            state = self.state()
-        return self._index.find(question, state, live=self._live)
+        self.state()
+        self._folding.keep_if_many_changed()
+        return self._index.find(question, self.state(), live=self._live)
 
     def _names(self, state: State, exp: int | None) -> Names:
         """Return the names that runs of an experiment have, or of all, and those that it declares."""
@@ -525,7 +322,7 @@ class LanceRunStore(RunStore):
         with self._index_lock:
             n_waiting = 0
             try:
-                if not self._keep_fold():
+                if not self._folding.keep():
                     log.info("another process is indexing; the newest runs may be missing from this search")
                 n_waiting = self._index.embed(budget_s=SEARCH_EMBEDS_FOR_S, progress=progress)
                 self._index.refresh_words()
@@ -559,18 +356,7 @@ class LanceRunStore(RunStore):
             with self.database.lease("index", wait_s=10.0) as mine:
                 if not mine:
                     raise StoreUnavailableError("another process is indexing this store; try again when it is done")
-                with self._lock:
-                    state = State(load_curves=self._curves_of, load_kind=self._events_of_kind)
-                    state.fold(self.journal())
-                    self._state, self._kept_rows = state, state.n_rows
-                    self._keeping = True
-                    try:
-                        self._index.rebuild(state, live=self._live)
-                    finally:
-                        self._keeping = False
-                    self._index.refresh_indices()
-                    self._state = None
-                    n_runs = state.n_runs()
+                n_runs = self._folding.rebuild()
             self._index.embed(progress=progress)
         return n_runs
 
@@ -624,7 +410,7 @@ class LanceRunStore(RunStore):
             self._merge_curves()
             self.curve_table.index()
             self.artifacts.sweep()
-            self._keep_fold()
+            self._folding.keep()
             for name in self.database.names():
                 self.database.optimize(name)
         return purged
@@ -641,26 +427,17 @@ class LanceRunStore(RunStore):
 
         What they were is on record by now.
         """
-        n_events = self._remove_events(places)
+        n_events = self.journal_table.remove(places)
         self.curve_table.delete_runs(run_ids)
         with self._index_lock, self._lock:
             if self.database.has(TABLE):
                 self._index.forget(run_ids)
-            self._state = None
+            self._folding.forget()
         return n_events
-
-    def _remove_events(self, places: Collection[tuple[int, int]]) -> int:
-        wanted = frozenset(places)
-        found = self.database.columns("events", {"id": "id", "version": VERSION, "pos": "pos"})
-        at = zip(found["version"].tolist(), found["pos"].tolist(), strict=True)
-        ids = [str(event_id) for event_id, place in zip(found["id"], at, strict=True) if place in wanted]
-        for start in range(0, len(ids), DELETE_AT_ONCE):
-            self.database.delete("events", _among("id", ids[start : start + DELETE_AT_ONCE]))
-        return len(ids)
 
     def kept_fold(self) -> KeptFold | None:
         """Return the fold that the derived table holds."""
-        return self._index.kept(load_curves=self._curves_of)
+        return self._folding.kept()
 
     def same_place(self, other: LanceRunStore) -> bool:
         """Return whether another object is of the same store."""
@@ -672,7 +449,7 @@ class LanceRunStore(RunStore):
     def step_back(self, table: str) -> int:
         """Make the newest version of a table that can be read through its present one; return it, 0 for none."""
         with self._lock:
-            self._state = None
+            self._folding.forget()
             return self.database.step_back(table)
 
     def _merge_curves(self) -> None:
@@ -685,8 +462,7 @@ class LanceRunStore(RunStore):
         self.curve_table.merge(running, min_commits=MERGE_LIVE_FROM)
 
     def close(self) -> None:
-        with self._lock:
-            self._state = None
+        self._folding.forget()
 
     # -- inner workings
 
@@ -750,34 +526,10 @@ def reported_curve(run: Run, experiment: Experiment) -> Curve | None:
     return Curve.of(experiment.objective.metric, steps, [run.reports[step] for step in steps])
 
 
-def _event(row: dict[str, Any]) -> Event:
-    try:
-        body, whole = decode_body(row["body"]), True
-    except ValueError:  # a flipped bit: of a kind that nobody knows, it has no effect, and verification names it
-        body, whole = {}, False
-    return Event(
-        row["id"],
-        kind=row["kind"] if whole else f"{row['kind']}, damaged",
-        experiment=row["experiment"],
-        run_id=row["run_id"],
-        time=row["time"],
-        actor=row["actor"],
-        body=body,
-        writer=row["writer"] or "",
-        seq=-1 if row["seq"] is None else row["seq"],
-        hash=row["hash"] or b"",
-        version=row["_row_created_at_version"],
-    )
-
-
 def _refuse_negative(**given: int | None) -> None:
     for name, value in given.items():
         if value is not None and value < 0:
             raise FilterError(f"{name} = {value} makes no sense; give 0 or more, or none for all")
-
-
-def _n_rows(base: Base | None) -> int:
-    return -1 if base is None else int(base.checkpoint()["n_rows"])
 
 
 def _no_run(run_id: str, fitting: Sequence[str], state: State) -> str:
@@ -809,14 +561,10 @@ def _no_experiment(name: str, state: State) -> str:
 
 def _written_about(experiments: Collection[str], run_ids: Collection[str], kinds: Collection[str]) -> str | None:
     """Return the filter of the events of some experiments and runs, of some kinds; None where all are meant."""
-    about = [_among(column, values) for column, values in (("experiment", experiments), ("run_id", run_ids)) if values]
+    about = [among(column, values) for column, values in (("experiment", experiments), ("run_id", run_ids)) if values]
     parts = [f"({' or '.join(about)})"] if about else []
-    parts += [_among("kind", kinds)] if kinds else []
+    parts += [among("kind", kinds)] if kinds else []
     return " and ".join(parts) or None
-
-
-def _among(column: str, values: Collection[str]) -> str:
-    return f"{column} in ({', '.join(map(quoted, values))})" if values else "false"
 
 
 def _size(folder: Path) -> int:

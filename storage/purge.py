@@ -60,7 +60,7 @@ def purge(store: LanceRunStore, *, grace: timedelta, now: datetime) -> Purged:
     """
     victims = _victims(store.state(), now - grace)
     if victims.runs or victims.experiments:
-        placed, _ = store.placed()
+        placed, _ = store.journal_table.placed()
         store.append(list(_records(_links(placed, victims), victims, now)))
     records = _unfinished(store)
     if not records:

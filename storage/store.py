@@ -184,7 +184,6 @@ class RunStore(abc.ABC):
             If no run, or more than one, fits.
         """
 
-    @abc.abstractmethod
     def runs(
         self,
         experiment: str | None = None,
@@ -216,6 +215,9 @@ class RunStore(abc.ABC):
         FilterError
             If ``where`` or ``order_by`` cannot be understood, or ``limit`` or ``offset`` is negative.
         """
+        return self.page(experiment, where=where, order_by=order_by, descending=descending, limit=limit, offset=offset)[
+            0
+        ]
 
     @abc.abstractmethod
     def page(

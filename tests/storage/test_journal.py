@@ -274,8 +274,8 @@ def test_an_event_that_comes_again_when_its_name_is_another_experiments_has_no_e
 def test_a_run_can_be_moved_to_an_experiment_that_has_none() -> None:
     created = [CREATED, later("experiment.created", name="b"), event("run.created", "r")]
     state = folded([*created, event("run.moved", "r", to="b")])
-    assert state.run_ids("b") == ["r"]
-    assert (state.id_of("b", 0), state.run_ids("exp")) == ("r", [])
+    assert [run.id for run in state.runs_of("b")] == ["r"]
+    assert (state.id_of("b", 0), list(state.runs_of("exp"))) == ("r", [])
 
 
 @given(lives(), st.lists(st.tuples(st.integers(0, 20), st.booleans()), max_size=4), st.data())

@@ -13,8 +13,9 @@ import pytest
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from storage import SchemaTooNewError, StoreNotFoundError, StoreUnavailableError, open_store
+from storage import SchemaTooNewError, StoreNotFoundError, StoreUnavailableError, folding, open_store
 from storage.embed import HashingEmbedder
+from storage.index import RunIndex
 from storage.lance import Database
 from storage.migrations import MIGRATIONS_TABLE, SCHEMA_VERSION
 from storage.records import Event
@@ -225,3 +226,23 @@ def test_curves_keep_their_points_through_compaction(tmp_path: Path) -> None:
         store.append_curves([chunk(run.id, float(i), first=i)])
     np.testing.assert_array_equal(store.run(run.id).curve("val_loss").values, np.arange(70.0))
     assert store.info().n_fragments["curves"] < 30
+
+
+def test_a_fold_that_cannot_be_kept_is_not_tried_at_every_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_experiment(first := opened(tmp_path / "store"))
+    run = add_run(first)
+    monkeypatch.setattr(folding, "KEEP_EVERY", 3)
+    tried: list[int] = []
+
+    def refuse(*_: object, **__: object) -> int:
+        tried.append(1)
+        raise StoreUnavailableError("read-only")
+
+    monkeypatch.setattr(RunIndex, "save", refuse)
+    store = opened(tmp_path / "store")
+    store.state()
+    for i in range(8):
+        store.append([Event.new("run.tagged", "digits", run.id, tags=[str(i)])])
+        store.run(run.id)
+    assert len(tried) == 1
+    assert len(store.run(run.id).tags) == 8
