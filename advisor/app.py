@@ -10,23 +10,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from advisor import config
-from advisor.errors import ConfigError, SpaceError
+from advisor.definitions import Definitions, asked, checked_reduce
+from advisor.errors import ConfigError
 from advisor.redact import scrub
 from advisor.suggest.space import Space
 from advisor.tracking import exits
-from storage.curves import mean_last_k, summaries
-from storage.errors import StoreUnavailableError
-from storage.events import read_objectives
 from storage.opening import Opening
-from storage.records import DIRECTIONS, Direction, Event, Finding, Run, utc_now
-from storage.records import Experiment as ExperimentRecord
+from storage.records import Direction, Event, Finding, Run
 from storage.store import RunStore, SearchHit
 
 if TYPE_CHECKING:
@@ -38,8 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEFINED_AFTER_S: Final = 1.0
-"""An experiment that was declared and not used reaches the store after this; one that is used, before."""
 CAPTURE_FOR_S: Final = 10.0
 """A capture of code and hardware serves all runs that this process starts within this time."""
 
@@ -64,8 +58,8 @@ class Advisor:
         self._notifier: Notifier | None = None
         self._captured: tuple[float, Mapping[str, Any]] | None = None
         self._lock = threading.Lock()
-        self._known: dict[str, _Known] = {}
-        self._undelivered: dict[str, list[Event]] = {}
+        self.definitions = Definitions(self.opening, strict=settings.strict, clock=clock)
+        """What this program says of experiments; ``Experiment`` asks it what a run starts with."""
 
     @property
     def store(self) -> RunStore:
@@ -124,172 +118,21 @@ class Advisor:
         self.opening.check_process()
         given: dict[str, Any] = {}
         if objective is not None or direction is not None:
-            given["objectives"] = _asked(objective, direction)
+            given["objectives"] = asked(objective, direction)
         if space is not None:
             given["space"] = Space.of(space).to_json()
         if description is not None:
             given["description"] = scrub(description)
         if reduce is not None:
             given["reduce"] = checked_reduce(reduce)
-        record, sure = self._look_up(name, given)
-        if record is None and not create:
-            self.store.experiment(name)  # it raises where there is none
-        if record is None and not sure:
-            record, sure = self.store.state().experiments.get(name), True
-        self._define(name, given, record)
+        self.definitions.say(name, given, create=create)
         return Experiment(self, name)
-
-    def record_to_start(self, name: str, params: Mapping[str, Any]) -> ExperimentRecord:
-        """Return what a run of the experiment starts with, from the store only where it must be asked.
-
-        Raises
-        ------
-        SpaceError
-            If the parameters do not fit the declared space.
-        StorageError
-            If the store must be asked and cannot be.
-        """
-        record = None
-        if self.opening.opened is not None:
-            try:
-                record = self.store.experiment(name)
-            except StoreUnavailableError as error:
-                if self.settings.strict or name not in self._known:
-                    raise
-                log.warning("%s; a run of %r starts all the same", error, name)
-        known = self._known.get(name)
-        fresh = record is not None
-        if record is None and known is not None and (known.space_is_known or not params):
-            record = known.record
-        if record is None:
-            record, fresh = self.store.experiment(name), True
-        if record.space and params:
-            try:
-                Space.from_json(record.space).check(params)
-            except SpaceError:
-                if fresh or (known is not None and known.space_is_given):
-                    raise
-                record = self.store.experiment(name)  # what was known may be old: the store has the last word
-                if record.space:
-                    Space.from_json(record.space).check(params)
-        return record
-
-    def latest(self, record: ExperimentRecord) -> ExperimentRecord:
-        """Return what is known of an experiment by now, without asking the store."""
-        known = self._known.get(record.name)
-        return record if known is None else known.record
-
-    def definitions(self, name: str) -> list[Event]:
-        """Return what was said of an experiment and has not reached the store."""
-        return list(self._undelivered.get(name, ())) if self.opening.waits else []
 
     def experiments(self) -> list[Experiment]:
         """Return all experiments in the order of their creation."""
         from advisor.experiment import Experiment
 
         return [Experiment(self, record.name) for record in self.store.experiments()]
-
-    def _look_up(self, name: str, given: Mapping[str, Any]) -> tuple[ExperimentRecord | None, bool]:
-        """Return what is known of an experiment, and whether that is enough to go on without the store.
-
-        None and true: there is none of that name, or what there is gets what is given here.
-        """
-        if self.opening.opened is not None or self.settings.strict:
-            try:
-                return self.store.state().experiments.get(name), True
-            except StoreUnavailableError as error:
-                if self.settings.strict:
-                    raise
-                log.warning("%s; what is said of %r is delivered later", error, name)
-        known = self._known.get(name)
-        if known is not None:
-            return known.record, True
-        catalog = self.opening.catalog()
-        if catalog is not None and name in catalog:
-            self._known[name] = _Known(catalog[name], space_is_known=True)
-            return catalog[name], True
-        # On this machine, what the catalog does not list was not there when it was written.
-        absent = catalog is not None and self.opening.place.folder is not None
-        return None, absent or any(key in given for key in ("space", "description", "reduce")) or _names_metrics(given)
-
-    def _define(self, name: str, given: Mapping[str, Any], record: ExperimentRecord | None) -> None:
-        """Say what an experiment is: at once where the store is open, otherwise as soon as it is."""
-        wanted = _resolved(name, given, record)
-        changed = wanted if record is None else {k: v for k, v in wanted.items() if _differs(record, k, v)}
-        if record is not None and not changed:
-            self._remember(name, record, wanted)
-            return
-        kind = "experiment.created" if record is None else "experiment.updated"
-        event = Event.new(kind, name, time=self.clock(), actor="advisor", **changed)
-        self._remember(name, _with(record, name, changed), wanted)
-        if not self.opening.waits:
-            self._undelivered.clear()
-        self._undelivered.setdefault(name, []).append(event)
-        self.opening.announce(lambda store: self._defining(store, given, event), defines=True)
-        if self.opening.opened is None and not self.settings.strict:
-            self.opening.soon(DEFINED_AFTER_S)
-            return
-        try:
-            self.opening.get()
-        except StoreUnavailableError as error:
-            if self.settings.strict:
-                raise
-            log.warning("%s; what is said of %r is delivered later", error, name)
-
-    def _remember(self, name: str, record: ExperimentRecord, wanted: Mapping[str, Any]) -> None:
-        """Keep what is known of an experiment, for starts that do not wait for the store."""
-        catalog = self.opening.catalog()
-        before = self._known.get(name)
-        self._known[name] = _Known(
-            record,
-            space_is_given="space" in wanted or (before is not None and before.space_is_given),
-            space_is_known="space" in wanted
-            or (before is not None and before.space_is_known)
-            or self.opening.opened is not None
-            or (catalog is not None and (name in catalog or self.opening.place.folder is not None)),
-        )
-
-    def _defining(self, store: RunStore, given: Mapping[str, Any], event: Event) -> list[Event]:
-        """Return the events that make an experiment what was said, given what the store holds."""
-        name = event.experiment
-        record = store.state().experiments.get(name)
-        if record is None:
-            body = _resolved(name, given, None)
-            created = Event.new("experiment.created", name, time=event.time, actor="advisor", **body)
-            return [event if event.kind == created.kind else created]
-        changed = {k: v for k, v in _resolved(name, given, record).items() if _differs(record, k, v)}
-        self._known[name] = _Known(_with(record, name, changed), space_is_known=True)
-        if not changed:
-            return []
-        self._tell_what_changes(store, record, changed)
-        return self._updating(store, record, changed)
-
-    def _tell_what_changes(self, store: RunStore, record: ExperimentRecord, changed: Mapping[str, Any]) -> None:
-        """Say it where runs that are there already will be valued anew."""
-        n_runs = store.state().n_runs_of(record.name)
-        if not n_runs or "objectives" not in changed or not record.objectives:
-            return
-        before, after = (
-            ", ".join(f"{direction} {metric}" for metric, direction in pairs)
-            for pairs in (
-                [(o.metric, o.direction) for o in record.objectives],
-                [(o["metric"], o["direction"]) for o in changed["objectives"]],
-            )
-        )
-        log.warning(
-            "the objective of %r changes from %s to %s; its %d runs are valued anew", record.name, before, after, n_runs
-        )
-
-    def _updating(self, store: RunStore, record: ExperimentRecord, changed: Mapping[str, Any]) -> list[Event]:
-        """Return what says that it changed; where runs are valued by an average, work it out for those that ended."""
-        events = [Event.new("experiment.updated", record.name, time=self.clock(), actor="advisor", **changed)]
-        reduce = changed.get("reduce", record.reduce)
-        if mean_last_k(reduce) is not None:
-            ended = [run.id for run in store.runs(record.name) if run.state.is_over]
-            for run_id, curves in store.curves(ended).items():
-                summary = summaries(curves, reduce=reduce)
-                events.append(Event.new("run.summarized", record.name, run_id, actor="advisor", summary=summary))
-        return events
 
     # -- what becomes of them
 
@@ -521,91 +364,5 @@ def open(uri: str | Path | None = None, *, create: bool = True, **settings: Any)
     return Advisor(Opening(resolved.store, create=create, embedder=embedder), resolved)
 
 
-def checked_reduce(reduce: str) -> str:
-    """Return the way a curve becomes one value, or refuse it.
-
-    Raises
-    ------
-    ConfigError
-        If it is none of ``last``, ``best``, ``mean-last-K``.
-    """
-    if reduce in ("last", "best") or mean_last_k(reduce) is not None:
-        return reduce
-    raise ConfigError(
-        f"reduce = {reduce!r} is unknown; allowed are 'last', 'best' and 'mean-last-K', K a number like 5"
-    )
-
-
 def _listed(references: str | Sequence[str]) -> list[str]:
     return [references] if isinstance(references, str) else list(references)
-
-
-# -- what was said of an experiment
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What this process knows of an experiment without asking the store."""
-
-    record: ExperimentRecord
-    _: KW_ONLY
-    space_is_given: bool = False
-    """Whether this program said what the space is."""
-    space_is_known: bool = False
-    """Whether the store would not know of another space."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """Objectives as they were given; what was left out depends on what the experiment has."""
-
-    metrics: tuple[str, ...] | None
-    directions: tuple[str, ...] | None
-
-
-def _asked(objective: str | Sequence[str] | None, direction: Direction | Sequence[Direction] | None) -> _Asked:
-    for one in [direction] if isinstance(direction, str) else direction or ():
-        if one not in DIRECTIONS:
-            raise ConfigError(f"direction {one!r} is not one of {' and '.join(map(repr, DIRECTIONS))}")
-    return _Asked(
-        (objective,) if isinstance(objective, str) else None if objective is None else tuple(objective),
-        (direction,) if isinstance(direction, str) else None if direction is None else tuple(direction),
-    )
-
-
-def _names_metrics(given: Mapping[str, Any]) -> bool:
-    return "objectives" in given and given["objectives"].metrics is not None
-
-
-def _resolved(name: str, given: Mapping[str, Any], record: ExperimentRecord | None) -> dict[str, Any]:
-    """Return what is given as an event says it; a metric keeps the direction that it has unless another is given."""
-    if "objectives" not in given:
-        return dict(given)
-    asked: _Asked = given["objectives"]
-    known = {} if record is None else {o.metric: o.direction for o in record.objectives}
-    if asked.metrics is None and not known:
-        raise ConfigError(f"a direction was given for {name!r}, but no objective: objective='val_loss' for one")
-    metrics = list(known) if asked.metrics is None else asked.metrics
-    directions: Sequence[str] = asked.directions or [known.get(metric, "minimize") for metric in metrics]
-    if len(directions) != len(metrics):
-        raise ConfigError(f"{len(metrics)} objectives and {len(directions)} directions; give one for each")
-    pairs = zip(metrics, directions, strict=True)
-    return {**given, "objectives": [{"metric": metric, "direction": direction} for metric, direction in pairs]}
-
-
-def _with(record: ExperimentRecord | None, name: str, changed: Mapping[str, Any]) -> ExperimentRecord:
-    """Return an experiment as it will be."""
-    if record is None:
-        record = ExperimentRecord(name, number=-1, created=utc_now())
-    changes = dict(changed)
-    if "objectives" in changes:
-        changes["objectives"] = read_objectives(changes["objectives"])
-    return replace(record, **changes)
-
-
-def _differs(record: ExperimentRecord, key: str, value: Any) -> bool:
-    if key == "objectives":
-        return read_objectives(value) != record.objectives
-    if key == "space" and record.space is not None:
-        return bool({name: dict(dim) for name, dim in record.space.items()} != value)
-    return bool(getattr(record, key) != value)

@@ -128,7 +128,7 @@ class Experiment:
         if suggestion is not None and not isinstance(suggestion, Mapping):
             params, suggestion_id = suggestion.params, suggestion.id
         clean = plain(params or {})
-        record = self._advisor.record_to_start(self.name, clean)
+        record = self._advisor.definitions.record_to_start(self.name, clean)
         created = Event.new(
             "run.created",
             self.name,
@@ -143,7 +143,7 @@ class Experiment:
             source="tracked",
             suggestion_id=suggestion_id,
         )
-        definitions = self._advisor.definitions(self.name)
+        definitions = self._advisor.definitions.undelivered(self.name)
         return LiveRun(record, created, self._collaborators(created.run_id, record), definitions=definitions)
 
     def optimize(self, n_runs: int, *, sampler: Any = None, seed: int | None = None) -> Iterator[LiveRun]:
@@ -548,7 +548,7 @@ class Experiment:
         def watch() -> Watch:
             from advisor.findings import Monitor
 
-            return Monitor(run_id, self.name, advisor.latest(record).objective, clock=advisor.clock)
+            return Monitor(run_id, self.name, advisor.definitions.latest(record).objective, clock=advisor.clock)
 
         return Collaborators(
             opening=advisor.opening,
