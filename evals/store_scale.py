@@ -74,7 +74,6 @@ def command_s(*arguments: str, n: int = 5) -> float:
 
 def peak_mib(*arguments: str) -> int:
     """Return the largest resident set of a command, in MiB."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     code = (
         "import resource, subprocess, sys\n"
         "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
@@ -83,7 +82,6 @@ def peak_mib(*arguments: str) -> int:
     done = subprocess.run(
         [sys.executable, "-c", code, sys.executable, *arguments], check=True, capture_output=True, text=True
     )
-    del before
     return int(done.stdout)
 
 

@@ -58,7 +58,7 @@ def register(app: typer.Typer) -> None:
         say(
             f"looked at {count(found.n_events, 'event')} of {count(found.n_writers, 'writer')}, "
             f"{count(found.n_checkpoints, 'checkpoint')}, {count(found.n_runs, 'run')}, "
-            f"{count(found.n_curve_rows, 'piece')} of curves, {count(found.n_logs, 'log')} that wait, "
+            f"{count(found.n_curve_rows, 'piece')} of curves, {count(found.n_logs, 'waiting log')}, "
             f"{count(found.n_files, 'saved file')}: {_verdict(found)}"
         )
         return 0 if found.ok else 1
@@ -165,5 +165,5 @@ _WORDS = {
     "encoder": "text encoder",
     "n_fragments": "data files",
     "n_bytes": "bytes on disk",
-    "spools": "logs that wait",
+    "spools": "waiting logs",
 }
