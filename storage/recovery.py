@@ -282,8 +282,8 @@ def _note_not_kept(store: LanceRunStore, run_id: str, experiment: str, contents:
     """Write into the store what the run could not keep, as it wrote down at its end."""
     not_kept = contents.reserve.get("not_kept")
     if not_kept:
-        text = not_kept_words(not_kept)
-        append_each(store, [Event.new("run.noted", experiment, run_id, actor="recovery", text=text)])
+        note = Event.new("run.noted", experiment, run_id, actor="recovery", text=not_kept_words(not_kept))
+        append_each(store, [replace(note, id=f"{run_id}-not-kept")])  # once, should this be interrupted and begun anew
 
 
 def not_kept_words(not_kept: Mapping[str, Any]) -> str:
