@@ -119,17 +119,26 @@ class Spool:
 
     __slots__ = ("_fd", "_lock", "_n_logged", "_reserve_at", "_unsynced_folder", "path")
 
-    def __init__(self, path: Path, fd: int, reserve_at: int | None = None) -> None:
+    def __init__(
+        self, path: Path, fd: int, reserve_at: int | None = None, *, lock: threading.RLock | None = None
+    ) -> None:
         self.path = path
         self._fd = fd
-        self._lock = threading.RLock()  # a signal handler may write while its thread is in the middle of log()
+        # Re-entrant: a signal handler may write while its thread is in the middle of log().
+        self._lock = threading.RLock() if lock is None else lock
         self._n_logged = 0
         self._reserve_at = reserve_at
         self._unsynced_folder = True
 
     @classmethod
     def create(
-        cls, path: Path, header: Mapping[str, Any], *, events: Sequence[Event] = (), reserve: bool = False
+        cls,
+        path: Path,
+        header: Mapping[str, Any],
+        *,
+        events: Sequence[Event] = (),
+        reserve: bool = False,
+        lock: threading.RLock | None = None,
     ) -> Self:
         """Create a spool; its folder is made where it is missing.
 
@@ -143,6 +152,8 @@ class Spool:
             What is to be in it from the first moment on: with the header they are one write.
         reserve
             Whether room is kept for ``write_reserve``.
+        lock
+            A re-entrant lock of the caller's to guard it with, see ``write_held``; by default its own.
 
         Raises
         ------
@@ -163,7 +174,7 @@ class Spool:
             raise SpoolError(f"there is a write-ahead log at {path} already; each run needs its own file") from exc
         except OSError as exc:
             raise SpoolError(f"cannot create the write-ahead log {path}: {exc.strerror}") from exc
-        spool = cls(path, fd, reserve_at)
+        spool = cls(path, fd, reserve_at, lock=lock)
         try:
             spool.write(start)
         except SpoolError:
@@ -216,8 +227,14 @@ class Spool:
             If the spool is closed or the disk does not take the record. What got through of it is cut off again;
             where even that fails, readers find the next whole record behind it.
         """
-        if not self._lock.acquire(False):
-            self._acquire()
+        self._acquire()
+        try:
+            self.write_held(record)
+        finally:
+            self._lock.release()
+
+    def write_held(self, record: bytes) -> None:
+        """Do what ``write`` does for a caller that holds the lock; taking it twice costs each log call 0.3 µs."""
         written = 0
         try:
             if self._fd < 0:
@@ -230,8 +247,6 @@ class Spool:
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
             raise SpoolError(f"cannot append to the write-ahead log {self.path}: {exc.strerror}") from exc
-        finally:
-            self._lock.release()
 
     def write_reserve(self, content: Mapping[str, Any]) -> None:
         """Overwrite the reserve, which needs no new room on the disk.

@@ -50,6 +50,8 @@ class WriteAhead:
         self.path = path
         self.files = path.parent / "files" / path.stem
         """Folder of files that the run saved and the store does not have."""
+        self.lock = threading.RLock()
+        """Guards the file; the run holds it while it numbers and writes a call."""
         self.concluded = -1
         """Number of the last call of which it is known whether the file has it."""
         self._beginning = (dict(header), list(events))
@@ -70,7 +72,7 @@ class WriteAhead:
     # -- writing
 
     def call(self, number: int, record: bytes) -> None:
-        """Write a log call; where that fails, remember that the file lacks it.
+        """Write a log call, the caller holding ``lock``; where that fails, remember that the file lacks it.
 
         Raises
         ------
@@ -80,7 +82,7 @@ class WriteAhead:
         spool = self._spool
         if spool is not None:
             try:
-                spool.write(record)
+                spool.write_held(record)
                 if self._always:
                     spool.sync()
                 if self._trouble is not None:
@@ -183,7 +185,7 @@ class WriteAhead:
     def _create(self) -> None:
         header, events = self._beginning
         try:
-            self._spool = Spool.create(self.path, header, events=events, reserve=True)
+            self._spool = Spool.create(self.path, header, events=events, reserve=True, lock=self.lock)
             if self._always:
                 self._spool.sync()
         except SpoolError as error:

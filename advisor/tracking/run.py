@@ -113,8 +113,6 @@ class LiveRun:
         self.state = RunState.RUNNING
         self._origin = time.perf_counter()
         self._pid, self._process = os.getpid(), _process
-        # Re-entrant, because a signal handler may note and finish while its thread is in the middle of log().
-        self._lock = threading.RLock()
         self._calls = itertools.count()
         self._next_step = 0
         self._advised_stop = False
@@ -127,6 +125,8 @@ class LiveRun:
         # What it is a run of comes first, should the store not know yet.
         beginning = [*definitions, created]
         self._ahead = WriteAhead(path, header, beginning, fsync=collaborators.fsync, strict=collaborators.strict)
+        # Re-entrant, because a signal handler may note and finish while its thread is in the middle of log().
+        self._lock = self._ahead.lock
         announced = self._opening.announce(partial(_begin, created=created, record=experiment))
         looking = Looking(collaborators.watch, collaborators.notify, self._captured(), clock=collaborators.clock)
         self._delivery = Delivery(self.id, self._opening, self._ahead, looking)
