@@ -243,9 +243,9 @@ class CurveTable:
     def _extents(self, run_ids: Collection[str] | None) -> Iterator[tuple[str, str, Extent]]:
         """Yield run, metric and extent of the rows that hold values."""
         wanted = None if run_ids is None else set(run_ids)
-        among = _where(wanted, None)
+        limited = _where(wanted, None)
         for sized in (True, False):  # rows of schema 1 have no number of points: their steps are counted
-            where = f"metric is not null and n is {'not ' if sized else ''}null" + (f" and {among}" if among else "")
+            where = f"metric is not null and n is {'not ' if sized else ''}null" + (f" and {limited}" if limited else "")
             names = ("run_id", "metric", "chunk", "through", "n" if sized else "steps")
             for batch in self._database.batches(TABLE, names, where=where):
                 for run_id, metric, chunk, through, n in zip(*(batch[name] for name in names), strict=True):

@@ -35,7 +35,7 @@ from storage.errors import (
     StoreUnavailableError,
 )
 from storage.lease import FileLeases, Leases, TableLeases
-from storage.light_import import left_out, put_off_init
+from storage.light_import import left_out, put_off_init, unchecked
 from storage.migrations import MIGRATIONS, MIGRATIONS_TABLE, SCHEMA_VERSION, Columns
 from storage.place import Place
 from storage.remote import explain, is_remote, persist, table_options
@@ -565,8 +565,9 @@ def _import_library() -> Any:
     """Import LanceDB without what is not needed of it, and let go of it before the interpreter ends."""
     if "lancedb" not in sys.modules:
         atexit.register(let_go)
-    put_off_init("lance_namespace_urllib3_client")
-    import lancedb
+        put_off_init("lance_namespace_urllib3_client")
+    with unchecked():
+        import lancedb
 
     return lancedb
 

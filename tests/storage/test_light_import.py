@@ -68,3 +68,51 @@ def test_a_command_loads_no_pandas(tmp_path: Path) -> None:
         print("pandas" in sys.modules)
     """
     assert ran(code, path=Path.cwd()).splitlines()[-1] == "False"
+
+
+def test_classes_that_are_defined_unchecked_work_as_others_do(tmp_path: Path) -> None:
+    (tmp_path / "models.py").write_text(
+        textwrap.dedent("""
+        import overrides
+        import pydantic
+
+        class Model(pydantic.BaseModel):
+            number: int
+
+        class Odd:
+            @overrides.override
+            def nobody_has_this(self):
+                return 1
+        """)
+    )
+    code = """
+        import pydantic
+        from storage.light_import import unchecked
+        before = dict(pydantic.BaseModel.model_config)
+        with unchecked():
+            import models
+        assert not models.Model.__pydantic_complete__
+        assert models.Model(number="3").number == 3
+        try:
+            models.Model(number="three")
+        except pydantic.ValidationError:
+            pass
+        else:
+            raise AssertionError("not validated")
+        assert models.Odd().nobody_has_this() == 1
+        assert dict(pydantic.BaseModel.model_config) == before
+
+        class After(pydantic.BaseModel):
+            number: int
+        assert After.__pydantic_complete__
+        import overrides
+        try:
+            class Wrong:
+                @overrides.override
+                def nobody_has_this(self): ...
+        except TypeError:
+            pass
+        else:
+            raise AssertionError("not checked any more")
+        """
+    assert ran(code + "print('fine')", path=tmp_path) == "fine\n"
