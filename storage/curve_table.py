@@ -245,7 +245,8 @@ class CurveTable:
         wanted = None if run_ids is None else set(run_ids)
         limited = _where(wanted, None)
         for sized in (True, False):  # rows of schema 1 have no number of points: their steps are counted
-            where = f"metric is not null and n is {'not ' if sized else ''}null" + (f" and {limited}" if limited else "")
+            where = f"metric is not null and n is {'not ' if sized else ''}null"
+            where += f" and {limited}" if limited else ""
             names = ("run_id", "metric", "chunk", "through", "n" if sized else "steps")
             for batch in self._database.batches(TABLE, names, where=where):
                 for run_id, metric, chunk, through, n in zip(*(batch[name] for name in names), strict=True):
