@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from storage.errors import StoreUnavailableError
-from storage.index import TABLE, KeptFold, LiveMetrics, RunIndex
+from storage.index import TABLE, BaseDamagedError, BaseGoneError, KeptFold, LiveMetrics, RunIndex
 from storage.journal import Base, State
 from storage.journal_table import JournalTable
 from storage.lance import Database
@@ -38,6 +38,7 @@ OPTIMIZE_EVERY: Final = 64
 """Commits of the table of runs between two looks at its fragments."""
 CLAIM_EVERY: Final = 256
 """Events between two checkpoints in the journal, which tell whether what came before is as it was."""
+FROM_ITS_START: Final = "the journal is read from its start, 'advisor store verify' builds the table again"
 SWEEPING: Final = frozenset({"experiment.updated", "experiment.renamed", "experiment.deleted", "experiment.restored"})
 """Kinds of events that may change every run of an experiment at once."""
 
@@ -72,6 +73,7 @@ class Folding:
         self._moved_at = 0.0
         self._keep_at = 0  # events after which the fold is kept again
         self._keep_dirty = KEEP_DIRTY
+        self._distrusted = False  # whether the kept fold was found damaged
         self._writing_down = False
         """While the fold is written down it stands still: what came in meanwhile would be in the checkpoint only."""
 
@@ -116,15 +118,26 @@ class Folding:
                     self._state = None
             return version
 
-    def forget(self) -> None:
-        """Forget the fold; the next read begins at the one that is kept now."""
+    def forget(self, *, why: BaseGoneError | None = None) -> None:
+        """Forget the fold; the next read begins at the one that is kept now, at the first event if that is damaged."""
         with self.lock:
             self._state = None
+            if isinstance(why, BaseDamagedError) and not self._distrusted:
+                self._distrusted = True
+                log.warning(
+                    "%s; the journal is read from its start, 'advisor store verify' builds the table again", why
+                )
 
     # -- keeping it
 
     def kept(self) -> KeptFold | None:
-        """Return the fold that the derived table holds."""
+        """Return the fold that the derived table holds.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If it cannot be read.
+        """
         return self._index.kept(load_curves=self._load_curves)
 
     def keep(self) -> bool:
@@ -165,6 +178,7 @@ class Folding:
             self._state, self._keep_at = state, 2**62
             with self._standing_still():
                 self._index.rebuild(state, live=self._live)
+            self._distrusted = False
             self._index.refresh_indices()
             self._state = None
             return state.n_runs()
@@ -184,6 +198,9 @@ class Folding:
         state.version = max(state.version, reached)
         return state
 
+    def _trusted(self) -> KeptFold | None:
+        return None if self._distrusted else self.kept()
+
     def _must_move(self, state: State) -> bool:
         base = state.base
         return isinstance(base, KeptFold) and (base.gone or time.monotonic() - self._moved_at > MOVE_AFTER_S)
@@ -194,10 +211,10 @@ class Folding:
         None and nothing where there is none, or where it is of another history than the journal's, as after a back-up.
         """
         try:
-            base = self.kept()
+            base = self._trusted()
         except StoreUnavailableError as error:
-            log.warning("the derived table of runs cannot be read, the journal is read from its start: %s", error)
-            base = None
+            log.warning("%s; %s", error, FROM_ITS_START)
+            base, self._distrusted = None, not error.passing
         if base is None:
             return None, [], 0
         through, (version, last) = base.checkpoint()["version"], base.checkpoint()["last"]
@@ -211,7 +228,8 @@ class Folding:
         return [event for event in self._table.of_kind(kind) if event.version <= through]
 
     def _keep(self) -> None:
-        if _n_rows(self.kept()) > _n_rows(self._begun().base):
+        state = self._begun()
+        if _n_rows(self._trusted()) > _n_rows(state.base):
             self._state = None  # another process kept a newer one: begin there
         self._keep_at = 2**62  # so that the read does not keep the fold in its turn
         state = self.state()
@@ -221,6 +239,7 @@ class Folding:
             with self._standing_still():
                 if self._index.save(state, live=self._live) % OPTIMIZE_EVERY == 0:
                     self._database.optimize(TABLE)
+                self._distrusted = False
                 self._index.refresh_indices()
                 base = self.kept()
                 if base is not None:

@@ -21,6 +21,7 @@ from dataclasses import KW_ONLY, dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -95,6 +96,10 @@ class BaseGoneError(StoreUnavailableError):
     """What a fold stands on is not there any more; whoever reads begins anew. It does not leave the store."""
 
 
+class BaseDamagedError(BaseGoneError):
+    """What a fold stands on is damaged; whoever reads begins at the first event. It does not leave the store."""
+
+
 class KeptFold:
     """A fold that was kept in the table, read at one version of it; see ``storage.journal.Base``."""
 
@@ -161,11 +166,19 @@ class KeptFold:
             return self._database.columns(TABLE, wanted, where=where, at=self.at)
         except StoreUnavailableError:
             self._move()
+        try:
             return self._database.columns(TABLE, wanted, where=where, at=self.at)
+        except StoreUnavailableError as error:
+            if error.passing:
+                raise
+            raise BaseDamagedError(f"the derived table of runs cannot be read: {error}") from error
 
     def _read(self, where: str) -> list[Entry]:
         records = self.columns({"record": "record"}, where=where)["record"]
-        return [decode(record, load_curves=self._load_curves) for record in records]
+        try:
+            return [decode(record, load_curves=self._load_curves) for record in records]
+        except _UNREADABLE as error:
+            raise BaseDamagedError(f"a row of the derived table of runs is damaged: {error!r:.200}") from error
 
     def _move(self) -> None:
         """Read on in the present table, if it was made anew with the same content."""
@@ -184,8 +197,14 @@ def _read_checkpoint(database: Database, at: int) -> dict[str, Any]:
     rows = database.select(TABLE, ["record"], where=f"run_id = {quoted(CHECKPOINT_ID)}", at=at)
     if not rows:
         raise RecordError("the derived table of runs has no checkpoint")
-    kept: dict[str, Any] = json.loads(rows[0]["record"])
+    try:
+        kept: dict[str, Any] = json.loads(rows[0]["record"])
+    except ValueError as error:
+        raise BaseDamagedError("the checkpoint of the derived table of runs is damaged") from error
     return kept
+
+
+_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError, IndexError)
 
 
 def _of(exp: int | None) -> str:
@@ -239,6 +258,17 @@ class RunIndex:
         """Make or refresh the indices that look-ups use."""
         for column, kind in (("run_id", "BTREE"), ("exp", "BITMAP"), ("ordinal", "BTREE")):
             self._database.index_column(TABLE, column, kind)
+
+    def _is_intact(self) -> bool:
+        """Return whether the table is there and every value of it can be read."""
+        try:
+            if not self._database.has(TABLE):
+                return False
+            self._database.read_through(TABLE)
+        except StoreUnavailableError as error:
+            log.warning("the derived table of runs is made anew: %s", error)
+            return False
+        return True
 
     def _is_current(self, *, at: int | None = None) -> bool:
         return set(COLUMNS) <= set(self._database.column_names(TABLE, at=at))
@@ -305,7 +335,7 @@ class RunIndex:
         Vectors of texts that are still the same are kept, unless they are another encoder's.
         """
         dimension = self._embedder().dimension
-        fitting = self._database.has(TABLE) and self._is_current() and self._database.dimension(TABLE) == dimension
+        fitting = self._is_intact() and self._is_current() and self._database.dimension(TABLE) == dimension
         vectors = self._vectors_of(None) if fitting and self.compatible() else {}
         entries = state.entries_of(None)
         rows = rows_of(entries, state, live=live, vectors=vectors)

@@ -350,7 +350,8 @@ class State:
             if self._knows(event):
                 return
             self.n_events += event.kind not in BOOKKEEPING
-            book = self._book_of(event)
+            # A new experiment may have the name that another one had: it is looked for when it is there.
+            book = None if event.kind == "experiment.created" else self._book_of(event)
             try:
                 handler = _HANDLERS.get(event.kind)
                 effective = handler is None or handler(self, event)

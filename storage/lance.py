@@ -533,10 +533,14 @@ def mapped(uri: str, doing: str, *, where: str | None = None) -> Iterator[None]:
         unavailable = StoreUnavailableError(f"cannot {doing} the store at {uri!r}: {reason[:300]}")
         unavailable.passing = _passing(reason.replace(uri, ""))
         raise unavailable from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # the library's, which is no Exception: over a damaged file
+            raise
+        raise StoreUnavailableError(f"cannot {doing} the store at {uri!r}: the database broke down over it") from error
 
 
 def _is_io(reason: str) -> bool:
-    words = ("IO error", "LanceError(IO)", "Not found", "not found", "object store", "no longer exists")
+    words = ("IO error", "LanceError(IO)", "Not found", "not found", "object store", "no longer exists", "corrupt")
     return any(word in reason for word in words)
 
 

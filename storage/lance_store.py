@@ -74,8 +74,8 @@ def moving_on(method: Method) -> Method:
         for _ in range(MOVES):
             try:
                 return method(self, *given, **named)
-            except BaseGoneError:
-                self._folding.forget()
+            except BaseGoneError as error:
+                self._folding.forget(why=error)
         return method(self, *given, **named)
 
     return read  # type: ignore[return-value]  # wraps keeps the signature

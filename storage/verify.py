@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from storage.entries import encode
 from storage.errors import SpoolError, StorageError, StoreUnavailableError
-from storage.index import KeptFold
+from storage.index import RUNS_ONLY, TABLE, KeptFold, rows_of
 from storage.journal import State
 from storage.provenance import verify as verify_chains
 from storage.spool import owner_is_gone, read_header, read_spool
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Part = Literal["table", "journal", "curves", "log", "files", "index"]
+COMPARED: Final = ("experiment", "exp", "number", "ordinal", "state", "hidden", "ranks", "source", "objective", "seed")
+"""Columns of the derived table that are compared beside the records; the others follow from them as text."""
 TABLES: Final = ("migrations", "events", "curves")
 
 
@@ -200,6 +202,8 @@ def _files(store: LanceRunStore) -> tuple[int, list[Problem]]:
 def _index(store: LanceRunStore, *, repair: bool) -> Sequence[Problem]:
     """Compare the kept fold with one from the journal's start."""
     try:
+        if store.database.has(TABLE):
+            store.database.read_through(TABLE)
         what = _difference(store)
     except StorageError as error:
         what = str(error)
@@ -224,9 +228,26 @@ def _difference(store: LanceRunStore) -> str:
     differing = [run_id for run_id, entry in should.items() if encode(entry) != encode(there[run_id])]
     if differing:
         return f"{len(differing):,} of {len(there):,} runs differ from what the journal tells, {differing[0]} for one"
+    differing = _differing_columns(kept, state)
+    if differing:
+        return f"its columns {', '.join(differing)} differ from what the journal tells"
     if _comparable(kept) != _comparable_state(state):
         return "its checkpoint differs from what the journal tells"
     return ""
+
+
+def _differing_columns(kept: KeptFold, state: State) -> list[str]:
+    """Return the columns, of those that filters and sorting look at, that are not what the fold says."""
+    over = [entry for entry in state.entries_of(None) if entry.run.state.is_over]  # others change without an event
+    should = rows_of(over, state, live=list, vectors={}, described=False)
+    there = kept.columns({name: name for name in ("run_id", *COMPARED)}, where=RUNS_ONLY)
+    at = {run_id: i for i, run_id in enumerate(there["run_id"])}
+    places = [at[run_id] for run_id in should["run_id"]]
+    return [name for name in COMPARED if not all(map(_same, should[name], (there[name][i] for i in places)))]
+
+
+def _same(one: object, other: object) -> bool:
+    return one == other or ((one is None or one != one) and (other is None or other != other))
 
 
 def _comparable(kept: KeptFold) -> dict[str, object]:

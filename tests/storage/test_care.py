@@ -399,3 +399,41 @@ def test_curves_that_are_gone_are_missed(store: LanceRunStore) -> None:
     (problem,) = store.verify().problems
     assert (problem.part, problem.where) == ("curves", "run run2, val_loss")
     assert problem.what == "it had 1 points when the run ended, and has 0"
+
+
+@pytest.mark.parametrize("at", [0.1, 0.3, 0.5, 0.65, 0.9])
+def test_damage_in_the_derived_table_is_found_and_built_again(store: LanceRunStore, tmp_path: Path, at: float) -> None:
+    store.compact()
+    before = reading(store)
+    for path in (tmp_path / "store" / "runs.lance" / "data").iterdir():
+        content = bytearray(path.read_bytes())
+        start = int(at * len(content))
+        content[start : start + 8] = bytes(byte ^ 0xFF for byte in content[start : start + 8])
+        path.write_bytes(content)
+    damaged = opened(tmp_path / "store")
+    assert [run.id for run in damaged.runs()] == ["run0", "run1", "run2"]
+    assert problems(damaged) == [("index", True)]
+    again = opened(tmp_path / "store")
+    assert again.verify().problems == ()
+    assert reading(again) == before
+    assert len(again.search("digits")) == 3
+
+
+def test_a_changed_value_in_the_derived_table_is_found_and_built_again(store: LanceRunStore, tmp_path: Path) -> None:
+    store.compact()
+    store.database._table("runs").update(where="run_id = 'run1'", values={"objective": -5.0})
+    changed = opened(tmp_path / "store")
+    assert problems(changed) == [("index", True)]
+    best = changed.best("digits")
+    assert best is not None
+    assert best.id == "run0"
+
+
+def test_a_second_merge_has_nothing_to_say_of_names(store: LanceRunStore, tmp_path: Path) -> None:
+    other = opened(tmp_path / "other")
+    add_experiment(other)
+    add_run(other, run_id="theirs")
+    tell(store, "experiment.renamed", to="mine")
+    merge_store(store, other)
+    assert [each.name for each in store.experiments()] == ["mine", "digits"]
+    assert merge_store(store, other).notes == ()
