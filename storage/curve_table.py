@@ -154,9 +154,18 @@ class CurveTable:
     # -- reading
 
     def read(
-        self, run_ids: Collection[str] | None = None, metrics: Collection[str] | None = None
+        self,
+        run_ids: Collection[str] | None = None,
+        metrics: Collection[str] | None = None,
+        *,
+        damaged: list[CurveDamagedError] | None = None,
     ) -> dict[str, dict[str, Curve]]:
         """Return ``{run_id: {metric: curve}}`` in one scan; None means all.
+
+        Parameters
+        ----------
+        damaged
+            Where given, a curve with a damaged piece is left out, and what is wrong is added here.
 
         Raises
         ------
@@ -173,7 +182,12 @@ class CurveTable:
                 pieces.setdefault((row.run_id, row.metric), []).append(row)
         out: dict[str, dict[str, Curve]] = {}
         for (run_id, metric), rows in pieces.items():
-            out.setdefault(run_id, {})[metric] = _curve(metric, [axes.decoded(row) for row in counted(rows)])
+            try:
+                out.setdefault(run_id, {})[metric] = _curve(metric, [axes.decoded(row) for row in counted(rows)])
+            except CurveDamagedError as error:
+                if damaged is None:
+                    raise
+                damaged.append(error)
         return out
 
     def delivered(self, run_id: str) -> int:

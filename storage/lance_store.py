@@ -22,6 +22,7 @@ from storage.curve_table import CurveTable
 from storage.downsample import downsample
 from storage.entries import Entry
 from storage.errors import (
+    CurveDamagedError,
     ExperimentNotFoundError,
     FilterError,
     RunNotFoundError,
@@ -287,7 +288,8 @@ class LanceRunStore(RunStore):
         metrics: Sequence[str] | None = None,
         max_points: int | None = None,
     ) -> dict[str, dict[str, Curve]]:
-        found = self.curve_table.read(run_ids, metrics)
+        several = run_ids is None or len(set(run_ids)) > 1
+        found = self._read_curves(run_ids, metrics) if several else self.curve_table.read(run_ids, metrics)
         with self._lock:
             state = self.state()
             entries = state.entries_of(None) if run_ids is None else state.entries(list(dict.fromkeys(run_ids)))
@@ -306,6 +308,16 @@ class LanceRunStore(RunStore):
             run_id: {metric: downsample(curve, max_points) for metric, curve in curves.items()}
             for run_id, curves in found.items()
         }
+
+    def _read_curves(
+        self, run_ids: Sequence[str] | None, metrics: Sequence[str] | None = None
+    ) -> dict[str, dict[str, Curve]]:
+        """Read curves of many runs; one that is damaged is left out, and said: the others can be worked with."""
+        damaged: list[CurveDamagedError] = []
+        found = self.curve_table.read(run_ids, metrics, damaged=damaged)
+        for error in damaged:
+            log.warning("%s; the curve is left out", error)
+        return found
 
     def delivered(self, run_id: str) -> int:
         return self.curve_table.delivered(run_id)
@@ -495,7 +507,7 @@ class LanceRunStore(RunStore):
         running = [run.id for run in listed if run.state is RunState.RUNNING]
         if not running:
             return listed
-        curves = self.curves(running)
+        curves = self._read_curves(running)
         return [_with_figures_of(run, curves.get(run.id, {})) if run.id in curves else run for run in listed]
 
     def _compact_table(self, name: str, *, merge: bool = False) -> None:

@@ -289,7 +289,8 @@ class RunStore(abc.ABC):
         Raises
         ------
         CurveDamagedError
-            If a piece of a curve is not what was written.
+            If one run is asked for and a piece of its curves is not what was written. Of several runs, a curve that is
+            damaged is left out, with a warning that names it.
         RecordError
             If ``max_points`` is below 8.
         """

@@ -11,6 +11,7 @@ from advisor.cli.output import (
     Column,
     count,
     duration,
+    note,
     print_json,
     print_pairs,
     print_table,
@@ -20,6 +21,7 @@ from advisor.cli.output import (
 )
 from advisor.cli.session import Session, command, find_run
 from advisor.cli.shapes import run_json
+from storage.errors import CurveDamagedError
 
 if TYPE_CHECKING:
     from storage.records import Run
@@ -74,7 +76,11 @@ def _print(run: Run, *, objective: Any) -> None:
     }
     print_pairs(None, {name: value for name, value in about.items() if value is not None})
     print_pairs("parameters", run.params)
-    curves = run.curves
+    try:
+        curves = run.curves
+    except CurveDamagedError as error:
+        note(f"{error}; the curves of this run are not shown")
+        curves = {}
     if curves:
         columns = ("values", "first", "last", "min", "at step", "max", "at step", "not finite")
         rows = []

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from storage import Event, RecordError, RunNotFoundError, StoreNotFoundError
+from storage import CurveDamagedError, Event, RecordError, RunNotFoundError, StoreNotFoundError
 from storage.copying import copy_store, merge_store
 from storage.embed import HashingEmbedder
 from storage.lance_store import LanceRunStore
@@ -427,6 +427,18 @@ def test_a_changed_value_in_the_derived_table_is_found_and_built_again(store: La
     best = changed.best("digits")
     assert best is not None
     assert best.id == "run0"
+
+
+def test_a_damaged_curve_does_not_keep_the_others_from_being_read(
+    store: LanceRunStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.database._table("curves").update(where="run_id = 'run1' and metric is not null", values={"packed": b"broken"})
+    again = opened(tmp_path / "store")
+    assert sorted(again.curves()) == ["run0", "run2"]
+    assert "run1" in caplog.text
+    with pytest.raises(CurveDamagedError, match="run1"):
+        again.curves(["run1"])
+    assert problems(again) == [("curves", False)]
 
 
 def test_a_second_merge_has_nothing_to_say_of_names(store: LanceRunStore, tmp_path: Path) -> None:
