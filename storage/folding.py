@@ -124,9 +124,7 @@ class Folding:
             self._state = None
             if isinstance(why, BaseDamagedError) and not self._distrusted:
                 self._distrusted = True
-                log.warning(
-                    "%s; the journal is read from its start, 'advisor store verify' builds the table again", why
-                )
+                log.warning("%s; %s", why, FROM_ITS_START)
 
     # -- keeping it
 

@@ -165,9 +165,12 @@ class KeptFold:
         try:
             return self._database.columns(TABLE, wanted, where=where, at=self.at)
         except StoreUnavailableError:
-            self._move()
+            pass  # the table may have been made anew meanwhile
         try:
+            self._move()
             return self._database.columns(TABLE, wanted, where=where, at=self.at)
+        except BaseGoneError:
+            raise
         except StoreUnavailableError as error:
             if error.passing:
                 raise

@@ -540,7 +540,7 @@ def mapped(uri: str, doing: str, *, where: str | None = None) -> Iterator[None]:
 
 
 def _is_io(reason: str) -> bool:
-    words = ("IO error", "LanceError(IO)", "Not found", "not found", "object store", "no longer exists", "corrupt")
+    words = ("IO error", "LanceError(IO)", "Not found", "not found", "object store", "no longer exists", "corrupt file")
     return any(word in reason for word in words)
 
 
