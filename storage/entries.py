@@ -6,6 +6,8 @@ Invariant: what is read back is equal to what was written, NaN, integers of any 
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -55,8 +57,31 @@ _TUPLES: Final = ("values", "tags", "notes")
 _TIMES: Final = ("created", "started", "ended")
 _FINDING: Final = ("id", "code", "title", "detector", "metric", "step", "p_value", "score")
 
+_SEAL: Final = struct.Struct("<cI")
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
+
+
+def sealed(content: bytes) -> bytes:
+    """Return content behind its checksum: the tables of the database have none."""
+    return _SEAL.pack(b"c", zlib.crc32(content)) + content
+
+
+def unsealed(data: bytes) -> bytes:
+    """Return what ``sealed`` was given; content of earlier versions, which has no checksum, as it is.
+
+    Raises
+    ------
+    ValueError
+        If the checksum does not hold.
+    """
+    if data[:1] != b"c":
+        return data
+    content = data[_SEAL.size :]
+    if len(data) < _SEAL.size or _SEAL.unpack_from(data)[1] != zlib.crc32(content):
+        raise ValueError("its checksum does not hold")
+    return content
 
 
 def encode(entry: Entry) -> bytes:
@@ -82,13 +107,20 @@ def encode(entry: Entry) -> bytes:
     seen = sorted(entry.seen)
     out["seen"] = "".join(seen) if all(map(_is_plain_id, seen)) else seen
     try:
-        return b"m" + _encode(out)
+        return sealed(b"m" + _encode(out))
     except (OverflowError, UnicodeEncodeError, TypeError):
-        return b"j" + json.dumps(out).encode()
+        return sealed(b"j" + json.dumps(out).encode())
 
 
 def decode(data: bytes, *, load_curves: CurveLoader = no_curves) -> Entry:
-    """Return the entry that ``encode`` wrote; it is clean."""
+    """Return the entry that ``encode`` wrote; it is clean.
+
+    Raises
+    ------
+    ValueError
+        If it is not what was written.
+    """
+    data = unsealed(data)
     raw: dict[str, Any] = _decode(data[1:]) if data[:1] == b"m" else json.loads(data[1:])
     summary = raw.get("summary", {})
     reports = raw.get("reports")

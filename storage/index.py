@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.describe import describe, text_hash
-from storage.entries import Entry, decode, encode
+from storage.entries import Entry, decode, encode, sealed, unsealed
 from storage.errors import RecordError, StoreUnavailableError
 from storage.lance import Column, Database, among, quoted
 from storage.migrations import Columns
@@ -201,7 +201,7 @@ def _read_checkpoint(database: Database, at: int) -> dict[str, Any]:
     if not rows:
         raise RecordError("the derived table of runs has no checkpoint")
     try:
-        kept: dict[str, Any] = json.loads(rows[0]["record"])
+        kept: dict[str, Any] = json.loads(unsealed(rows[0]["record"]))
     except ValueError as error:
         raise BaseDamagedError("the checkpoint of the derived table of runs is damaged") from error
     return kept
@@ -556,7 +556,7 @@ def rows_of(
 def _add_checkpoint(rows: dict[str, list[Any]], state: State, names: Mapping[int, Names]) -> None:
     """Add the row that holds everything but the runs."""
     kept = {"state": state.checkpoint(), "names": {exp: found.as_json() for exp, found in names.items()}}
-    row = {"run_id": CHECKPOINT_ID, "number": -1, "folded": state.version, "record": json.dumps(kept).encode()}
+    row = {"run_id": CHECKPOINT_ID, "number": -1, "folded": state.version, "record": sealed(json.dumps(kept).encode())}
     for name, values in rows.items():
         values.append(row.get(name))
 
