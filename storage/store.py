@@ -215,9 +215,10 @@ class RunStore(abc.ABC):
         FilterError
             If ``where`` or ``order_by`` cannot be understood, or ``limit`` or ``offset`` is negative.
         """
-        return self.page(experiment, where=where, order_by=order_by, descending=descending, limit=limit, offset=offset)[
-            0
-        ]
+        found, _ = self.page(
+            experiment, where=where, order_by=order_by, descending=descending, limit=limit, offset=offset
+        )
+        return found
 
     @abc.abstractmethod
     def page(
