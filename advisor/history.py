@@ -239,6 +239,8 @@ def _updated(body: Mapping[str, Any], _event: Event, _context: Context) -> str:
         parts.append(f"the value of a run is now its {_text(body['reduce'])}")
     if "description" in body:
         parts.append(f"description changed: {_text(body['description'], 120)}")
+    if "problem" in body:
+        parts.append(f"{', '.join(_text(name, 40) for name in body['problem']) or 'nothing'} said of the problem")
     return "; ".join(parts) or "experiment updated"
 
 
@@ -369,6 +371,11 @@ _WORDS: Final[Mapping[str, Say]] = MappingProxyType(
         "finding.notified": lambda body, _, c: (
             f"{_code(body, c)} on {c.run} sent to {_text(scrub(str(body['channel'])))}"
         ),
+        "suggestion.closed": lambda body, _, __: f"suggestion taken back: {_text(body['reason'], 160)}",
+        "forecast.made": lambda body, _, context: (
+            f"{context.run} forecast to end at {_text(body['mean'])} ({_text(body['low'])} to {_text(body['high'])})"
+        ),
+        "stop.advised": lambda body, _, context: f"{context.run} advised to stop: {_text(body['reason'], 160)}",
         "suggestion.made": lambda body, _, __: f"suggestion made: {_pairs(body.get('params')) or 'no parameters'}",
         "document.written": _document,
         "writer.joined": _joined,

@@ -44,6 +44,9 @@ KINDS: Final = frozenset(
         "finding.state",
         "finding.notified",
         "suggestion.made",
+        "suggestion.closed",
+        "forecast.made",
+        "stop.advised",
         "document.written",
         "writer.joined",
         "journal.checkpoint",
@@ -169,6 +172,9 @@ _REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     "finding.state": ("finding_id", "state"),
     "finding.notified": ("finding_id", "channel"),
     "suggestion.made": ("suggestion_id",),
+    "suggestion.closed": ("suggestion_id", "reason"),
+    "forecast.made": ("mean", "low", "high"),
+    "stop.advised": ("reason",),
 }
 
 

@@ -192,6 +192,11 @@ class State:
         return out
 
     @property
+    def closed_suggestions(self) -> dict[str, str]:
+        """Why suggestions were taken back, by suggestion id: nobody should start them."""
+        return {str(e.body["suggestion_id"]): str(e.body["reason"]) for e in self.of_kind("suggestion.closed")}
+
+    @property
     def documents(self) -> list[Event]:
         """Events of documents, in their order."""
         written = self.of_kind("document.written")
@@ -405,6 +410,7 @@ class State:
             reduce=str(body.get("reduce") or "last"),
             space=body.get("space"),
             description=str(body.get("description") or ""),
+            problem=frozen(body.get("problem")),
             created=event.time,
             user_attrs=frozen(body.get("user_attrs")),
             system_attrs=frozen(body.get("system_attrs")),
@@ -421,6 +427,8 @@ class State:
         changes: dict[str, Any] = {
             name: event.body[name] for name in ("reduce", "space", "description") if name in event.body
         }
+        if "problem" in event.body:
+            changes["problem"] = frozen(event.body["problem"])
         if "objectives" in event.body:
             changes["objectives"] = read_objectives(event.body["objectives"] or ())
         before, book.record = book.record, replace(book.record, **changes)
@@ -858,7 +866,18 @@ def objective_values(
 
 
 LOOKED_UP: Final = frozenset(
-    {"suggestion.made", "document.written", "finding.notified", JOINED, CHECKPOINT, PURGED, "store.merged"}
+    {
+        "suggestion.made",
+        "suggestion.closed",
+        "forecast.made",
+        "stop.advised",
+        "document.written",
+        "finding.notified",
+        JOINED,
+        CHECKPOINT,
+        PURGED,
+        "store.merged",
+    }
 )
 """Kinds of events that change no record: who asks for them reads them."""
 BOOKKEEPING: Final = frozenset({JOINED, CHECKPOINT})

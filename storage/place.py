@@ -183,6 +183,7 @@ def _as_json(experiment: Experiment) -> dict[str, Any]:
         "reduce": experiment.reduce,
         "space": None if space is None else {name: dict(dimension) for name, dimension in space.items()},
         "description": experiment.description,
+        "problem": dict(experiment.problem),
         "created": experiment.created.isoformat(),
     }
 
@@ -196,5 +197,6 @@ def _from_json(item: Mapping[str, Any]) -> Experiment:
         reduce=str(item["reduce"]),
         space=None if space is None else MappingProxyType({name: dict(dim) for name, dim in space.items()}),
         description=str(item["description"]),
+        problem=MappingProxyType(dict(item.get("problem") or {})),
         created=read_time(item["created"]) or utc_now(),
     )

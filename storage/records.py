@@ -355,6 +355,8 @@ class Experiment:
     space: Mapping[str, Mapping[str, Any]] | None = None
     """Declared search space as JSON (see ``advisor.suggest.space``); None where none was declared."""
     description: str = ""
+    problem: Mapping[str, Any] = field(default_factory=_nothing)
+    """What else is said of the question, as JSON (see ``advisor.suggest.problem``): constraints, first points, …"""
     created: datetime
     user_attrs: Mapping[str, Any] = field(default_factory=_nothing)
     system_attrs: Mapping[str, Any] = field(default_factory=_nothing)

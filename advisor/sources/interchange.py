@@ -264,6 +264,7 @@ def _experiment(record: Experiment) -> dict[str, Any]:
         "reduce": record.reduce,
         "space": None if record.space is None else {name: dict(dim) for name, dim in record.space.items()},
         "description": record.description,
+        "problem": dict(record.problem),
         "user_attrs": dict(record.user_attrs),
         "system_attrs": dict(record.system_attrs),
     }

@@ -528,6 +528,8 @@ def _begin(store: RunStore, *, created: Event, record: Experiment) -> list[Event
         return [created]
     body: dict[str, Any] = {"reduce": record.reduce, "description": record.description}
     body["objectives"] = [{"metric": o.metric, "direction": o.direction} for o in record.objectives]
+    if record.problem:
+        body["problem"] = dict(record.problem)
     if record.space is not None:
         body["space"] = {name: dict(dimension) for name, dimension in record.space.items()}
     return [Event.new("experiment.created", record.name, time=created.time, actor="advisor", **body), created]
