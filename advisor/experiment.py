@@ -263,9 +263,25 @@ class Experiment:
     def best(self) -> Run | None:
         """Return the best finished run by the first objective, None where there is none.
 
-        Runs whose value, or whose objective's curve at its end, is not finite are never best.
+        Runs whose value, or whose objective's curve at its end, is not finite are never best. Where the experiment
+        has constraints, only runs that are known to keep them all are; None where no run does.
         """
-        return self._store.best(self.name)
+        record = self.record
+        if not record.problem.get("constraints"):
+            return self._store.best(self.name)
+        from advisor.suggest.pareto import best_feasible
+
+        return best_feasible(record, self.runs())
+
+    def front(self) -> list[Run]:
+        """Return the runs that no other one beats in every objective at once, the best of the first objective first.
+
+        Only finished runs with finite values count, and where there are constraints only those that keep them all.
+        With one objective these are the best run and its equals.
+        """
+        from advisor.suggest.pareto import front
+
+        return front(self.record, self.runs())
 
     def findings(self, *, include_resolved: bool = False) -> list[Finding]:
         """Return the findings of all runs, the most severe first."""

@@ -40,9 +40,7 @@ class Noise:
 
     def __str__(self) -> str:
         if self.sd is None:
-            return (
-                f"there are not enough repeats to tell how noisy {self.metric} is; run a point again with another seed"
-            )
+            return f"not enough repeats to tell how noisy {self.metric} is; run a point again with another seed"
         runs = f"{self.df + self.n_points} runs of {self.n_points} point{'' if self.n_points == 1 else 's'}"
         return (
             f"runs with equal parameters differ in {self.metric} by a standard deviation of {self.sd:.3g} "
@@ -128,8 +126,9 @@ def _pooled(metric: str, groups: Iterable[list[Run]], objective: int) -> Noise:
         return Noise(metric, sd=None, low=None, high=None, df=0, n_points=0)
     # Divided by their size first: squares of huge values must not overflow.
     size = max(abs(value) for values in repeated for value in values) or 1.0
+    means = [_mean([value / size for value in values]) for values in repeated]
     squares = math.fsum(
-        (value / size - _mean([v / size for v in values])) ** 2 for values in repeated for value in values
+        (value / size - mean) ** 2 for mean, values in zip(means, repeated, strict=True) for value in values
     )
     low, high = (size * math.sqrt(squares / quantile) for quantile in _chi_square(df))
     return Noise(metric, sd=size * math.sqrt(squares / df), low=low, high=high, df=df, n_points=len(repeated))

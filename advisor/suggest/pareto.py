@@ -28,20 +28,18 @@ def non_dominated(losses: NDArray[np.float64]) -> NDArray[np.bool_]:
         Finite values of shape (n, m), smaller is better.
     """
     n, m = losses.shape
-    keep = np.zeros(n, dtype=bool)
     if n == 0 or m == 0:
-        return ~keep
+        return np.ones(n, dtype=bool)
     distinct, place = np.unique(losses, axis=0, return_inverse=True)  # sorted by the first objective, then the next
-    front = np.zeros(len(distinct), dtype=bool)
     if m <= 2:
-        best = np.minimum.accumulate(distinct[:, -1]) if m == 2 else np.full(len(distinct), distinct[0, 0])
-        before = np.concatenate([[np.inf], best[:-1]])
-        front = distinct[:, -1] < before
+        lowest = np.minimum.accumulate(distinct[:, -1])
+        kept = distinct[:, -1] < np.concatenate([[np.inf], lowest[:-1]])
     else:
+        kept = np.zeros(len(distinct), dtype=bool)
         for i, point in enumerate(distinct):  # whatever dominates a point comes before it
-            front[i] = not np.any(np.all(distinct[:i][front[:i]] <= point, axis=1))
-    keep = front[place.reshape(-1)]
-    return keep
+            kept[i] = not np.any(np.all(distinct[:i][kept[:i]] <= point, axis=1))
+    out: NDArray[np.bool_] = kept[place.reshape(-1)]
+    return out
 
 
 def front(experiment: Experiment, runs: Iterable[Run]) -> list[Run]:
@@ -63,7 +61,8 @@ def as_losses(experiment: Experiment, runs: Sequence[Run]) -> NDArray[np.float64
     """Return the objectives' values of runs that may be ranked, of shape (n, m), such that smaller is better."""
     signs = np.array([1.0 if objective.direction == "minimize" else -1.0 for objective in experiment.objectives])
     values: NDArray[np.float64] = np.array([run.values for run in runs], dtype=np.float64).reshape(-1, len(signs))
-    return values * signs
+    values *= signs
+    return values
 
 
 def best_feasible(experiment: Experiment, runs: Iterable[Run]) -> Run | None:

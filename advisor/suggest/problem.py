@@ -27,6 +27,9 @@ KEYS: Final = ("constraints", "try_first", "fixed", "renamed", "priors", "cost",
 DURATION: Final = "duration"
 """Cost that every run has: seconds from its start to its end."""
 
+SPREAD: Final = 0.2
+"""Of a prior that says none: two thirds of the belief lie within 0.4 of the parameter's range."""
+
 _BOUND: Final = re.compile(r"\s*(<=|>=)\s*(\S+)\s*")
 _CONSTRAINT: Final = re.compile(r"\s*(\S.*?)(\s*(?:<=|>=|==|!=|=|<|>).*)", re.DOTALL)
 
@@ -53,7 +56,7 @@ class Prior:
 
     center: float
     """In the parameter's unit."""
-    spread: float = 0.2
+    spread: float = SPREAD
     """Standard deviation of the belief, as a share of the parameter's range on its scale."""
 
 
@@ -304,7 +307,7 @@ def _prior(name: str, given: Any, space: Space | None) -> Prior:
     if isinstance(given, Prior):
         given = {"center": given.center, "spread": given.spread}
     parts = dict(given) if isinstance(given, Mapping) else {"center": given}
-    center, spread = number(parts.get("center")), number(parts.get("spread", Prior.spread))
+    center, spread = number(parts.get("center")), number(parts.get("spread", SPREAD))
     if center is None or not set(parts) <= {"center", "spread"}:
         raise ConfigError(f"the prior of {name!r} is {given!r}; give a number, or {{'center': 0.01, 'spread': 0.2}}")
     if spread is None or spread <= 0:
