@@ -294,7 +294,7 @@ def _checked(name: str, given: Mapping[str, Any], record: Experiment | None) -> 
     if "objectives" in given:
         objectives = read_objectives(_resolved(name, {"objectives": given["objectives"]}, record)["objectives"])
     parts = Problem.checked(given["problem"], space, objectives).to_json()
-    nothing = {"constraints": [], "try_first": [], "cost": None, "repeats": 1}
+    nothing: dict[str, Any] = {"constraints": [], "try_first": [], "cost": None, "repeats": 1}
     return {key: parts.get(key, nothing.get(key, {})) for key in given["problem"]}
 
 

@@ -146,6 +146,11 @@ class Problem:
         """
         return tuple(c.violation(run.metrics.get(c.metric, math.nan)) for c in self.constraints)
 
+    def violated(self, run: Run) -> dict[str, float]:
+        """Return ``violations`` by constraint as Optuna takes them: infinite for a value that is NaN or not there."""
+        pairs = zip(self.constraints, self.violations(run), strict=True)
+        return {str(constraint): math.inf if math.isnan(value) else value for constraint, value in pairs}
+
     def feasible(self, run: Run) -> bool | None:
         """Whether a run keeps all constraints; None where a metric that would tell was not logged.
 
