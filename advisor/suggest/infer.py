@@ -63,20 +63,15 @@ def _add_conditional(runs: Sequence[Run], dimensions: dict[str, Dimension], note
     choices = {name: found for name, found in dimensions.items() if isinstance(found, Choice)}
     names = list(dict.fromkeys(name for run in runs for name in run.params))
     for at, name in enumerate(names):
-        having = [run for run in runs if run.params.get(name) is not None]
-        n_without = len(runs) - len(having)
-        if (
-            name in dimensions
-            or len(having) < MIN_EACH
-            or n_without < MIN_EACH
-            or len(having) >= NEARLY_ALL * len(runs)
-        ):
+        having = {run.id for run in runs if run.params.get(name) is not None}
+        if name in dimensions or min(len(having), len(runs) - len(having)) < MIN_EACH:
             continue
-        found, note = _infer(name, [run.params[name] for run in having], n_runs=len(having))
+        with_it = [run.params for run in runs if run.id in having]
+        found, note = _infer(name, [params[name] for params in with_it], n_runs=len(having))
         for parent, choice in choices.items():
-            values = tuple(value for value in choice.choices if any(same(r.params.get(parent), value) for r in having))
+            values = tuple(value for value in choice.choices if any(same(p.get(parent), value) for p in with_it))
             condition = Condition(parent, values)
-            if found is not None and all((run in having) == condition.holds(run.params.get(parent)) for run in runs):
+            if found is not None and all((r.id in having) == condition.holds(r.params.get(parent)) for r in runs):
                 dimensions[name] = found.depending_on((condition,))
                 notes[at] = f"{name}: {note}; exactly the {len(having)} runs with {condition} have it"
                 break

@@ -130,12 +130,18 @@ def _changes(old: Dimension, new: Dimension) -> list[str]:
     else:
         inner, outer = (old.low <= new.low and new.high <= old.high), (new.low <= old.low and old.high <= new.high)
         how = "changed" if inner == outer else "narrowed" if inner else "widened"
-        out = [f"{how} from {old.span} to {new.span}"]
+        same_scale = (old.log, old.step) == (new.log, new.step)
+        first, last = (_bounds(old), _bounds(new)) if same_scale else (old.span, new.span)
+        out = [f"{how} from {first} to {last}"]
     if old.when != new.when:
         out.append(f"has a meaning now {_where(new).removeprefix(', ') or 'everywhere'}")
     if old.default != new.default and new.default is not UNSET:
         out.append(f"counts as {new.default!r} in runs without it")
     return out
+
+
+def _bounds(dimension: Float | Int) -> str:
+    return f"[{dimension.low:g}, {dimension.high:g}]"
 
 
 def _noun(dimension: Dimension) -> str:
