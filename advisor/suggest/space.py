@@ -182,6 +182,10 @@ class Space(Mapping[str, Dimension]):
                 kept[name] = default
         return kept
 
+    def missing(self, params: Mapping[str, Any]) -> list[str]:
+        """Return the parameters that have a meaning, given the others, and are not there."""
+        return [name for name in self if name not in params and self.is_active(name, params)]
+
     def complete(self, params: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:
         """Return ``params`` with what is fixed, where it has a meaning, in the order of the space."""
         kept = self.active({**params, **fixed})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from advisor.errors import SpaceError
 from advisor.suggest.geometry import coordinates, design, distances
-from advisor.suggest.space import Choice, Dimension, Float, Int, Space
+from advisor.suggest.space import Choice, ChoiceValue, Dimension, Float, Int, Space
 
 SPACE = Space.of(
     {
@@ -24,6 +24,9 @@ SPACE = Space.of(
         "width": Int(16, 64, when={"layers": ">= 3, < 6", "optimizer": "sgd"}),
     }
 )
+
+
+VALUES: tuple[ChoiceValue, ...] = ("a", True, None, 3, 2.5)
 
 
 @st.composite
@@ -49,7 +52,7 @@ def spaces(draw: st.DrawFn, kinds: tuple[str, ...] = ("float", "int", "choice"))
         elif kind == "int":
             dimension = Int(low, low + draw(st.integers(1, 9)), log=draw(st.booleans()), **given)
         else:
-            dimension = Choice(*["a", True, None, 3, 2.5][: draw(st.integers(1, 5))], **given)
+            dimension = Choice(*VALUES[: draw(st.integers(1, 5))], **given)
         try:
             Space({**dimensions, f"p{i}": dimension})
         except SpaceError:  # two conditions that a chain brings together and that exclude each other
@@ -130,6 +133,9 @@ def test_points_without_what_has_no_meaning_pass() -> None:
     SPACE.check({"optimizer": "adam", "layers": 1})
     SPACE.check({"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "layers": 4, "skip": "add", "width": 32})
     SPACE.check({"momentum": 0.9}, partial=True)
+    assert SPACE.missing({"optimizer": "sgd", "layers": 1}) == ["momentum"]
+    assert SPACE.missing({"optimizer": "adam", "layers": 2}) == ["skip"]
+    assert SPACE.missing({"momentum": 0.9}) == ["optimizer", "layers"]
 
 
 def test_what_a_run_was_given_without_a_meaning_is_left_out() -> None:
@@ -198,7 +204,11 @@ def test_true_is_not_one_and_a_choice_may_look_like_a_comparison() -> None:
 
 def test_two_points_that_lack_a_conditional_parameter_are_equal_in_it() -> None:
     space = Space.of({"optimizer": ["sgd", "adam"], "momentum": Float(0, 1, when={"optimizer": "sgd"})})
-    rows = [{"optimizer": "adam", "momentum": 0.3}, {"optimizer": "adam"}, {"optimizer": "sgd", "momentum": 0.5}]
+    rows: list[dict[str, Any]] = [
+        {"optimizer": "adam", "momentum": 0.3},
+        {"optimizer": "adam"},
+        {"optimizer": "sgd", "momentum": 0.5},
+    ]
     points = coordinates(space, rows)
     assert np.isnan(points[:2, 1]).all()
     assert distances(space, points, points[0]).tolist() == [0.0, 0.0, 1.0]

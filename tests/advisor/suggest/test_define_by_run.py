@@ -39,7 +39,7 @@ def branch(trial: Any) -> dict[str, Any]:
 
 def loss_of(params: Mapping[str, Any]) -> float:
     """Return a bowl in lr, best at 0.01 with adam."""
-    return (math.log10(params["lr"]) + 2) ** 2 + (params["opt"] == "sgd")
+    return float((math.log10(params["lr"]) + 2) ** 2 + (params["opt"] == "sgd"))
 
 
 def test_a_program_asks_branch_by_branch_and_learns_without_any_declared_space(adv: Advisor) -> None:

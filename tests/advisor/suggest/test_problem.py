@@ -126,7 +126,7 @@ def test_a_run_is_feasible_if_it_is_known_to_keep_all_bounds() -> None:
         run(4, {}, 1.0, metrics={"ms": math.nan, "acc": 1}),
     ]
     assert [problem.feasible(each) for each in runs] == [True, False, None, False, False]
-    assert problem.violations(runs[1]) == (1.5, pytest.approx(0.1))
+    assert problem.violations(runs[1]) == pytest.approx((1.5, 0.1))
     assert math.isnan(problem.violations(runs[2])[1])
     assert problem.violated(runs[4]) == {"ms <= 50": math.inf, "acc >= 0.9": pytest.approx(-0.1)}
     assert Problem().feasible(runs[4]) is True
