@@ -160,7 +160,7 @@ def _opened(session: Session, experiment: str, about: dict[str, Any], space: Pat
     except StoreNotFoundError as error:
         if creating:
             raise
-        raise ConfigError(f"{error}; {_how(experiment)}") from error
+        raise ConfigError(f"{error}. {_how(experiment)}") from error
 
 
 def _defined(adv: Advisor, experiment: str, about: dict[str, Any], space: Path | None) -> Experiment:
@@ -198,7 +198,7 @@ def _print(exp: Experiment, summary: Summary) -> None:
     if ranked:
         columns = [Column("run", right=True), Column("state"), Column(objective.metric, right=True)]
         columns += [Column(name, right=True) for name in names]
-        columns += [Column("time", right=True, optional=True), Column("why", optional=True)]
+        columns += [Column("time", right=True, optional=True)]
         print_table(
             columns,
             [
@@ -208,7 +208,6 @@ def _print(exp: Experiment, summary: Summary) -> None:
                     a.run.objective,
                     *(a.run.params.get(name) for name in names),
                     duration(a.run.duration_s),
-                    a.reason or None,
                 ]
                 for a in ranked[:LISTED]
             ],

@@ -73,12 +73,21 @@ class Process:
 
     @property
     def group_lives(self) -> bool:
-        """Whether a process of the group is left, once the command itself is over."""
+        """Whether a process of the group is left, once the command itself is over; dead ones do not count.
+
+        Nobody may reap them: in many containers the first process does not.
+        """
         try:
             os.killpg(self.group, 0)
         except (ProcessLookupError, PermissionError):
             return False
-        return True
+        return any(self._is_member(process) for process in psutil.process_iter())
+
+    def _is_member(self, process: psutil.Process) -> bool:
+        try:
+            return os.getpgid(process.pid) == self.group and process.status() != psutil.STATUS_ZOMBIE
+        except (psutil.Error, OSError):
+            return False
 
     def close(self) -> None:
         """Kill what is left, and let go of the pipes."""

@@ -314,12 +314,12 @@ class _Sweep:
         alike = "each time" if len(set(self._reasons)) == 1 else "the last time"
         what = f"{n} failures in a row" if n > 1 else "a failure"
         self._too_many = True
-        self._stop(f"{what}, {alike}: {last.reason}; its output is in {last.log}")
+        self._stop(f"{what}, {alike}: {last.reason}; its output is in {last.log}", said=what)
 
-    def _stop(self, why: str) -> None:
+    def _stop(self, why: str, *, said: str = "") -> None:
         if not self._stopped:
             self._stopped = why
-            _say(self._watcher, f"no more is started: {why}")
+            _say(self._watcher, f"no more is started: {said or why}")
 
     def _say_interrupt(self) -> None:
         if self._orders.stop and self._stopped != self._orders.stop:

@@ -44,6 +44,8 @@ CHUNK: Final = 2**16
 """What a pipe holds on Linux."""
 TAIL_CHARS: Final = 4_000
 """How much of the end of standard error is kept with a run that failed: a traceback, and what led to it."""
+LAST_LINE_CHARS: Final = 200
+"""How much of standard error's last line, which names the exception of a Python program, a reason repeats."""
 ASK_EVERY_S: Final = 0.2
 """Least time between two looks at whether a command is worth going on with."""
 ASK_SHARE: Final = 0.1
@@ -158,7 +160,7 @@ class Trial:
             self._selector.register(pipe, EVENT_READ, name)
         over_at: float | None = None
         while True:
-            for key, _ in self._selector.select(POLL_S if pipes and over_at is None else SOON_S):
+            for key, _ in self._selector.select(POLL_S if pipes or over_at is not None else SOON_S):
                 if isinstance(key.data, Channel):
                     key.data.accept()
                     self._n_attached += 1
@@ -332,7 +334,9 @@ class Trial:
             self.run.tag("killed")
             return RunState.CRASHED, f"the command was killed by {killed_by}"
         if self.exit_code:
-            return RunState.FAILED, f"the command ended with exit code {self.exit_code}"
+            lines = self._tail.strip().splitlines()
+            last = f": {lines[-1].strip()[:LAST_LINE_CHARS]}" if lines else ""
+            return RunState.FAILED, scrub(f"the command ended with exit code {self.exit_code}{last}")
         missing = self._missing()
         if missing:
             return RunState.FAILED, self._never_said(missing[0])
