@@ -265,8 +265,8 @@ class Trial:
         while messages is not None:
             for message in messages:
                 heard = self._answered(message)
-                if heard is not None and "n" in message:
-                    connection.reply({"n": message["n"], **heard})
+                if heard is not None and "question" in message:
+                    connection.reply({"question": message["question"], **heard})
             if not all_of_it:
                 return
             messages = connection.read()

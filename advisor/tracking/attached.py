@@ -148,8 +148,8 @@ class Link:
         try:
             with self._lock:
                 number = next(self._questions)
-                self._socket.sendall(_line({"op": op, "n": number, **fields}))
-                while answer.get("n") != number:
+                self._socket.sendall(_line({"op": op, "question": number, **fields}))
+                while answer.get("question") != number:
                     line = self._answers.readline()
                     if not line:
                         raise _gone()
@@ -217,7 +217,7 @@ class AttachedRun(LiveRun):
     @property
     def n_not_kept(self) -> int:
         """Log calls that the owner could not keep."""
-        return int(self._link.ask("n_not_kept")["n"])
+        return int(self._link.ask("n_not_kept")["n_not_kept"])
 
     def take_over(self, params: Mapping[str, Any], *, tags: Sequence[str], notes: Sequence[str]) -> None:
         """Take what the training says when it starts the run.
@@ -326,7 +326,7 @@ def answer(owned: LiveRun, message: Mapping[str, Any]) -> dict[str, Any] | None:
     if op == "findings":
         return {"findings": [finding.as_json() for finding in owned.findings]}
     if op == "n_not_kept":
-        return {"n": owned.n_not_kept}
+        return {"n_not_kept": owned.n_not_kept}
     if op == "save":
         return {"sha256": owned.save(message["path"], name=message["name"])}
     if op == "should_stop":

@@ -53,7 +53,7 @@ open("model.bin", "wb").write(b"abc")
 assert run.save("model.bin") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 run.use_data("train", [[1, 2], [3, 4]])
 run.note("a note")
-assert run.findings == [] and run.n_not_kept == 0
+assert all(finding.metric == "odd" for finding in run.findings) and run.n_not_kept == 0
 advisor.finish()
 try: advisor.log({"loss": 1})
 except advisor.StorageError as error: print(error)
