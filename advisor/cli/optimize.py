@@ -33,8 +33,8 @@ def register(app: typer.Typer) -> None:
         program: Annotated[
             list[str],
             typer.Argument(
-                metavar="-- COMMAND…",
-                help="What to run, with {name} for a parameter's value; {run_id} and {seed} are known too.",
+                metavar="COMMAND",
+                help="After --: what to run, with {name} for a value, {run_id} and {seed}. No shell reads it.",
             ),
         ],
         n: Annotated[
@@ -120,7 +120,10 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Run a command once a suggestion, and read its metrics.
 
+        advisor optimize digits -n 50 -j 4 -- python train.py --lr {lr} --layers {layers}
+
         The command prints lines such as {"step": 3, "val_loss": 0.41}, or calls advisor.init() and advisor.log().
+        Exit code 0: fine; 1: no run finished, or too many failed in a row; 2: a mistake; 130: interrupted.
         """
         from advisor.cli.trials import shown_on_stderr
         from advisor.running import SweepInterrupted

@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 WAIT_S: Final = 0.5
 """How soon a signal that came while nothing ended is said."""
+ONE_SIGNAL_S: Final = 0.5
+"""Signals so close together are one: ``timeout`` sends its own twice, to the program and to its group."""
 UNIX_ADDRESS_MAX: Final = 90
 """Characters that the folder of sockets may have; the address of one has room for 104 on macOS."""
 
@@ -150,10 +152,15 @@ def _sockets() -> Iterator[Path]:
 @contextmanager
 def _signals(orders: Orders) -> Iterator[None]:
     """Turn signals into orders while this lasts; outside of the main thread they are left alone."""
+    first_at = 0.0
 
     def ordered(number: int, frame: FrameType | None) -> None:
-        orders.kill = bool(orders.stop)
-        orders.stop = orders.stop or f"{signal.Signals(number).name} ended the sweep"
+        nonlocal first_at
+        if orders.stop:
+            orders.kill |= time.monotonic() - first_at > ONE_SIGNAL_S
+        else:
+            first_at = time.monotonic()
+            orders.stop = f"{signal.Signals(number).name} ended the sweep"
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -263,8 +270,12 @@ class _Sweep:
             seed = secrets.randbelow(2**31) if self._plan.seed is None else suggestion.seed
         tags = [self._tag] if number == 1 else [self._tag, f"attempt:{number}"]
         run = self._experiment.start(suggestion, seed=seed, tags=tags)
-        arguments = self._template.fill(run.params, run_id=run.id, seed=seed)
-        trial = Trial(run, arguments, self._in, number=number)
+        try:
+            arguments = self._template.fill(run.params, run_id=run.id, seed=seed)
+            trial = Trial(run, arguments, self._in, number=number)
+        except (ConfigError, OSError) as error:
+            run.fail(str(error))
+            raise
         # The thread that starts a command stays until it is over: what dies with its parent may mean the thread.
         thread = threading.Thread(target=self._follow, args=(trial,), name=f"advisor-trial-{run.id[:8]}")
         self._trials.append(trial)

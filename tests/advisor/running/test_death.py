@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 
 import advisor
 from advisor.running.guard import end_orphans
+from advisor.running.sweep import ONE_SIGNAL_S
 from advisor.running.watchdog import __file__ as watchdog
 from storage.records import RunState
 from storage.spool import owner_header
@@ -92,6 +94,7 @@ def test_a_second_signal_kills_at_once(started: Any, exp: advisor.Experiment, tm
     process = started("--grace", "60", "--json", "--", *python(TRAINING, "stubborn"))
     process.send_signal(signal.SIGTERM)
     wait_for(lambda: "once more kills" in process.stderr.readline(), 30)
+    time.sleep(ONE_SIGNAL_S)
     assert all(alive(pid) for pid in pids(tmp_path))
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=30)
