@@ -242,7 +242,9 @@ def _told(summary: Summary) -> int:
     if summary.interrupted:
         note(f"interrupted ({summary.stopped}); the same command line goes on where it stopped")
         return INTERRUPTED
-    if not summary.attempts:
+    if summary.n_wanted is not None and summary.n_done < summary.n_wanted and not summary.stopped:
+        note(f"{summary.n_wanted - summary.n_done} more run elsewhere, or did when their machine was last heard of")
+    elif not summary.attempts:
         more = "a larger -n, or --more, adds to them"
         note(f"nothing was left to do: {summary.stopped}" if summary.stopped else f"nothing was left to do; {more}")
     if not summary.ok:

@@ -79,7 +79,7 @@ class Guard:
         self._path(run_id).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let the watchdog go."""
+        """Let the watchdog go; it ends what it still takes care of."""
         if self._watchdog is not None:
             with self._lock:
                 self._watchdog.communicate()

@@ -84,16 +84,31 @@ def looks_meant(line: str) -> bool:
 
 
 class Lines:
-    """Puts bytes together to lines."""
+    """Puts bytes together to lines.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    returns
+        Whether what a carriage return ends is passed on too, as progress bars write it; then several lines may come
+        as one piece.
+    """
+
+    def __init__(self, *, returns: bool = False) -> None:
         self._rest = b""
+        self._returns = returns
 
     def feed(self, data: bytes) -> Iterator[tuple[bytes, bool]]:
         """Yield what is complete: pieces with their ends, and whether each is a whole line."""
-        *whole, self._rest = (self._rest + data).split(b"\n") if b"\n" in data else [self._rest + data]
-        for line in whole:
-            yield line + b"\n", True
+        data, self._rest = self._rest + data, b""
+        if self._returns:
+            end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+            if end:
+                yield data[:end], False
+            self._rest = data[end:]
+        else:
+            *whole, self._rest = data.split(b"\n")
+            for line in whole:
+                yield line + b"\n", True
         if len(self._rest) > LINE_MAX_BYTES:
             rest, self._rest = self._rest, b""
             yield rest, False

@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -70,8 +70,11 @@ def run_sweep(advisor: Advisor, experiment: Experiment, plan: Plan, *, watcher: 
     if unused:
         _say(watcher, f"not in the command, but in $ADVISOR_PARAMS and advisor.init().params: {', '.join(unused)}")
     orders = Orders()
-    with _sockets() as sockets, _signals(orders):
-        guard = Guard(place.work_folder("processes"), str(sockets))
+    with (
+        _sockets() as sockets,
+        closing(Guard(place.work_folder("processes"), str(sockets))) as guard,
+        _signals(orders),
+    ):
         setting = Setting(
             plan,
             objectives=tuple(objective.metric for objective in experiment.record.objectives),
@@ -86,7 +89,6 @@ def run_sweep(advisor: Advisor, experiment: Experiment, plan: Plan, *, watcher: 
             sweep.go()
         finally:
             sweep.end_all()
-            guard.close()
         summary = sweep.summary()
     if summary.interrupted:
         raise SweepInterrupted(summary)

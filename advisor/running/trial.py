@@ -108,7 +108,7 @@ class Trial:
         # Short: the address of a Unix socket has room for about 100 characters.
         self._channel = Channel(setting.sockets / f"{next(self._ids)}.sock", self._selector)
         self._n_attached = 0
-        self._lines = {"stdout": Lines(), "stderr": Lines()}
+        self._lines = {"stdout": Lines(), "stderr": Lines(returns=True)}
         self._tail = ""
         self._meant = ""
         self._kill_at = 0.0

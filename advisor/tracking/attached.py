@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from advisor.errors import AdvisorError, ConfigError
-from advisor.tracking import exits, run
+from advisor.tracking import run
 from advisor.tracking.run import LiveRun, as_float, not_a_number, whole_step
 from advisor.tracking.values import plain
 from storage.errors import RecordError, RunFinishedError, StorageError, StoreUnavailableError
@@ -95,7 +95,6 @@ def attach(
     own_runs()
     attached = AttachedRun(link, hello)
     attached.take_over(params or {}, tags=tags, notes=notes)
-    exits.remember(attached)
     return attached
 
 
@@ -183,7 +182,8 @@ def _gone() -> RunFinishedError:
 class AttachedRun(LiveRun):
     """A run of which another process keeps the write-ahead log; everything of ``LiveRun`` works.
 
-    Made by ``Experiment.start`` and ``advisor.init`` in a process that ``advisor optimize`` started.
+    Made by ``Experiment.start`` and ``advisor.init`` in a process that ``advisor optimize`` started. Where the process
+    ends without ending it, the owner does, by the exit code.
     """
 
     def __init__(self, link: Link, hello: Mapping[str, Any]) -> None:
@@ -287,7 +287,6 @@ class AttachedRun(LiveRun):
         values = None if values is None else list(values)
         self._link.ask("end", state=str(state), values=values, error=error)
         self.state = state
-        exits.forget(self)
         self._link.close()
 
 

@@ -13,6 +13,11 @@ from advisor.running.metrics import LINE_MAX_BYTES, Lines, looks_meant, read_lin
 
 
 def metrics(line: str, objective: str | None = "loss") -> dict[str, float] | None:
+    said = read_line(line, objective)
+    return None if said is None else said.metrics
+
+
+def test_numbers_of_a_json_object_are_metrics() -> None:
     line = '  {"step": 3, "loss": 0.4, "epoch": 2, "best": true, "opt": "sgd", "x": [1], "y": null}\r\n'
     said = read_line(line, "loss")
     assert said is not None
@@ -63,6 +68,7 @@ def test_no_line_raises(line: str) -> None:
 
 
 @given(st.dictionaries(st.text(min_size=1).filter(lambda name: name not in ("step", "value")), st.floats(), min_size=1))
+@settings(max_examples=50)
 def test_every_number_comes_through(values: dict[str, float]) -> None:
     found = metrics(json.dumps(values), None)
     assert found is not None
@@ -79,6 +85,13 @@ def test_lines_are_whole_however_they_arrive(data: bytes, sizes: list[int]) -> N
     assert [piece for piece, _ in pieces] == [line for line in data.split(b"\n")[:-1] for line in [line + b"\n"]] + (
         [data.split(b"\n")[-1]] if data.split(b"\n")[-1] else []
     )
+
+
+def test_progress_bars_are_passed_on_before_their_line_ends() -> None:
+    lines = Lines(returns=True)
+    assert list(lines.feed(b"a\n 5%\r10%\r15")) == [(b"a\n 5%\r10%\r", False)]
+    assert list(lines.feed(b"%")) == []
+    assert list(lines.close()) == [(b"15%", True)]
 
 
 def test_a_line_without_an_end_is_passed_on_in_pieces() -> None:

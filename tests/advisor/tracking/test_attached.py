@@ -72,31 +72,24 @@ except advisor.StorageError as error: print(error)
     assert len(exp.runs()) == 1
 
 
-def test_a_run_started_from_an_experiment_is_the_same_run_and_only_the_first(exp: advisor.Experiment) -> None:
+def test_only_the_first_run_of_the_experiment_is_the_one_that_was_asked_for(exp: advisor.Experiment) -> None:
     program = """
-exp = advisor.open().experiment("digits")
+adv = advisor.open()
+with adv.experiment("other", objective="loss").start(params={}) as run:
+    run.log({"loss": 3})
+exp = adv.experiment("digits")
 with exp.start() as run:
     run.log({"loss": run.params["lr"]}, step=7)
 with exp.start(params={"lr": 0.5, "opt": "sgd"}, tags=["own"]) as own:
     own.log({"loss": 5})
-other = advisor.open().experiment("other", objective="x").start(params={})
-other.finish(value=1)
 """
     attempt = optimize(exp, program).attempts[0]
     assert attempt.run.state is RunState.FINISHED, attempt.run.error
     assert attempt.run.objective == attempt.run.params["lr"]
     assert attempt.run.curve("loss").steps.tolist() == [7]
-    assert [(run.number, run.objective) for run in exp.runs("tag = 'own'")] == [(1, 5.0)]
-
-
-def test_another_experiments_run_is_its_own(exp: advisor.Experiment) -> None:
-    program = """
-with advisor.open().experiment("other", objective="loss").start(params={}) as run: run.log({"loss": 3})
-with advisor.init() as run: run.log(loss=1)
-"""
-    attempt = optimize(exp, program).attempts[0]
-    assert attempt.run.objective == 1
     assert "the run of 'other' is another one" in attempt.log.read_text()
+    assert [(run.number, run.objective) for run in exp.runs("tag = 'own'")] == [(1, 5.0)]
+    assert [run.objective for run in advisor.open("store").experiment("other").runs()] == [3.0]
 
 
 def test_an_exception_fails_the_run_with_its_traceback(exp: advisor.Experiment) -> None:
@@ -105,6 +98,12 @@ def test_an_exception_fails_the_run_with_its_traceback(exp: advisor.Experiment) 
     assert attempt.run.state is RunState.FAILED
     assert attempt.reason == "ValueError: the weights are not finite"
     assert "Traceback" in (attempt.run.error or "")
+
+
+def test_the_exit_code_decides_where_the_training_does_not_end_its_run(exp: advisor.Experiment) -> None:
+    for code, state in ((0, RunState.FINISHED), (3, RunState.FAILED)):
+        attempt = optimize(exp, f"advisor.init()\nadvisor.log(loss=1)\nsys.exit({code})").attempts[0]
+        assert (attempt.run.state, attempt.exit_code) == (state, code)
 
 
 def test_a_training_that_uses_other_parameters_is_refused(exp: advisor.Experiment) -> None:
