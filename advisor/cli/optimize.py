@@ -150,7 +150,7 @@ def register(app: typer.Typer) -> None:
                 )
             else:
                 _print(exp, summary)
-            return _told(summary)
+            return _told(summary, more=more)
 
 
 def _opened(session: Session, experiment: str, about: dict[str, Any], space: Path | None) -> Advisor:
@@ -229,24 +229,26 @@ def _rank(value: float | None, direction: str) -> float:
     return value if direction == "minimize" else -value
 
 
-def _told(summary: Summary) -> int:
+def _told(summary: Summary, *, more: bool) -> int:
     """Say how it ended, and return the exit code."""
     from storage.records import RunState
 
     of = "" if summary.n_wanted is None else f" of {summary.n_wanted}"
-    n_failed = summary.count(RunState.FAILED, RunState.CRASHED)
+    n_failed = sum(attempt.failed for attempt in summary.attempts)
+    n_interrupted = sum(attempt.interrupted for attempt in summary.attempts)
     words = [f"{summary.n_done}{of} done", f"{count(len(summary.attempts), 'run')} in {duration(summary.elapsed_s)}"]
     words += [f"{n_failed} failed"] * bool(n_failed)
+    words += [f"{n_interrupted} interrupted"] * bool(n_interrupted)
     words += [f"{summary.count(RunState.PRUNED)} pruned"] * bool(summary.count(RunState.PRUNED))
     note(", ".join(words))
     if summary.interrupted:
-        note(f"interrupted ({summary.stopped}); the same command line goes on where it stopped")
+        instead = f", with -n {summary.n_wanted} in place of --more" if more else ""
+        note(f"interrupted ({summary.stopped}); the same command line goes on where it stopped{instead}")
         return INTERRUPTED
     if summary.n_wanted is not None and summary.n_done < summary.n_wanted and not summary.stopped:
         note(f"{summary.n_wanted - summary.n_done} more run elsewhere, or did when their machine was last heard of")
     elif not summary.attempts:
-        more = "a larger -n, or --more, adds to them"
-        note(f"nothing was left to do: {summary.stopped}" if summary.stopped else f"nothing was left to do; {more}")
+        note(f"nothing was left to do: {summary.stopped or 'a larger -n, or --more, adds to them'}")
     if not summary.ok:
         note(f"error: {summary.stopped}" if summary.too_many_failures else "error: no run finished")
     return 0 if summary.ok else FAILED
