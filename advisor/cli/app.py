@@ -24,6 +24,7 @@ from advisor.cli import (
     forecast,
     lifecycle,
     log,
+    optimize,
     report,
     runs,
     search,
@@ -36,8 +37,8 @@ from advisor.cli import (
 from advisor.cli.session import remember
 
 COMMANDS: Final = (
-    demo, runs, show, search, log, check, report, suggest, forecast, tell, experiment, lifecycle, transfer, store,
-    doctor,
+    demo, runs, show, search, log, check, report, suggest, optimize, forecast, tell, experiment, lifecycle, transfer,
+    store, doctor,
 )  # fmt: skip
 """Modules of the commands, in the order of the help."""
 MISTAKE: Final = 2
