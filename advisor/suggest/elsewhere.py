@@ -3,8 +3,9 @@
 The outcomes of each experiment are replaced by the normal quantiles of their ranks, so that an accuracy and a loss, or
 an easy and a hard data set, speak one language; runs that went wrong rank last. What an experiment says of a
 point is the mean of a Gaussian process on its runs, with a covariance that was learned from all of them
-(``kernel.learn``). The model of each is a sum over the same inducing points (subset of regressors, J. Quiñonero-Candela
-and C. E. Rasmussen, JMLR 2005), so that asking a thousand points of a hundred experiments is one matrix product.
+(``kernel.learn``). The model of each is a sum over the same inducing points (subset of regressors,
+J. Quiñonero-Candela and C. E. Rasmussen, JMLR 2005), so that asking a thousand points of a hundred experiments is one
+matrix product.
 
 How far each experiment is to be believed is worked out as outcomes come in (``weights``): by how alike the questions are,
 and by the share of pairs of the runs here that it orders rightly, as in the ranking-weighted ensemble of
@@ -65,7 +66,7 @@ class Task:
     similarity: float
     """Of its question, in [0, 1], from what is said of it, never from its results."""
     overlap: float
-    """How much of the other space it covers, in (0, 1]: the mean over its parameters of the ranges' common part."""
+    """How much of the other space it covers, in (0, 1]: the mean over its parameters of what ranges share."""
 
     @property
     def relevance(self) -> float:

@@ -1,12 +1,12 @@
 """The next point to try, from the runs of an experiment and from past experiments: numbers in, numbers out.
 
-1. While few runs are over, a **portfolio** opens: the configuration, among the best of past experiments, that would
-   serve those best that are believed and not yet served (greedy, as in M. Feurer et al., "Auto-Sklearn 2.0", JMLR 2022).
+1. While few runs are over, a **portfolio** opens: the configuration, among the best of past experiments, that serves
+   those best that are believed and not yet served (greedy, as in M. Feurer et al., "Auto-Sklearn 2.0", JMLR 2022).
    Each outcome shifts the belief (``Elsewhere.weights``), so the second choice already heeds the first result.
-2. Then a **Gaussian process** (``surface``) proposes the candidate with the largest expected improvement (D. R. Jones et
-   al., 1998) times the probability that the run comes through (``survival``), keeps its constraints (J. R. Gardner et al.,
-   "Bayesian optimization with inequality constraints", 2014), times what the user believes (C. Hvarfner et al., πBO, 2022),
-   by the predicted cost (J. Snoek et al., 2012).
+2. Then a **Gaussian process** (``surface``) proposes the candidate with the largest expected improvement (D. R. Jones
+   et al., 1998), times the probability that the run comes through (``survival``) and keeps its constraints
+   (J. R. Gardner et al., "Bayesian optimization with inequality constraints", 2014), times what the user believes
+   (C. Hvarfner et al., πBO, 2022), by the predicted cost (J. Snoek et al., 2012).
 3. Without past experiments, the first points are **spread** out: each as far from the others as chance allows.
 
 Runs that go on count with what is expected of them (D. Ginsbourger et al., "Kriging is well-suited to parallelize
@@ -244,8 +244,8 @@ class _Model:
     def _choose(self, rng: np.random.Generator) -> _Fitted:
         """Return the model with the past or the one without it, each as often as it deserves.
 
-        How often is the probability of the model given the runs here: what is believed of the past before any run, times
-        how well each model foretells the runs that it has not seen.
+        How often is the probability of the model given the runs here: what is believed of the past before any run,
+        times how well each model foretells the runs that it has not seen.
         """
         cold = self._surface(cold=True)
         if not self.elsewhere:

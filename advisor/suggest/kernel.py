@@ -5,8 +5,8 @@ runs is built on (``advisor.suggest.surface``). Here it is plain numpy, because 
 solution of linear systems.
 
 Learning one set of lengths over many past experiments follows Z. Wang et al., "Pre-trained Gaussian processes for
-Bayesian optimization" (arXiv 2109.08215): the sum of their log marginal likelihoods is maximised. A log-normal prior keeps
-columns of which the runs say nothing where they were.
+Bayesian optimization" (arXiv 2109.08215): the sum of their log marginal likelihoods is maximised. A log-normal prior
+keeps columns of which the runs say nothing where they were.
 """
 
 from __future__ import annotations

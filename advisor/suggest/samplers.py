@@ -1,10 +1,13 @@
 """Which sampler proposes the next parameters: the stated rule, or what the user names.
 
-**The rule.** The first ``N_STARTUP`` runs are random draws that keep away from earlier ones, since there is
-little to learn from yet. After that Optuna's tree-structured Parzen estimator proposes: with one objective it
-models all parameters together (``multivariate``), in groups where runs do not share all of them (``group``);
-with several objectives each parameter by itself, which is Optuna's own default there. Runs that still go
-on and suggestions that wait count as poor (``constant_liar``), so that nobody gets the same advice twice.
+**The rule.** With one objective, the advisor's own sampler proposes (``engine``): a portfolio of what was good in other
+experiments, then a Gaussian process that learns from them and from the runs here; without a past, a few points that are
+spread out, then the Gaussian process. ``evals/suggest_transfer`` measures it against Optuna's samplers.
+With several objectives, or more than ``MAX_PARAMETERS`` parameters, the first ``N_STARTUP`` runs are random draws that
+keep away from earlier ones, and then Optuna's tree-structured Parzen estimator proposes: with one objective it models
+all parameters together (``multivariate``), in groups where runs do not share all of them (``group``); with several
+objectives each parameter by itself, which is Optuna's own default there. Runs that still go on and suggestions that wait
+count as poor (``constant_liar``), so that nobody gets the same advice twice.
 
 Samplers that keep a memory in Optuna's attributes (CMA-ES, NSGA-II, QMC) begin anew at each suggestion
 here; to use their memory, run them in an Optuna study on ``AdvisorStorage``.
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
 
 N_STARTUP: Final = 10
 """Runs before a model is trusted; Optuna's own default for TPE."""
+MAX_PARAMETERS: Final = 40
+"""Beyond, distances say little, and the tree-structured Parzen estimator proposes."""
+OWN: Final = "TransferSampler"
+"""Name of the advisor's own sampler; in an Optuna study it is ``advisor.optuna.TransferSampler``."""
 
 _NEED_ARGUMENTS: Final = frozenset({"BaseSampler", "GridSampler", "PartialFixedSampler", "BaseGASampler"})
 _construction = threading.Lock()
@@ -38,7 +45,8 @@ _construction = threading.Lock()
 class Chosen:
     """A sampler, and why it is this one."""
 
-    sampler: BaseSampler
+    sampler: BaseSampler | None
+    """None for the advisor's own, which needs no study."""
     _: KW_ONLY
     name: str
     """Class name."""
@@ -46,6 +54,11 @@ class Chosen:
     """Short name for a suggestion's ``source``: ``random-startup``, ``tpe``, ``gp`` …"""
     why: str
     """The reason as the beginning of a sentence."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the advisor's own sampler."""
+        return self.sampler is None
 
 
 def choose_sampler(
@@ -73,12 +86,19 @@ def choose_sampler(
     MissingExtraError
         If the sampler needs a package that is not installed.
     """
+    by_rule = name_or_object is None or (isinstance(name_or_object, str) and name_or_object.lower() == "auto")
+    if isinstance(name_or_object, str) and _short(name_or_object) == _short(OWN) and n_objectives > 1:
+        raise ConfigError(f"{OWN} takes one objective, the experiment has {n_objectives}; leave sampler out")
+    if (by_rule and n_objectives == 1 and len(space) <= MAX_PARAMETERS) or (
+        isinstance(name_or_object, str) and _short(name_or_object) == _short(OWN)
+    ):
+        return Chosen(None, name=OWN, source="transfer", why="")
     from optuna import samplers
 
     if isinstance(name_or_object, samplers.BaseSampler):
         name = type(name_or_object).__name__
         return Chosen(name_or_object, name=name, source=_short(name), why=f"{name} was asked for")
-    if name_or_object is not None and str(name_or_object).lower() != "auto":
+    if not by_rule:
         return _by_name(str(name_or_object), seed)
     if n_finished < N_STARTUP:
         from advisor.suggest.spread import SpreadSampler
@@ -103,7 +123,7 @@ def _by_name(name: str, seed: int) -> Chosen:
     if class_name is None:
         if _short(name) in {_short(n) for n in _NEED_ARGUMENTS}:
             raise ConfigError(f"sampler {name!r} needs arguments of its own; pass it as an object")
-        raise ConfigError(f"unknown sampler {name!r}; {did_you_mean(name, {*known, *by_short, 'auto'}, show=30)}")
+        raise ConfigError(f"unknown sampler {name!r}; {did_you_mean(name, {*known, *by_short, 'auto', 'transfer'}, show=30)}")
     try:
         sampler = _made(getattr(samplers, class_name), seed=seed)
     except ImportError as exc:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import ConfigError
 from advisor.suggest.outcome import worse_than_all
+from advisor.suggest.problem import Problem
 from advisor.suggest.space import Choice, Space, plain
 from storage.records import Experiment, Run, RunState
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 CLIP_MARGIN: Final = 0.1
 """How far outside today's range, as a share of it on its scale, a value may be to count as its border."""
+
+INTERRUPTED: Final = "interrupted"
+"""Tag of a run that was ended by hand, with the program that had started it."""
 
 _quiet = threading.Lock()
 
@@ -81,6 +85,9 @@ def gather(
         if not run.state.is_over:
             waiting.append(dict(run.params))
             continue
+        if INTERRUPTED in run.tags:  # somebody ended it; that says nothing of its parameters
+            n_unmeasured += 1
+            continue
         if not experiment.went_wrong(run) and len(run.values) != len(experiment.objectives):
             n_unmeasured += 1
             continue
@@ -92,7 +99,7 @@ def gather(
         if not params:
             n_empty += 1
         else:
-            (complete if len(params) == len(space) else partial).append((run, params, clipped))
+            (partial if space.missing(params) else complete).append((run, params, clipped))
     kept = complete
     n_incomplete = n_empty + len(partial)
     if len(partial) > len(complete):
@@ -111,7 +118,14 @@ def gather(
     )
 
 
-def build_study(experiment: Experiment, knowledge: Knowledge, space: Space, *, sampler: BaseSampler) -> optuna.Study:
+def build_study(
+    experiment: Experiment,
+    knowledge: Knowledge,
+    space: Space,
+    *,
+    sampler: BaseSampler,
+    waiting: Sequence[Mapping[str, Any]] = (),
+) -> optuna.Study:
     """Return a study in memory that holds what is known, ready to be asked.
 
     - A finished run is a complete trial.
@@ -139,7 +153,7 @@ def build_study(experiment: Experiment, knowledge: Knowledge, space: Space, *, s
     trials = _finished_trials(experiment, knowledge, distributions)
     trials += [
         create_trial(state=TrialState.RUNNING, params=dict(params), distributions=_of(distributions, params))
-        for params in knowledge.pending
+        for params in (*knowledge.pending, *waiting)
     ]
     with no_study_announcement():
         study = optuna.create_study(
@@ -159,6 +173,7 @@ def _finished_trials(
         worse_than_all(objective, [values[k] for values in good]) for k, objective in enumerate(experiment.objectives)
     ]
     single = len(experiment.objectives) == 1
+    problem = Problem.of(experiment.problem)
     trials = []
     for run, params in zip(knowledge.used, knowledge.params, strict=True):
         wrong = experiment.went_wrong(run)
@@ -170,6 +185,7 @@ def _finished_trials(
                 params=dict(params),
                 distributions=_of(distributions, params),
                 user_attrs={"run_id": run.id},
+                **({"constraints": problem.violated(run)} if problem.constraints else {}),
                 intermediate_values={_last_step(run, experiment): run.values[0]} if pruned else {},
             )
         )
@@ -193,6 +209,7 @@ def _place(space: Space, params: Mapping[str, Any]) -> tuple[dict[str, Any], boo
     """
     placed: dict[str, Any] = {}
     clipped = False
+    params = space.active(params, fill=True)
     for name, dimension in space.items():
         value = params.get(name)
         if isinstance(dimension, Choice):

@@ -1,83 +1,42 @@
 """The next parameters to try, with the reasons, the runs they stand on, and a forecast.
 
-Wires the parts of this package together: knowledge → study → sampler → forecast → sentence.
-Nothing is written; the caller keeps the suggestion in the journal.
+Wires the parts of this package together: knowledge → points → forecast → sentence. Points come from what the user wants
+tried first, from what is to be repeated, from the engine that learns from other experiments too (``engine``), or from a
+sampler of Optuna's (``drawing``). Nothing is written; the caller keeps the suggestion in the journal.
 
-Invariant: a suggestion lies in the space and repeats no run, no pending suggestion and no other one of the call.
+Invariant: a suggestion lies in the space and repeats no run, no pending suggestion and no other one of the call, unless
+repeats are asked for.
 """
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from advisor.errors import ConfigError, SpaceError
-from advisor.suggest.explain import Neighbour, nearest_runs, why
-from advisor.suggest.forecast import Forecast
+from advisor.suggest import drawing
+from advisor.suggest.explain import nearest_runs, why
+from advisor.suggest.others import Found, Past, find
+from advisor.suggest.problem import Problem
 from advisor.suggest.samplers import Chosen, choose_sampler
-from advisor.suggest.space import Int, Space, plain
-from advisor.suggest.study import Knowledge, build_study, gather
-from advisor.suggest.surrogate import ParamsModel, fit_params_model
-from storage.records import Experiment, Run, new_id
+from advisor.suggest.space import Space
+from advisor.suggest.study import Knowledge, gather
+from advisor.suggest.suggestion import Suggestion, Teacher
+from advisor.suggest.surrogate import fit_params_model
+from storage.records import Experiment, Run, RunState, new_id
 
 if TYPE_CHECKING:
-    import optuna
     from optuna.samplers import BaseSampler
 
-MAX_REDRAWS: Final = 20
-"""How often the sampler is asked again for a point that was tried before, until chance takes over."""
-MAX_RANDOM: Final = 1000
-"""Random draws in search of a new point, until a small space is searched point by point."""
-MAX_ENUMERATED: Final = 200_000
-"""Points of a discrete space that are gone through one by one."""
+    from advisor.suggest.elsewhere import Elsewhere
+    from advisor.suggest.others import Vectors
 
-
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """Parameters proposed for the next run."""
-
-    id: str
-    _: KW_ONLY
-    experiment: str
-    params: Mapping[str, Any]
-    """Plain Python values inside the space."""
-    why: str
-    """The reasons in plain words, figures included."""
-    source: str
-    """Where the parameters come from: ``random-startup``, ``tpe``, another sampler's short name,
-    ``random-new`` where the sampler had no new point left, ``fixed`` where all were given."""
-    sampler: str
-    """Class name of the sampler."""
-    seed: int
-    """Seed of the call; the same runs and seed give the same parameters."""
-    learned_from: tuple[str, ...]
-    """Ids of all runs that the sampler saw."""
-    forecast: Forecast | None
-    """What to expect if the run finishes; None where the runs cannot tell."""
-    forecast_note: str
-    """What the forecast rests on, or why there is none."""
-    nearest: tuple[Neighbour, ...]
-    """The closest of the runs that were learned from, closest first."""
-    created: datetime
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the public JSON form."""
-        forecast = self.forecast
-        return {
-            "suggestion_id": self.id,
-            "params": dict(self.params),
-            "why": self.why,
-            "source": self.source,
-            "learned_from": list(self.learned_from),
-            "forecast": None
-            if forecast is None
-            else {"mean": forecast.mean, "low": forecast.low, "high": forecast.high},
-        }
+__all__ = ["Suggestion", "suggest"]
 
 
 def suggest(
@@ -91,7 +50,11 @@ def suggest(
     sampler: str | BaseSampler | None = None,
     fixed: Mapping[str, Any] | None = None,
     pending: Sequence[Mapping[str, Any]] = (),
+    others: Sequence[Past] = (),
+    vectors: Vectors | None = None,
+    retry: bool = False,
     space_notes: Sequence[str] = (),
+    store_version: int | None = None,
 ) -> list[Suggestion]:
     """Propose the next parameters.
 
@@ -108,11 +71,19 @@ def suggest(
     sampler
         An Optuna sampler by name or as an object; None takes the rule of ``samplers``.
     fixed
-        Parameters that are not to be varied, with their values.
+        Parameters that are not to be varied, with their values, beside those that the experiment keeps fixed.
     pending
         Parameters of earlier suggestions that nobody has started.
+    others
+        Other experiments, to learn from.
+    vectors
+        Encoder that tells how alike questions are; by default hashed n-grams.
+    retry
+        Whether parameters of runs whose process died are proposed again first.
     space_notes
         Where the space was inferred: how, to be said in the reasons.
+    store_version
+        Commit up to which all of this was read, to be kept with the suggestion.
 
     Raises
     ------
@@ -123,157 +94,219 @@ def suggest(
     MissingExtraError
         If the sampler needs a package that is not installed.
     """
-    fixed = dict(fixed or {})
-    _check_question(experiment, space, fixed, n)
-    knowledge = gather(experiment, runs, space.without(fixed), pending=pending)
-    question = _Question(experiment, space, fixed, knowledge, seed=seed, now=now, space_notes=space_notes)
-    taken = {_key(space, params) for params in (*(run.params for run in runs), *pending)}
-    # A caller that gives one seed for a whole loop must not get the same draws at each turn.
-    draw_seed = int(np.random.SeedSequence([abs(seed), len(runs), len(pending)]).generate_state(1)[0])
-    chosen = _choose(question, sampler, seed=draw_seed)
-    drawn = _draw(question, taken, chosen=chosen, n=n, seed=draw_seed)
-    model, note = fit_params_model(experiment, runs, space, seed=seed)
-    return [_suggestion(question, chosen, params, source, model=model, note=note) for params, source in drawn]
+    _check_question(experiment, space, n)
+    problem, notes = Problem.of(experiment.problem).fitting(space)
+    fixed = {**problem.fixed, **(fixed or {})}
+    space.check(fixed, partial=True)
+    free = space.without(fixed)
+    question = Question(
+        experiment,
+        runs,
+        space,
+        problem=problem,
+        fixed=fixed,
+        free=free,
+        knowledge=gather(experiment, runs, free, pending=pending),
+        pending=pending,
+        seed=seed,
+        n=n,
+        # A caller that gives one seed for a whole loop must not get the same draws at each turn.
+        draw_seed=int(np.random.SeedSequence([abs(seed), len(runs), len(pending)]).generate_state(1)[0]),
+    )
+    points = list(_wanted(question, retry=retry))[:n]
+    chosen, past, elsewhere = _choose(question, sampler, others, vectors)
+    left = n - len(points)
+    if left:
+        points += _drawn(question, points, chosen, elsewhere, left)
+    model, forecast_note = fit_params_model(experiment, runs, space)
+    said = _Said(chosen, past, elsewhere, model, forecast_note, tuple(space_notes) + notes + past.notes)
+    return [
+        _suggestion(question, said, point, place=place, now=now, store_version=store_version)
+        for place, point in enumerate(points)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
+class Question:
     """What one call asks about, and what is known."""
 
     experiment: Experiment
+    runs: Sequence[Run]
     space: Space
-    fixed: Mapping[str, Any]
-    knowledge: Knowledge
     _: KW_ONLY
+    problem: Problem
+    fixed: Mapping[str, Any]
+    free: Space
+    """The part of the space that is to be varied."""
+    knowledge: Knowledge
+    pending: Sequence[Mapping[str, Any]]
     seed: int
-    now: datetime
-    space_notes: Sequence[str]
+    n: int
+    draw_seed: int
+    taken: Counter[str] = field(default_factory=Counter)
+    """How often each point was run or suggested, by ``Space.key``."""
 
-    @property
-    def free(self) -> Space:
-        """The part of the space that is to be varied."""
-        return self.space.without(self.fixed)
+    def __post_init__(self) -> None:
+        for params in (*(run.params for run in self.runs), *self.pending):
+            self.taken[self.space.key(params)] += 1
+
+    def complete(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return parameters of the free space together with what is fixed."""
+        return self.space.complete(params, self.fixed)
 
 
-def _check_question(experiment: Experiment, space: Space, fixed: Mapping[str, Any], n: int) -> None:
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What all suggestions of a call are explained with."""
+
+    chosen: Chosen
+    past: Found
+    elsewhere: Elsewhere | None
+    model: Any
+    forecast_note: str
+    notes: tuple[str, ...]
+
+
+def _check_question(experiment: Experiment, space: Space, n: int) -> None:
     if n < 1:
         raise ConfigError(f"n = {n} suggestions cannot be made; ask for at least 1")
+    if not experiment.objectives:
+        raise ConfigError(
+            f"experiment {experiment.name!r} has no objective; set one with "
+            f"'advisor experiment {experiment.name} --objective METRIC --direction minimize'"
+        )
     if not space:
         raise SpaceError(
             f"experiment {experiment.name!r} has no parameter to vary; "
             f"declare a space with 'advisor experiment {experiment.name} --space space.yaml'"
         )
-    space.check(fixed, partial=True)
 
 
-def _choose(question: _Question, sampler: str | BaseSampler | None, *, seed: int) -> Chosen:
-    n_objectives = len(question.experiment.objectives)
-    n_used = len(question.knowledge.used)
-    return choose_sampler(question.free, n_used, seed=seed, name_or_object=sampler, n_objectives=n_objectives)
+def _wanted(question: Question, *, retry: bool) -> Iterator[drawing.Point]:
+    """Yield points that somebody wants: crashed ones again, those to try first, those to repeat."""
+    space, taken = question.space, question.taken
+    if retry:
+        for run in question.runs:
+            key = space.key(run.params)
+            if run.state is RunState.CRASHED and taken[key] == 1 and space.includes(run.params):
+                taken[key] += 1
+                params = question.complete({name: run.params[name] for name in space if name in run.params})
+                yield drawing.Point(params, "retry", about=run.id)
+    for first in question.problem.try_first:
+        params = question.complete(first)
+        if not space.missing(params) and not taken[space.key(params)]:
+            taken[space.key(params)] += 1
+            yield drawing.Point(params, "first")
+    if question.problem.repeats > 1:
+        for run in question.runs:
+            key = space.key(run.params)
+            if run.state is RunState.FINISHED and space.includes(run.params):
+                for _ in range(question.problem.repeats - taken[key]):
+                    taken[key] += 1
+                    yield drawing.Point(question.complete(space.active(run.params)), "repeat", about=run.id)
+
+
+def _choose(
+    question: Question, sampler: str | BaseSampler | None, others: Sequence[Past], vectors: Vectors | None
+) -> tuple[Chosen, Found, Elsewhere | None]:
+    """Return the sampler, and the past where it learns from other experiments."""
+    experiment, knowledge = question.experiment, question.knowledge
+    chosen = choose_sampler(
+        question.free,
+        len(knowledge.used),
+        seed=question.draw_seed,
+        name_or_object=sampler,
+        n_objectives=len(experiment.objectives),
+    )
+    if not chosen.is_own or not question.free:
+        return chosen, Found((), notes=()), None
+    past = find(experiment, question.free, others, renamed=question.problem.renamed, vectors=vectors)
+    return chosen, past, drawing.elsewhere_of(question.free, past.tasks)
+
+
+def _drawn(
+    question: Question, points: Sequence[drawing.Point], chosen: Chosen, elsewhere: Elsewhere | None, n: int
+) -> list[drawing.Point]:
+    """Return ``n`` new points from the sampler."""
+    waiting = [{name: point.params[name] for name in question.free if name in point.params} for point in points]
+    found: list[drawing.Point] = []
+    for partial in question.problem.try_first:  # points of which only a part was said, the rest is the sampler's
+        if question.space.missing(question.complete(partial)) and len(found) < n and not _was_tried(question, partial):
+            found += _completed(question, partial)
+    left = n - len(found)
+    if left and elsewhere is not None:
+        found += drawing.from_engine(question, elsewhere, waiting, left)
+        left = n - len(found)
+    if left and not chosen.is_own:
+        found += drawing.from_optuna(question, chosen, waiting, left)
+        left = n - len(found)
+    if left:
+        found += drawing.any_new(question, left)
+    return found
+
+
+def _was_tried(question: Question, partial: Mapping[str, Any]) -> bool:
+    tried = (*(run.params for run in question.runs), *question.pending)
+    return any(all(params.get(name) == value for name, value in partial.items()) for params in tried)
+
+
+def _completed(question: Question, partial: Mapping[str, Any]) -> list[drawing.Point]:
+    rng = np.random.default_rng([question.draw_seed, 3])
+    for _ in range(drawing.MAX_RANDOM):
+        params = question.complete({**question.free.draw(rng), **partial})
+        if not question.space.missing(params) and not question.taken[question.space.key(params)]:
+            question.taken[question.space.key(params)] += 1
+            return [drawing.Point(params, "first")]
+    return []
 
 
 def _suggestion(
-    question: _Question, chosen: Chosen, params: Mapping[str, Any], source: str, *, model: ParamsModel | None, note: str
+    question: Question, said: _Said, point: drawing.Point, *, place: int, now: datetime, store_version: int | None
 ) -> Suggestion:
-    """Return a drawn point with its forecast, its neighbours and the reasons in words."""
-    forecast = None if model is None else model.forecast(params)
-    nearest = nearest_runs(question.space, question.knowledge.used, params)
-    return Suggestion(
+    """Return a point with its forecast, its neighbours and the reasons in words."""
+    knowledge, chosen, proposal = question.knowledge, said.chosen, point.proposal
+    forecast = None if said.model is None else said.model.forecast(point.params)
+    nearest = nearest_runs(question.space, knowledge.used, point.params)
+    teachers = _teachers(said.elsewhere, proposal)
+    own = tuple(run.id for run in knowledge.used)
+    opened = () if proposal is None or proposal.opened_from is None else (proposal.opened_from,)
+    made = Suggestion(
         new_id(),
         experiment=question.experiment.name,
-        params=params,
-        why=why(
-            question.experiment,
-            question.knowledge,
-            chosen,
-            nearest,
-            forecast,
-            note,
-            fixed=question.fixed,
-            source=source,
-            space_notes=question.space_notes,
-        ),
-        source=source,
+        params=point.params,
+        why="",
+        source=point.source,
         sampler=chosen.name,
         seed=question.seed,
-        learned_from=tuple(run.id for run in question.knowledge.used),
+        learned_from=own + opened,
+        teachers=teachers,
+        slope=None if proposal is None else proposal.slope,
         forecast=forecast,
-        forecast_note=note,
+        forecast_note=said.forecast_note,
+        expected_improvement=None if said.model is None else said.model.improvement_on_best(point.params),
+        p_ok=None if proposal is None else proposal.p_ok,
+        p_feasible=None if proposal is None else proposal.p_feasible,
+        effects={} if said.model is None else said.model.effects(point.params),
         nearest=nearest,
-        created=question.now,
+        created=now,
+        place=place,
+        store_version=store_version,
     )
+    return why(question, made, chosen, about=point.about, notes=said.notes)
 
 
-def _draw(
-    question: _Question, taken: set[str], *, chosen: Chosen, n: int, seed: int
-) -> list[tuple[dict[str, Any], str]]:
-    """Return ``n`` points that are not taken, each with where it came from."""
-    space, fixed = question.space, question.fixed
-    study = build_study(question.experiment, question.knowledge, question.free, sampler=chosen.sampler)
-    out: list[tuple[dict[str, Any], str]] = []
-    rng = np.random.default_rng([seed, 1])
-    for _ in range(n):
-        for values, source in _candidates(study, question.free, rng, chosen=chosen):
-            params = {name: values[name] if name in values else fixed[name] for name in space}
-            if _key(space, params) not in taken:
-                taken.add(_key(space, params))
-                out.append((params, source))
-                break
-        else:
-            raise _exhausted(space, fixed)
-    return out
-
-
-def _candidates(
-    study: optuna.Study, free: Space, rng: np.random.Generator, *, chosen: Chosen
-) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield points to try: the sampler's, then random ones, then, of a small space, every one."""
-    from optuna.trial import TrialState
-
-    if not free:
-        yield {}, "fixed"
-        return
-    distributions = free.to_distributions()
-    for _ in range(MAX_REDRAWS):
-        trial = study.ask(fixed_distributions=distributions)
-        yield {name: plain(dimension, trial.params[name]) for name, dimension in free.items()}, chosen.source
-        study.tell(trial, state=TrialState.FAIL)  # reached only if it was not new: nobody will run it
-    for _ in range(MAX_RANDOM):
-        yield {name: dimension.at(float(rng.random())) for name, dimension in free.items()}, "random-new"
-    if free.n_points is not None and free.n_points <= MAX_ENUMERATED:
-        for point in rng.permutation(free.n_points):
-            yield _point(free, int(point)), "random-new"
-
-
-def _point(space: Space, number: int) -> dict[str, Any]:
-    """Return one point of a discrete space by its number, in mixed-radix notation."""
-    params: dict[str, Any] = {}
-    for name, dimension in space.items():
-        count = dimension.n_values
-        assert count is not None  # only called for discrete spaces
-        number, digit = divmod(number, count)
-        if isinstance(dimension, Int):
-            params[name] = dimension.low + digit * dimension.step
-        else:
-            params[name] = dimension.at((digit + 0.5) / count)
-    return params
-
-
-def _key(space: Space, params: Mapping[str, Any]) -> str:
-    """Return what makes two points the same: equal values of all parameters of the space."""
-    values = {}
-    for name, dimension in space.items():
-        value = params.get(name)
-        values[name] = plain(dimension, value) if dimension.problem(value) is None else repr(value)
-    return json.dumps(values)
-
-
-def _exhausted(space: Space, fixed: Mapping[str, Any]) -> SpaceError:
-    n_points = space.without(fixed).n_points
-    with_fixed = f" with {', '.join(fixed)} fixed" if fixed else ""
-    if n_points is None:
-        return SpaceError(f"no new point was found{with_fixed} in {MAX_RANDOM} draws; widen the space")
-    return SpaceError(
-        f"all {n_points} combinations of the space{with_fixed} have been tried or suggested; "
-        "widen the space, or start a run with these parameters yourself"
-    )
+def _teachers(elsewhere: Elsewhere | None, proposal: Any) -> tuple[Teacher, ...]:
+    """Return the experiments that a proposal believed, the most believed first."""
+    if elsewhere is None or proposal is None or not len(proposal.weights):
+        return ()
+    found = [
+        Teacher(
+            task.name,
+            n_runs=len(task.outcomes),
+            similarity=task.similarity,
+            overlap=task.overlap,
+            weight=float(weight),
+        )
+        for task, weight in zip(elsewhere.tasks, proposal.weights, strict=True)
+    ]
+    return tuple(sorted(found, key=lambda teacher: -teacher.weight))

@@ -2,8 +2,8 @@
 
 scikit-learn's ``GaussianProcessRegressor`` with the covariance of ``kernel``. Its prior mean is what past experiments
 say, times a slope that is fitted to the runs here and clipped to [0, 1.5]: where the past misleads, the slope falls
-to 0 and the model is a cold one. Lengths are the most probable ones under a prior that is centred on those that the past
-has, so that five runs do not overturn what hundreds showed.
+to 0 and the model is a cold one. Lengths are the most probable ones under a prior that is centred on those that the
+past has, so that five runs do not overturn what hundreds showed.
 
 Invariant: equal data give an equal model in every process, because the lengths are fitted to the first so many runs
 (``milestone``), whatever was asked in between.
