@@ -121,3 +121,7 @@ def test_a_changed_space_is_told_with_how_many_runs_lie_inside(adv: Advisor, cap
         "decay was added: [0, 1]; runs without it count as 0.0; 2 of its 3 runs lie inside"
     ) in caplog.text
     assert len(exp.runs()) == 3
+    assert (
+        "search space changed: lr changed from [0.0001, 1] to [1e-05, 0.5], decay was added"
+        in adv.history("toy")[-1].text
+    )
