@@ -10,6 +10,7 @@ import operator
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from advisor.references import present_name
 from advisor.suggest.space import Space
 from advisor.tracking.run import Collaborators, LiveRun, ended_state
 from advisor.tracking.values import plain
+from storage.curves import summaries
 from storage.errors import (
     ExperimentNotFoundError,
     RecordError,
@@ -27,7 +29,7 @@ from storage.errors import (
     did_you_mean,
 )
 from storage.events import finding_opened
-from storage.records import Document, Event, Finding, FindingState, Run, RunState, new_id
+from storage.records import Curve, CurveChunk, Document, Event, Finding, FindingState, Run, RunState, new_id
 from storage.records import Experiment as ExperimentRecord
 
 if TYPE_CHECKING:
@@ -205,17 +207,24 @@ class Experiment:
         seed: int | None = None,
         suggestion_id: str | None = None,
         notes: Sequence[str] = (),
+        metrics: Mapping[str, float] | None = None,
     ) -> Run:
         """Record a run that was trained elsewhere: its parameters and its objective's value.
 
         NaN is accepted, and never best.
+
+        Parameters
+        ----------
+        metrics
+            Last values of other metrics, such as those that constraints are about; each becomes a curve of one point.
 
         Raises
         ------
         SpaceError
             If the parameters do not fit the declared space.
         ConfigError
-            If a finished run comes without a value, or the values are not as many as the objectives.
+            If a finished run comes without a value, the values are not as many as the objectives, or a metric is no
+            number.
         RecordError
             If the state is none in which a run is over.
         """
@@ -225,6 +234,7 @@ class Experiment:
         self._refuse_typos(record, clean)
         if record.space:
             Space.from_json(record.space).check(clean)
+        curves = {name: Curve.of(name, [0], [_metric(name, v)]) for name, v in (metrics or {}).items()}
         values = None if value is None else [float(v) for v in (value if isinstance(value, Sequence) else [value])]
         if values is None and over is RunState.FINISHED:
             raise ConfigError("a finished run needs a value; give one, or state='failed' if there is none")
@@ -250,8 +260,15 @@ class Experiment:
             notes=[scrub(note) for note in _words(notes)],
             source="told",
             suggestion_id=suggestion_id,
+            **({"summary": summaries(curves)} if curves else {}),
         )
         self._store.append([event])
+        chunks = [
+            CurveChunk(event.run_id, metric=name, chunk=0, through=1, steps=curve.steps, values=curve.values)
+            for name, curve in curves.items()
+        ]
+        if chunks:
+            self._store.append_curves(chunks)
         return self._store.run(event.run_id)
 
     # -- looking
@@ -636,6 +653,12 @@ def _seed(seed: Any) -> int | None:
         return None if seed is None else operator.index(seed)
     except TypeError:
         raise ConfigError(f"seed {seed!r:.60} is a {type(seed).__name__}; a seed is a whole number") from None
+
+
+def _metric(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ConfigError(f"metric {name!r} = {value!r:.60} is no number; give its last value, nan and inf included")
+    return float(value)
 
 
 def _said(finding: Finding) -> tuple[str, Any]:
