@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import operator
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from numbers import Real
 from pathlib import Path
@@ -90,7 +90,7 @@ class Experiment:
 
     # -- running
 
-    def ask(self, *, seed: int | None = None, sampler: BaseSampler | None = None) -> AskedTrial:
+    def ask(self, *, seed: int | None = None, sampler: Callable[..., BaseSampler] | None = None) -> AskedTrial:
         """Begin the next run's parameters, to be asked for one by one; a search space need not be declared.
 
         ``trial.suggest_float("lr", 1e-5, 1, log=True)`` and the like, in any order and behind any ``if``; then
@@ -101,7 +101,8 @@ class Experiment:
         seed
             By default drawn afresh, so that processes that ask at the same time get different answers.
         sampler
-            Any sampler of Optuna's; by default its tree-structured Parzen estimator.
+            A class of Optuna's samplers, or what makes one given ``seed=``; by default its tree-structured Parzen
+            estimator.
 
         Raises
         ------
