@@ -236,7 +236,10 @@ class Definitions:
 
     def _updating(self, store: RunStore, record: Experiment, changed: Mapping[str, Any]) -> list[Event]:
         """Return what says that it changed; where runs are valued by an average, work it out for those that ended."""
-        events = [Event.new("experiment.updated", record.name, time=self._clock(), actor="advisor", **changed)]
+        body = dict(changed)
+        if record.space and changed.get("space"):  # so that a history need not look for the space before
+            body["space_changes"] = Space.from_json(record.space).difference(Space.from_json(changed["space"]))
+        events = [Event.new("experiment.updated", record.name, time=self._clock(), actor="advisor", **body)]
         reduce = changed.get("reduce", record.reduce)
         if mean_last_k(reduce) is not None:
             ended = [run.id for run in store.runs(record.name) if run.state.is_over]

@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import operator
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from advisor.suggest.space import Space
 from advisor.tracking.attached import attach
 from advisor.tracking.run import Collaborators, LiveRun, ended_state
 from advisor.tracking.values import plain
+from storage.curves import summaries
 from storage.errors import (
     ExperimentNotFoundError,
     RecordError,
@@ -28,7 +30,7 @@ from storage.errors import (
     did_you_mean,
 )
 from storage.events import finding_opened
-from storage.records import Document, Event, Finding, FindingState, Run, RunState, new_id
+from storage.records import Curve, CurveChunk, Document, Event, Finding, FindingState, Run, RunState, new_id
 from storage.records import Experiment as ExperimentRecord
 
 if TYPE_CHECKING:
@@ -90,7 +92,7 @@ class Experiment:
 
     # -- running
 
-    def ask(self, *, seed: int | None = None, sampler: BaseSampler | None = None) -> AskedTrial:
+    def ask(self, *, seed: int | None = None, sampler: Callable[..., BaseSampler] | None = None) -> AskedTrial:
         """Begin the next run's parameters, to be asked for one by one; a search space need not be declared.
 
         ``trial.suggest_float("lr", 1e-5, 1, log=True)`` and the like, in any order and behind any ``if``; then
@@ -101,7 +103,8 @@ class Experiment:
         seed
             By default drawn afresh, so that processes that ask at the same time get different answers.
         sampler
-            Any sampler of Optuna's; by default its tree-structured Parzen estimator.
+            A class of Optuna's samplers, or what makes one given ``seed=``; by default its tree-structured Parzen
+            estimator.
 
         Raises
         ------
@@ -254,17 +257,24 @@ class Experiment:
         seed: int | None = None,
         suggestion_id: str | None = None,
         notes: Sequence[str] = (),
+        metrics: Mapping[str, float] | None = None,
     ) -> Run:
         """Record a run that was trained elsewhere: its parameters and its objective's value.
 
         NaN is accepted, and never best.
+
+        Parameters
+        ----------
+        metrics
+            Last values of other metrics, such as those that constraints are about; each becomes a curve of one point.
 
         Raises
         ------
         SpaceError
             If the parameters do not fit the declared space.
         ConfigError
-            If a finished run comes without a value, or the values are not as many as the objectives.
+            If a finished run comes without a value, the values are not as many as the objectives, or a metric is no
+            number.
         RecordError
             If the state is none in which a run is over.
         """
@@ -274,6 +284,7 @@ class Experiment:
         self._refuse_typos(record, clean)
         if record.space:
             Space.from_json(record.space).check(clean)
+        curves = {name: Curve.of(name, [0], [_metric(name, v)]) for name, v in (metrics or {}).items()}
         values = None if value is None else [float(v) for v in (value if isinstance(value, Sequence) else [value])]
         if values is None and over is RunState.FINISHED:
             raise ConfigError("a finished run needs a value; give one, or state='failed' if there is none")
@@ -299,8 +310,15 @@ class Experiment:
             notes=[scrub(note) for note in _words(notes)],
             source="told",
             suggestion_id=suggestion_id,
+            **({"summary": summaries(curves)} if curves else {}),
         )
         self._store.append([event])
+        chunks = [
+            CurveChunk(event.run_id, metric=name, chunk=0, through=1, steps=curve.steps, values=curve.values)
+            for name, curve in curves.items()
+        ]
+        if chunks:
+            self._store.append_curves(chunks)
         return self._store.run(event.run_id)
 
     # -- looking
@@ -685,6 +703,12 @@ def _seed(seed: Any) -> int | None:
         return None if seed is None else operator.index(seed)
     except TypeError:
         raise ConfigError(f"seed {seed!r:.60} is a {type(seed).__name__}; a seed is a whole number") from None
+
+
+def _metric(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ConfigError(f"metric {name!r} = {value!r:.60} is no number; give its last value, nan and inf included")
+    return float(value)
 
 
 def _said(finding: Finding) -> tuple[str, Any]:

@@ -234,7 +234,8 @@ def _updated(body: Mapping[str, Any], _event: Event, _context: Context) -> str:
     if "objectives" in body:
         parts.append(f"objective changed: {_objectives(body['objectives']) or 'none'}")
     if "space" in body:
-        parts.append(f"search space changed: {_space(body['space'])}")
+        changes = _listed(_text(change, 120) for change in body.get("space_changes") or ())
+        parts.append(f"search space changed: {changes or _space(body['space'])}")
     if "reduce" in body:
         parts.append(f"the value of a run is now its {_text(body['reduce'])}")
     if "description" in body:

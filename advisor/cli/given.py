@@ -51,6 +51,23 @@ def assigned(given: Sequence[str], option: str, space: Space | None) -> dict[str
     return out
 
 
+def numbers(given: Sequence[str], option: str) -> dict[str, float]:
+    """Return numbers by name, nan and inf included.
+
+    Raises
+    ------
+    ConfigError
+        If something is no ``name=number``.
+    """
+    out: dict[str, float] = {}
+    for name, text in pairs(given, option):
+        try:
+            out[name] = float(text)
+        except ValueError:
+            raise ConfigError(f"{option} {name}={text!r} is no number; write {option} {name}=0.5") from None
+    return out
+
+
 def objects(given: Sequence[str], option: str) -> list[Mapping[str, Any]]:
     """Return JSON objects; texts that are empty are left out.
 

@@ -30,9 +30,15 @@ def register(app: typer.Typer) -> None:
         suggestion: Annotated[
             str | None, typer.Option("--suggestion", metavar="ID", help="The suggestion that the run followed.")
         ] = None,
+        metric: Annotated[
+            list[str] | None,
+            typer.Option("--metric", metavar="NAME=X", help="Another metric's last value; repeated for more."),
+        ] = None,
         note: Annotated[list[str] | None, typer.Option("--note", metavar="TEXT", help="Words to find it by.")] = None,
     ) -> None:
         """Record a run that was trained elsewhere: its parameters and its objective."""
+        from advisor.cli.given import numbers
+
         with session.open() as adv:
             told = adv.experiment(experiment, create=False).tell(
                 _object(params),
@@ -41,6 +47,7 @@ def register(app: typer.Typer) -> None:
                 seed=seed,
                 suggestion_id=suggestion,
                 notes=note or (),
+                metrics=numbers(metric or (), "--metric"),
             )
             if session.as_json:
                 print_json(run_json(told))

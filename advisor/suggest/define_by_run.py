@@ -9,7 +9,7 @@ Invariant: every value lies in the range that was asked for, and a name has one 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -41,8 +41,9 @@ class AskedTrial:
     seed
         Of the random numbers; the same runs, seed and questions give the same values.
     sampler
-        Any sampler of Optuna's; by default its tree-structured Parzen estimator, which models the parameters of each
-        branch together (``multivariate``, ``group``) and takes runs that go on for poor ones (``constant_liar``).
+        Makes a sampler of Optuna's, given ``seed=``; a class of samplers does. By default the tree-structured Parzen
+        estimator, which models the parameters of each branch together (``multivariate``, ``group``) and takes runs
+        that go on for poor ones (``constant_liar``).
 
     Raises
     ------
@@ -51,21 +52,26 @@ class AskedTrial:
     """
 
     def __init__(
-        self, experiment: Experiment, runs: Sequence[Run], *, seed: int, sampler: BaseSampler | None = None
+        self,
+        experiment: Experiment,
+        runs: Sequence[Run],
+        *,
+        seed: int,
+        sampler: Callable[..., BaseSampler] | None = None,
     ) -> None:
         if not experiment.objectives:
             raise ConfigError(
                 f"experiment {experiment.name!r} has no objective to improve; set one with "
                 f"'advisor experiment {experiment.name} --objective val_loss --direction minimize'"
             )
-        self._experiment, self._runs, self._sampler = experiment, runs, sampler
+        self._experiment, self._runs, self._sampler = experiment, runs, sampler or _default_sampler
         self._seed = [abs(seed), len(runs)]
         self._seen = {name for run in runs for name in run.params}
         self._known = _known_dimensions(experiment, runs)
+        self._joint: optuna.Trial | None = None
         self._asked: dict[str, Dimension] = {}
         self._params: dict[str, Any] = {}
         self._begun = False
-        self._trial = self._new_trial()
 
     @property
     def params(self) -> Mapping[str, Any]:
@@ -129,9 +135,11 @@ class AskedTrial:
                 )
             return self._params[name]
         if name in self._seen and self._known.get(name) != dimension:
-            self._known[name] = dimension  # earlier runs count as far as they fit this range
-            self._trial = self._new_trial()
-        value = suggested(self._trial, name, dimension)
+            # Another range than runs were asked in before: by itself now, with the others from the next run on.
+            trial = self._trial({name: dimension})
+        else:
+            trial = self._joint = self._joint or self._trial(self._known)
+        value = suggested(trial, name, dimension)
         self._asked[name], self._params[name] = dimension, value
         return value
 
@@ -139,34 +147,31 @@ class AskedTrial:
         if self._begun:
             raise ConfigError("a run was started with this trial; ask for the next one with exp.ask()")
 
-    def _new_trial(self) -> optuna.Trial:
-        """Return a trial of a new study that knows the ranges as they are by now, and what was answered before."""
+    def _trial(self, known: Mapping[str, Dimension]) -> optuna.Trial:
+        """Return a trial of a study in which the runs have these parameters, as far as they fit."""
         import optuna
 
+        from advisor.suggest.samplers import quiet_about_experiments
         from advisor.suggest.study import no_study_announcement
 
+        # The number of questions is part of the seed: two parameters must not get the same draws.
         seed = int(np.random.SeedSequence([*self._seed, len(self._asked)]).generate_state(1)[0])
+        with quiet_about_experiments():
+            sampler = self._sampler(seed=seed)
         with no_study_announcement():
             study = optuna.create_study(
-                directions=[objective.direction for objective in self._experiment.objectives],
-                sampler=self._sampler or _default_sampler(seed),
+                directions=[objective.direction for objective in self._experiment.objectives], sampler=sampler
             )
-        study.add_trials(_trials(self._experiment, self._runs, self._known))
-        if self._params:
-            study.enqueue_trial(self._params)
-        trial = study.ask()
-        for name, dimension in self._asked.items():
-            suggested(trial, name, dimension)
-        return trial
+        study.add_trials(_trials(self._experiment, self._runs, known))
+        return study.ask()
 
 
-def _default_sampler(seed: int) -> BaseSampler:
+def _default_sampler(*, seed: int) -> BaseSampler:
     from optuna.samplers import TPESampler
 
-    from advisor.suggest.samplers import N_STARTUP, quiet_about_experiments
+    from advisor.suggest.samplers import N_STARTUP
 
-    with quiet_about_experiments():
-        return TPESampler(seed=seed, n_startup_trials=N_STARTUP, multivariate=True, group=True, constant_liar=True)
+    return TPESampler(seed=seed, n_startup_trials=N_STARTUP, multivariate=True, group=True, constant_liar=True)
 
 
 def _known_dimensions(experiment: Experiment, runs: Sequence[Run]) -> dict[str, Dimension]:

@@ -121,3 +121,19 @@ def test_a_changed_space_is_told_with_how_many_runs_lie_inside(adv: Advisor, cap
         "decay was added: [0, 1]; runs without it count as 0.0; 2 of its 3 runs lie inside"
     ) in caplog.text
     assert len(exp.runs()) == 3
+    told = adv.history("toy")[-1].text
+    assert "search space changed: lr changed from [0.0001, 1] to [1e-05, 0.5], decay was added" in told
+
+
+def test_a_run_that_is_told_brings_the_metrics_that_constraints_are_about(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss", constraints="ms <= 50")
+    exp.tell({"lr": 0.1}, 0.1, metrics={"ms": 80})
+    told = exp.tell({"lr": 0.2}, 0.2, metrics={"ms": 40.0, "odd": math.nan})
+    assert told.metrics["ms"] == 40
+    assert math.isnan(told.metrics["odd"])
+    assert told.curve("ms").values.tolist() == [40]
+    assert told.values == (0.2,)
+    assert exp.best().number == 1  # type: ignore[union-attr]
+    assert adv.store.verify().ok
+    with pytest.raises(ConfigError, match="metric 'ms' = 'fast' is no number"):
+        exp.tell({"lr": 0.1}, 0.1, metrics={"ms": "fast"})  # type: ignore[dict-item]

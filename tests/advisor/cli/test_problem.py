@@ -79,6 +79,15 @@ def test_a_conditional_space_is_shown_with_its_conditions(program, tmp_path: Pat
     assert "momentum has no meaning with optimizer = 'adam'; leave it out" in told.error
 
 
+def test_a_told_run_has_the_metrics_that_a_constraint_is_about(program, store: Path) -> None:
+    program("--store", store, "experiment", "digits", "--constraint", "ms <= 5")
+    call = ("--store", store, "tell", "digits", "--params", '{"lr": 0.25, "opt": "sgd"}', "--value", "0.5")
+    told = program(*call, "--metric", "ms=4", "--metric", "odd=nan", "--json").data
+    assert told["metrics"] == {"ms": 4.0, "odd": "NaN"}
+    assert program("--store", store, "experiment", "digits", "--json").data["best_run_id"] == told["run_id"]
+    assert "--metric ms='fast' is no number" in program(*call, "--metric", "ms=fast").error
+
+
 def test_the_front_of_a_trade_off_is_listed(program, tmp_path: Path) -> None:
     with advisor.open(tmp_path / "new", capture=False) as adv:
         exp = adv.experiment("toy", objective=["loss", "seconds"])

@@ -111,10 +111,12 @@ def test_several_objectives_are_asked_for_in_the_same_way() -> None:
     assert 0 <= AskedTrial(both, runs, seed=0).suggest_float("lr", 0, 1) <= 1
 
 
-def test_any_sampler_of_optunas_can_be_given() -> None:
-    trial = AskedTrial(experiment(), [], seed=0, sampler=optuna.samplers.RandomSampler(seed=7))
-    again = AskedTrial(experiment(), [], seed=1, sampler=optuna.samplers.RandomSampler(seed=7))
-    assert branch(trial) == branch(again)
+@pytest.mark.parametrize("sampler", [optuna.samplers.RandomSampler, optuna.samplers.NSGAIISampler])
+def test_another_sampler_of_optunas_can_be_asked_for(sampler: Any) -> None:
+    runs = [run(i, {"lr": 10.0 ** (-i % 5), "opt": "sgd"}, float(i)) for i in range(12)]
+    first, again = (branch(AskedTrial(experiment(), runs, seed=1, sampler=sampler)) for _ in range(2))
+    assert first == again
+    assert len(set(first.values())) == len(first)
 
 
 def test_a_mistake_is_one_sentence(adv: Advisor) -> None:
