@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from advisor.experiment import Experiment
     from advisor.fluent import finish, init, log
     from advisor.suggest.space import Choice, Float, Int
-    from advisor.suggest.suggester import Suggestion
+    from advisor.suggest.suggestion import Suggestion
     from advisor.tracking.run import LiveRun
     from storage.errors import StorageError
     from storage.records import Curve, Finding, Run, RunState

@@ -9,13 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from advisor.suggest.explain import Neighbour
     from advisor.suggest.forecast import Forecast, forecast_run
     from advisor.suggest.importance import Importances, importances
     from advisor.suggest.infer import Inferred, infer_space
     from advisor.suggest.pruning import StopAdvice, should_stop
     from advisor.suggest.space import Choice, Float, Int, Space
-    from advisor.suggest.suggester import Suggestion, suggest
+    from advisor.suggest.suggester import suggest
+    from advisor.suggest.suggestion import Neighbour, Suggestion
     from advisor.suggest.surrogate import forecast_params
 
 __all__ = [
@@ -44,10 +44,10 @@ _HOME = {
     "Importances": "importance",
     "Inferred": "infer",
     "Int": "space",
-    "Neighbour": "explain",
+    "Neighbour": "suggestion",
     "Space": "space",
     "StopAdvice": "pruning",
-    "Suggestion": "suggester",
+    "Suggestion": "suggestion",
     "forecast_params": "surrogate",
     "forecast_run": "forecast",
     "importances": "importance",

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from advisor.suggest.elsewhere import Elsewhere, Task
-    from advisor.suggest.engine import Own, Proposal
     from advisor.suggest.encoding import Encoder
+    from advisor.suggest.engine import Own, Proposal
     from advisor.suggest.samplers import Chosen
     from advisor.suggest.suggester import Question
 
@@ -84,9 +84,7 @@ def _elsewhere(same: _Same) -> Elsewhere:
         return Elsewhere(Encoder(same.space), same.tasks)
 
 
-def from_engine(
-    question: Question, elsewhere: Elsewhere, waiting: Sequence[Mapping[str, Any]], n: int
-) -> list[Point]:
+def from_engine(question: Question, elsewhere: Elsewhere, waiting: Sequence[Mapping[str, Any]], n: int) -> list[Point]:
     """Return up to ``n`` points of the engine."""
     from advisor.suggest.engine import Setting, propose
     from advisor.suggest.threads import one_thread
@@ -161,9 +159,7 @@ def _log_prior(problem: Problem, encoder: Encoder) -> Any:
 # -- Optuna's samplers, and chance
 
 
-def from_optuna(
-    question: Question, chosen: Chosen, waiting: Sequence[Mapping[str, Any]], n: int
-) -> list[Point]:
+def from_optuna(question: Question, chosen: Chosen, waiting: Sequence[Mapping[str, Any]], n: int) -> list[Point]:
     """Return up to ``n`` points of an Optuna sampler, or random ones where it has no new ones."""
     assert chosen.sampler is not None  # its own sampler has the engine
     study = build_study(question.experiment, question.knowledge, question.free, sampler=chosen.sampler, waiting=waiting)

@@ -7,9 +7,8 @@ point is the mean of a Gaussian process on its runs, with a covariance that was 
 J. Quiñonero-Candela and C. E. Rasmussen, JMLR 2005), so that asking a thousand points of a hundred experiments is one
 matrix product.
 
-How far each experiment is to be believed is worked out as outcomes come in (``weights``): by how alike the questions are,
-and by the share of pairs of the runs here that it orders rightly, as in the ranking-weighted ensemble of
-M. Feurer et al., "Practical transfer learning for Bayesian optimization" (arXiv 1802.02219).
+How far each experiment is to be believed is worked out as outcomes come in (``weights``): by how alike the questions
+are, and by the share of pairs of the runs here that it orders rightly, as in the ranking-weighted ensemble of M. Feurer et al., "Practical transfer learning for Bayesian optimization" (arXiv 1802.02219).
 
 Invariant: nothing here depends on outcomes of the experiment that is advised, except through ``weights``.
 """
@@ -45,7 +44,7 @@ the pairs rightly is believed e^1.6, five times as much."""
 CHANCE: Final = 0.5
 """Share of pairs that an experiment with nothing to say orders rightly."""
 FAMILIAR: Final = 0.6
-"""Relevance at which a past experiment is trusted as far as any before there are runs; less is trusted in proportion."""
+"""Relevance at which a past experiment is trusted as far as any before there are runs; below, in proportion."""
 TRUST: Final = (0.1, 0.9)
 """Bounds of the trust in the past as a whole before any run."""
 SHARPNESS: Final = 8.0

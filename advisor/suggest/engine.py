@@ -17,7 +17,7 @@ Invariant: equal arguments give equal proposals.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Final
 
@@ -403,8 +403,3 @@ def _held(scores: Array) -> NDArray[np.intp]:
     rest = [i for i in order.tolist() if i not in kept]
     places = np.linspace(0, len(rest) - 1, MAX_OWN - len(kept)).round().astype(int)
     return np.array(sorted(kept | {rest[i] for i in places}), dtype=np.intp)
-
-
-def no_past(encoder: Encoder, tasks: Sequence[object] = ()) -> Elsewhere:
-    """Return the past of an experiment that has none."""
-    return Elsewhere(encoder, ())

@@ -7,34 +7,28 @@ Names that come from runs are put in as they are; whoever renders the text escap
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
-from typing import Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from advisor.suggest.forecast import Forecast
 from advisor.suggest.geometry import coordinates, distances
 from advisor.suggest.samplers import Chosen
 from advisor.suggest.space import Space
 from advisor.suggest.study import Knowledge
+from advisor.suggest.suggestion import Neighbour, Suggestion, Teacher
 from storage.records import Experiment, Run, RunState
 
+if TYPE_CHECKING:
+    from advisor.suggest.suggester import Question
+
 N_NEAREST: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """A past run close to a suggestion."""
-
-    run_id: str
-    _: KW_ONLY
-    number: int
-    """The run's number in its experiment."""
-    objective: float | None
-    """Its first objective; None where it has none, NaN where it is not a number."""
-    state: RunState
-    distance: float
-    """Gower's distance in [0, 1]: 0 is the same point, 1 differs in every parameter by the whole range."""
+N_TEACHERS: Final = 3
+"""Other experiments that are named; of more the number is said."""
+RISKY: Final = 0.8
+"""Probability of coming through below which it is said."""
+SHORT_ID: Final = 8
+"""Characters of a run's id that are shown."""
 
 
 def nearest_runs(space: Space, runs: Sequence[Run], params: Mapping[str, Any]) -> tuple[Neighbour, ...]:
@@ -57,49 +51,106 @@ def nearest_runs(space: Space, runs: Sequence[Run], params: Mapping[str, Any]) -
 
 
 def why(
-    experiment: Experiment,
-    knowledge: Knowledge,
-    chosen: Chosen,
-    nearest: Sequence[Neighbour],
-    forecast: Forecast | None,
-    forecast_note: str,
-    *,
-    fixed: Mapping[str, Any],
-    source: str,
-    space_notes: Sequence[str] = (),
-) -> str:
-    """Return the reasons for a suggestion as a short paragraph."""
+    question: Question, made: Suggestion, chosen: Chosen, *, about: str | None, notes: Sequence[str] = ()
+) -> Suggestion:
+    """Return the suggestion with its reasons as a short paragraph.
+
+    Parameters
+    ----------
+    about
+        Id of the run that is repeated or tried again.
+    notes
+        What else was found on the way: how a space was inferred, what could not be carried over.
+    """
+    experiment, knowledge = question.experiment, question.knowledge
     metric = experiment.objectives[0].metric
-    sentences = [_sentence(chosen.why)]
-    if source == "random-new":
-        sentences.append("Its proposals had all been tried, so this is a random point that is new.")
-    if fixed:
-        sentences.append(f"Fixed: {', '.join(f'{name} = {_figure(value)}' for name, value in fixed.items())}.")
+    sentences = [_source(question, made, chosen, about)]
+    if made.teachers and made.source in ("portfolio", "gp"):
+        sentences.append(_taught(made.teachers, made.slope))
+    if question.fixed:
+        sentences.append(f"Fixed: {', '.join(f'{name} = {_figure(value)}' for name, value in question.fixed.items())}.")
     sentences.append(_learned(knowledge))
-    if nearest:
-        places = ", ".join(_place(experiment, knowledge, metric, neighbour) for neighbour in nearest)
+    if made.p_ok is not None and made.p_ok < RISKY:
+        sentences.append(f"It comes through with a probability of {made.p_ok:.0%}: runs near it went wrong.")
+    if made.p_feasible is not None:
+        sentences.append(f"It keeps all constraints with a probability of {made.p_feasible:.0%}.")
+    if made.nearest:
+        places = ", ".join(_place(experiment, knowledge, metric, neighbour) for neighbour in made.nearest)
         sentences.append(f"Nearest past runs: {places}.")
-    if space_notes:
-        sentences.append(f"No space is declared, so it was inferred from the runs ({'; '.join(space_notes)}).")
-    if forecast is None:
-        sentences.append(f"No forecast: {forecast_note}.")
-    else:
-        chance = "" if forecast.p_best is None else f", chance of a new best {forecast.p_best:.0%}"
-        sentences.append(
-            f"Forecast of {metric}: {_figure(forecast.mean)}, in 80 % of the cases between "
-            f"{_figure(forecast.low)} and {_figure(forecast.high)}{chance} ({forecast_note})."
+    sentences.append(_foretold(made, metric))
+    sentences += [_sentence(text) for text in notes]
+    return replace(made, why=" ".join(sentences))
+
+
+def _source(question: Question, made: Suggestion, chosen: Chosen, about: str | None) -> str:
+    """Return where the point comes from."""
+    knowledge = question.knowledge
+    n_seen = len(knowledge.used) + len(knowledge.pending)
+    known = {run.id: run.number for run in question.runs}
+    text = {
+        "first": "This point was asked for first.",
+        "retry": f"Run #{known.get(about or '')} with these parameters died without a word; this is another try.",
+        "repeat": (
+            f"Run #{known.get(about or '')} once more with another seed: each point is to be run "
+            f"{question.problem.repeats} times, to tell noise from effect."
+        ),
+        "fixed": "All parameters are fixed.",
+        "random-new": "What was proposed had all been tried, so this is a random point that is new.",
+        "startup": (
+            f"With {_runs(n_seen)} there is too little to model yet, so this is a random draw that keeps away from "
+            "earlier runs."
+        ),
+        "gp": (
+            f"A Gaussian process on {_runs(len(knowledge.used))} expects more of this point than of any other, its "
+            "uncertainty and the chance of a crash counted in."
+        ),
+    }.get(made.source)
+    if made.source == "portfolio" and made.teachers:
+        taken = "" if not made.learned_from else f" (run {made.learned_from[-1][:SHORT_ID]})"
+        text = (
+            f"Was among the best of another experiment{taken}; of all such configurations it serves those past "
+            "experiments best that are most believed."
         )
-    return " ".join(sentences)
+    return text or _sentence(chosen.why)
+
+
+def _taught(teachers: Sequence[Teacher], slope: float | None) -> str:
+    """Return which other experiments were learned from, and how far they were followed."""
+    named = ", ".join(
+        f"{t.experiment} ({t.n_runs} runs, likeness {t.similarity:.2f}, belief {t.weight:.0%})"
+        for t in teachers[:N_TEACHERS]
+    )
+    more = f" and {len(teachers) - N_TEACHERS} more" if len(teachers) > N_TEACHERS else ""
+    n_others = f"{len(teachers)} other experiment{'' if len(teachers) == 1 else 's'}"
+    if slope is None:
+        return f"Learned from {n_others}: {named}{more}."
+    followed = (
+        "which the runs here contradict, so they are not followed"
+        if slope == 0
+        else f"which are followed by a slope of {slope:.2f}, 1 being all they say"
+    )
+    return f"Learned from {n_others}: {named}{more}; {followed}."
+
+
+def _foretold(made: Suggestion, metric: str) -> str:
+    forecast = made.forecast
+    if forecast is None:
+        return f"No forecast: {made.forecast_note}."
+    chance = "" if forecast.p_best is None else f", chance of a new best {forecast.p_best:.0%}"
+    return (
+        f"Forecast of {metric}: {_figure(forecast.mean)}, in 80 % of the cases between "
+        f"{_figure(forecast.low)} and {_figure(forecast.high)}{chance} ({made.forecast_note})."
+    )
 
 
 def _learned(knowledge: Knowledge) -> str:
     n = len(knowledge.used)
     if n == 0:
-        text = "Learned from no run yet"
+        text = "Learned from no run here yet"
     elif knowledge.n_wrong:
-        text = f"Learned from {_runs(n)}, of which {knowledge.n_wrong} failed or diverged and count as worst"
+        text = f"Learned from {_runs(n)} here, of which {knowledge.n_wrong} failed or diverged and count as worst"
     else:
-        text = f"Learned from {_runs(n)}"
+        text = f"Learned from {_runs(n)} here"
     if knowledge.pending:
         text += f"; keeps away from {len(knowledge.pending)} that go on or wait"
     return ". ".join([text, *knowledge.notes()]) + "."
@@ -119,7 +170,7 @@ def _runs(n: int) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
 def _figure(value: Any) -> str:

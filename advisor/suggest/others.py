@@ -203,10 +203,8 @@ def _common(own: Dimension, theirs: Dimension, factor: float) -> float:
             return 0.0
         both = sum(theirs.index(choice) is not None for choice in own.choices)
         return both / (len(own.choices) + len(theirs.choices) - both)
-    ends = own.unit(theirs.low * factor), own.unit(theirs.high * factor)
-    if ends[0] is None or ends[1] is None:
-        return 0.0
-    low, high = min(ends), max(ends)
+    ends = [end for end in (own.unit(theirs.low * factor), own.unit(theirs.high * factor)) if end is not None]
+    low, high = min(ends, default=0.0), max(ends, default=0.0)
     if low == high:
         return 0.0
     return max(0.0, min(1.0, high) - max(0.0, low)) / (max(1.0, high) - min(0.0, low))

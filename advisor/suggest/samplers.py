@@ -123,7 +123,9 @@ def _by_name(name: str, seed: int) -> Chosen:
     if class_name is None:
         if _short(name) in {_short(n) for n in _NEED_ARGUMENTS}:
             raise ConfigError(f"sampler {name!r} needs arguments of its own; pass it as an object")
-        raise ConfigError(f"unknown sampler {name!r}; {did_you_mean(name, {*known, *by_short, 'auto', 'transfer'}, show=30)}")
+        raise ConfigError(
+            f"unknown sampler {name!r}; {did_you_mean(name, {*known, *by_short, 'auto', 'transfer'}, show=30)}"
+        )
     try:
         sampler = _made(getattr(samplers, class_name), seed=seed)
     except ImportError as exc:

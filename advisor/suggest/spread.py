@@ -53,7 +53,7 @@ class SpreadSampler(BaseSampler):
         """Return the parameters of one startup draw."""
         others = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING))
         known = coordinates(self._space, [other.params for other in others if other.params])
-        rows = [self._draw() for _ in range(N_CANDIDATES if len(known) else 1)]
+        rows = [self._space.draw(self._rng) for _ in range(N_CANDIDATES if len(known) else 1)]
         if len(known) == 0:
             return rows[0]
         candidates = coordinates(self._space, rows)
@@ -66,9 +66,3 @@ class SpreadSampler(BaseSampler):
         """Return a plain random value."""
         dimension = Space.of({param_name: param_distribution})[param_name]
         return plain(dimension, dimension.at(float(self._rng.random())))
-
-    def _draw(self) -> dict[str, Any]:
-        positions = self._rng.random(len(self._space))
-        return {
-            name: dimension.at(float(u)) for (name, dimension), u in zip(self._space.items(), positions, strict=True)
-        }

@@ -185,7 +185,11 @@ def _finished_trials(
                 params=dict(params),
                 distributions=_of(distributions, params),
                 user_attrs={"run_id": run.id},
-                **({"constraints": problem.violated(run)} if problem.constraints else {}),
+                **(
+                    {"constraints": problem.violated(run)}
+                    if problem.feasible(run) is not None and problem.constraints
+                    else {}
+                ),
                 intermediate_values={_last_step(run, experiment): run.values[0]} if pruned else {},
             )
         )

@@ -27,7 +27,7 @@ from advisor.suggest.samplers import Chosen, choose_sampler
 from advisor.suggest.space import Space
 from advisor.suggest.study import Knowledge, gather
 from advisor.suggest.suggestion import Suggestion, Teacher
-from advisor.suggest.surrogate import fit_params_model
+from advisor.suggest.surrogate import kept_params_model
 from storage.records import Experiment, Run, RunState, new_id
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def suggest(
     left = n - len(points)
     if left:
         points += _drawn(question, points, chosen, elsewhere, left)
-    model, forecast_note = fit_params_model(experiment, runs, space)
+    model, forecast_note = kept_params_model(experiment, runs, space)
     said = _Said(chosen, past, elsewhere, model, forecast_note, tuple(space_notes) + notes + past.notes)
     return [
         _suggestion(question, said, point, place=place, now=now, store_version=store_version)

@@ -9,9 +9,10 @@ than the standard error of that difference.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,6 +22,7 @@ from advisor.suggest.forecast import MIN_RUNS, Forecast, from_outcomes
 from advisor.suggest.geometry import columns_of, design
 from advisor.suggest.outcome import best_of, measured
 from advisor.suggest.space import Space
+from advisor.suggest.surface import milestone
 from storage.records import Experiment, Objective, Run
 
 if TYPE_CHECKING:
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
 
 N_TREES: Final = 100
 """Each run is out of bag in about 37 of them, enough for a stable mean."""
-MAX_RUNS: Final = 1000
-"""The most recent runs that are modelled; keeps a fit below a second."""
+MAX_RUNS: Final = 400
+"""The most recent runs that are modelled; keeps a fit below half a second."""
+N_EFFECT: Final = 24
+"""Values of a parameter over which its effect is averaged; repeats differ by a tenth of the effect."""
 N_DRAWS: Final = 2000
 """Points of the space over which effects are averaged; repeats differ by about 0.02."""
 LOG_RATIO: Final = 10.0
@@ -55,6 +59,34 @@ class ParamsModel:
     _errors: NDArray[np.float64]
     """Shape (n,): observed minus predicted out of bag, on the model's scale."""
 
+    def outcomes(self, params: Mapping[str, Any]) -> NDArray[np.float64]:
+        """Return the possible outcomes at one point, one a past run, shape (n,), in the objective's unit."""
+        row = design(self.space, [params]).astype(np.float32)
+        each = np.array([tree.tree_.predict(row).ravel()[0] for tree in self._forest.estimators_])
+        found = (self._unseen @ each) / self._unseen.sum(axis=1) + self._errors
+        return np.asarray(np.exp(found) if self.is_log else found)
+
+    def improvement_on_best(self, params: Mapping[str, Any]) -> float | None:
+        """Return by how much the best run is expected to be bettered, in the objective's unit; None without a best."""
+        if self.best is None:
+            return None
+        sign = 1.0 if self.objective.direction == "maximize" else -1.0
+        return float(np.maximum(sign * (self.outcomes(params) - self.best), 0.0).mean())
+
+    def effects(self, params: Mapping[str, Any], *, seed: int = 0) -> dict[str, float]:
+        """Return for each parameter what its value does: predicted objective less that with random values of it."""
+        rng = np.random.default_rng(seed)
+        rows = [dict(params)]
+        for name, dimension in self.space.items():
+            if name in params:
+                rows += [{**params, name: dimension.at(float(u))} for u in rng.random(N_EFFECT)]
+        predicted = self._forest.predict(design(self.space, rows))
+        if self.is_log:
+            predicted = np.exp(predicted)
+        means = predicted[1:].reshape(-1, N_EFFECT).mean(axis=1)
+        names = [name for name in self.space if name in params]
+        return {name: float(predicted[0] - mean) for name, mean in zip(names, means, strict=True)}
+
     def forecast(self, params: Mapping[str, Any]) -> Forecast:
         """Forecast one point: jackknife+ after bootstrap, with signed residuals.
 
@@ -65,12 +97,7 @@ class ParamsModel:
         "Predictive inference with the jackknife+", 2021), and runs that a sampler proposed are not quite
         exchangeable with the next. ``evals/forecast_coverage.py`` measures what comes of it.
         """
-        row = design(self.space, [params])
-        each = np.array([tree.predict(row)[0] for tree in self._forest.estimators_])
-        outcomes = (self._unseen @ each) / self._unseen.sum(axis=1) + self._errors
-        if self.is_log:
-            outcomes = np.exp(outcomes)
-        return from_outcomes(outcomes, best=self.best, objective=self.objective, method="parameters")
+        return from_outcomes(self.outcomes(params), best=self.best, objective=self.objective, method="parameters")
 
     def total_effects(self, *, seed: int = 0) -> dict[str, float]:
         """Return the share of the model's variance over the space that each parameter has a part in.
@@ -126,6 +153,43 @@ def fit_params_model(
     best = best_of(objective, values.tolist())
     model = ParamsModel(space, objective, len(known), improvement, best, is_log, forest, unseen[judged], errors)
     return model, f"from {len(known)} finished runs; on runs left out its error is {improvement:.0%} below the mean's"
+
+
+def kept_params_model(experiment: Experiment, runs: Sequence[Run], space: Space) -> tuple[ParamsModel | None, str]:
+    """Return ``fit_params_model`` of the runs up to the last milestone of their number, fitted once.
+
+    With many runs it is fitted anew when there are a tenth more (``surface.milestone``), so that equal runs give an
+    equal model in every process; the best run is that of all of them.
+    """
+    known = measured(experiment, runs)
+    fitted = known[: milestone(len(known))][-MAX_RUNS:]
+    model, note = _kept(_Fit(experiment, tuple(fitted), space))
+    if model is not None and experiment.objective is not None:
+        best = best_of(experiment.objective, [run.values[0] for run in known])
+        model = replace(model, best=best)
+    return model, note
+
+
+class _Fit:
+    """What a model is fitted to; equal where the runs are."""
+
+    __slots__ = ("_key", "experiment", "runs", "space")
+
+    def __init__(self, experiment: Experiment, runs: tuple[Run, ...], space: Space) -> None:
+        self.experiment, self.runs, self.space = experiment, runs, space
+        outcomes = tuple((run.id, run.values[0]) for run in runs)
+        self._key = (experiment.name, experiment.objectives[:1], outcomes, repr(space))
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Fit) and self._key == other._key
+
+
+@functools.lru_cache(maxsize=16)
+def _kept(fit: _Fit) -> tuple[ParamsModel | None, str]:
+    return fit_params_model(fit.experiment, fit.runs, fit.space)
 
 
 def forecast_params(

@@ -18,8 +18,7 @@ def one_thread() -> AbstractContextManager[Any]:
 
 @functools.cache
 def _controller() -> Any:
-    from threadpoolctl import ThreadpoolController
-
     import scipy.linalg  # noqa: F401  # its library must be loaded to be found
+    from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
