@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from advisor.app import Advisor
     from advisor.findings import Checked
-    from advisor.suggest import Forecast, Importances, StopAdvice, Suggestion
+    from advisor.suggest import Forecast, Importances, Ledger, SearchAdvice, StopAdvice, Suggestion
     from advisor.tracking.delivery import Watch
     from storage.store import RunStore
 
@@ -489,11 +489,58 @@ class Experiment:
         curves = self._store.curves([each.id for each in runs], metrics=metrics)
         return forecast_run(self.record, one, curves, [each for each in runs if each.id != one.id], at=at)
 
-    def importances(self) -> tuple[Importances | None, str]:
-        """Return which parameters mattered, or None and why that cannot be told."""
+    def importances(self, *, method: str = "total-effects") -> tuple[Importances | None, str]:
+        """Return which parameters mattered, or None and why that cannot be told.
+
+        Parameters
+        ----------
+        method
+            ``total-effects`` or ``ped-anova``; see ``advisor.suggest.importance``.
+        """
         from advisor.suggest import importances
 
-        return importances(self.record, self.runs(), self.space()[0])
+        return importances(self.record, self.runs(), self.space()[0], method=method)
+
+    def ledger(self, *, n_tpe_seeds: int = 0) -> Ledger:
+        """Account for what was suggested, forecast, advised and found, and what then happened.
+
+        Parameters
+        ----------
+        n_tpe_seeds
+            How often Optuna's TPE is replayed where the space is a grid that was run whole; 20 take seconds.
+        """
+        from advisor.suggest import account_for
+
+        record = self.record
+        state, runs = self._store.state(), self.runs()
+        own = {run.id for run in runs}
+        return account_for(
+            record,
+            runs,
+            suggestions=self._suggested(),
+            closed=state.closed_suggestions,
+            forecasts=[event for event in state.of_kind("forecast.made") if event.run_id in own],
+            stops=[event for event in state.of_kind("stop.advised") if event.run_id in own],
+            space=self._space_or_none(),
+            now=self._advisor.clock(),
+            n_tpe_seeds=n_tpe_seeds,
+        )
+
+    def stop_advice(self, *, worth: float | None = None) -> SearchAdvice:
+        """Advise whether to stop looking for better parameters.
+
+        Parameters
+        ----------
+        worth
+            Gain an hour of training that makes going on worth it, in the objective's unit; None leaves the cost to
+            the reader.
+        """
+        from advisor.suggest import advise_search
+
+        record = self.record
+        return advise_search(
+            record, self.runs(), suggestions=self._suggested(), space=self._space_or_none(), worth=worth
+        )
 
     # -- writing down
 
@@ -539,6 +586,14 @@ class Experiment:
         return run_summary(self._advisor, self, one, format=format, llm=llm, path=path, write=write)
 
     # -- inner workings
+
+    def _suggested(self) -> list[Mapping[str, Any]]:
+        return [body for body in self._store.state().suggestions.values() if body["experiment"] == self.name]
+
+    def _space_or_none(self) -> Space | None:
+        """Return the declared space; one that was inferred from runs says nothing of what was left to try."""
+        record = self.record
+        return Space.from_json(record.space) if record.space else None
 
     def _collaborators(self, run_id: str, record: ExperimentRecord) -> Collaborators:
         advisor, settings = self._advisor, self._advisor.settings
