@@ -33,7 +33,7 @@ import numpy as np
 import optuna
 
 from advisor.suggest.intervals import Share
-from advisor.suggest.search_advice import HORIZON, MIN_RUNS, advise_search
+from advisor.suggest.search_advice import EARLIEST, HORIZON, advise_search
 from storage.records import Experiment, Objective, Run, RunState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -212,7 +212,7 @@ def measure(problem: Problem, sampler: str, seeds: Sequence[int], budget: int) -
     searches = [search(problem, sampler, budget, seed) for seed in seeds]
     advised: list[tuple[int, int, float]] = []
     for i, (runs, _) in enumerate(searches):
-        for n in range(MIN_RUNS, budget - HORIZON + 1):
+        for n in range(EARLIEST, budget - HORIZON + 1):
             advice = advise_search(EXPERIMENT, runs[:n])
             if advice.stop:
                 advised.append((i, n, advice.noise or 0.0))

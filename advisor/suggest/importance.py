@@ -72,6 +72,19 @@ class Importances:
         """Neighbours in the order whose intervals overlap, so that it cannot be told which one matters more."""
         return tuple((one, other) for one, other in pairwise(self.shares) if self.high[other] >= self.low[one])
 
+    @property
+    def ends(self) -> dict[str, tuple[float, float]]:
+        """Parameter → its interval."""
+        return {name: (self.low[name], self.high[name]) for name in self.shares}
+
+    @property
+    def first_in_words(self) -> str:
+        """Which parameter comes first, or that it cannot be told, as part of a sentence."""
+        first = next(iter(self.shares))
+        low, high = self.low[first], self.high[first]
+        told = f"{self.method} puts {first} first ({self.shares[first]:.0%}, {low:.0%} to {high:.0%})"
+        return f"{told}, not told apart from {self.ties[0][1]}" if self.ties and self.ties[0][0] == first else told
+
     def as_json(self) -> dict[str, Any]:
         """Return the public JSON form."""
         rows = [

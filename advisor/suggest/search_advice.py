@@ -133,8 +133,9 @@ def advise_search(
     losses = np.array([sign * run.values[0] for run in known])
     promised = [value for body in suggestions if (value := _promise(body)) is not None]
     moments = range(max(len(known) - PATIENCE + 1, EARLIEST), len(known) + 1)
-    steps = [(_gain(losses[:n]), _noise(known[:n], losses[:n])[0]) for n in moments]
-    from_runs, (noise, basis) = _gain(losses), _noise(known, losses)
+    configurations = [_configuration(run) for run in known]
+    steps = [(_gain(losses[:n]), _noise(configurations[:n], losses[:n])[0]) for n in moments]
+    from_runs, (noise, basis) = _gain(losses), _noise(configurations, losses)
     from_model = HORIZON * statistics.fmean(promised[-PATIENCE:]) if len(promised) >= PATIENCE else None
     gain = max(from_runs, from_model or 0.0)
     durations = [run.duration_s for run in known if run.duration_s is not None]
@@ -206,12 +207,17 @@ def _gain(losses: NDArray[np.float64]) -> float:
     return max(beyond, improved, 0.0)
 
 
-def _noise(runs: Sequence[Run], losses: NDArray[np.float64]) -> tuple[float, str]:
+def _configuration(run: Run) -> str:
+    """Return what makes two runs repetitions of each other: their parameters without the seeds."""
+    params = {name: value for name, value in run.params.items() if name.lower() not in SEED_NAMES}
+    return json.dumps(params, sort_keys=True, default=str)
+
+
+def _noise(configurations: Sequence[str], losses: NDArray[np.float64]) -> tuple[float, str]:
     """Return the noise and what it is taken from."""
     groups: dict[str, list[float]] = {}
-    for run, loss in zip(runs, losses.tolist(), strict=True):
-        params = {name: value for name, value in run.params.items() if name.lower() not in SEED_NAMES}
-        groups.setdefault(json.dumps(params, sort_keys=True, default=str), []).append(loss)
+    for configuration, loss in zip(configurations, losses.tolist(), strict=True):
+        groups.setdefault(configuration, []).append(loss)
     repeated = [group for group in groups.values() if len(group) > 1]
     n_free = sum(len(group) - 1 for group in repeated)
     if n_free:
