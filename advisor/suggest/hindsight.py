@@ -37,8 +37,10 @@ CHECKPOINTS: Final = (5, 10, 20)
 find the same in the end."""
 N_RANDOM_SEEDS: Final = 200
 N_RESAMPLES: Final = 1000
-MIN_RANDOM: Final = 5
-"""Random and other suggested runs, each, below which their best ones are not compared."""
+MIN_RANDOM: Final = 6
+"""Random runs below which the best of some of them is not foretold."""
+MIN_K: Final = 3
+"""Suggestions of a model below which their best one is not compared."""
 MAX_REDRAWS: Final = 20
 """How often TPE is asked again for a point that it has had; Optuna itself would pay for it once more."""
 RANDOM_SOURCES: Final = frozenset({"random-startup", "random-new", "random"})
@@ -298,13 +300,13 @@ def _against_random(
     bodies = {run.id: suggestions[str(run.suggestion_id)] for run in ranked}
     random = [run for run in ranked if _is_random(bodies[run.id])]
     of_model = [run for run in ranked if not _is_random(bodies[run.id]) and bodies[run.id].get("source") != "fixed"]
-    if min(len(random), len(of_model)) < MIN_RANDOM:
+    if len(random) < MIN_RANDOM or len(of_model) < MIN_K:
         return None, (
             f"{len(random)} random and {len(of_model)} other suggested runs have finished, "
-            f"{MIN_RANDOM} of each are needed"
+            f"{MIN_RANDOM} and {MIN_K} are needed"
         )
     sign = 1.0 if objective.direction == "minimize" else -1.0
-    k = min(len(random), len(of_model))
+    k = min(len(random) // 2, len(of_model))  # beyond half, it is the single best draw that is compared with
     ours = min(sign * run.values[0] for run in of_model[:k])
     losses = np.array([sign * run.values[0] for run in random])
     theirs = best_of_k(losses, k)
@@ -334,8 +336,8 @@ def best_of_k(losses: NDArray[np.float64], k: int, *, seed: int = 0) -> Estimate
     """Return the expected smallest of k of n values drawn without replacement, with a bootstrap interval.
 
     Exact over all subsets: the i-th smallest is the best of a subset with probability C(n - i, k - 1) / C(n, k).
-    The interval draws the n values anew; with k near n it is too narrow below, since no resample
-    holds a value better than the best one seen.
+    The interval draws the n values anew; it is good for k up to about n / 2, beyond that too narrow
+    below, since no resample holds a value better than the best one seen.
 
     Raises
     ------

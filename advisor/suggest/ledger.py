@@ -328,11 +328,11 @@ class _Past:
         """Return a run's place among the ranked ones by when they ended, None for one that is not ranked."""
         return self._place.get(run.id)
 
-    def median_at(self, time: datetime, *, without: str = "") -> float | None:
-        """Return the median of what had finished by a moment."""
+    def median_at(self, time: datetime, *, without: int) -> float | None:
+        """Return the median of what had finished by a moment, without the run at a place; None of nothing."""
         n = bisect_right(self.times, time)
-        known = [value for run, value in zip(self.runs[:n], self.values[:n].tolist(), strict=True) if run.id != without]
-        return statistics.median(known) if known else None
+        known = np.delete(self.values[:n], without) if without < n else self.values[:n]
+        return float(np.median(known)) if known.size else None
 
     def gains(self, runs: Iterable[Run]) -> Gains:
         """Return how often some runs became the best."""
@@ -417,7 +417,7 @@ def _record(past: _Past, about: str, made: Sequence[tuple[Mapping[str, Any], dat
         final, (mean, low, high) = float(past.values[place]), figures
         inside.append(low <= final <= high)
         errors.append(mean - final)
-        median = past.median_at(time, without=run.id)
+        median = past.median_at(time, without=place)
         if median is not None:
             paired.append((abs(mean - final), abs(median - final)))
     return ForecastRecord(

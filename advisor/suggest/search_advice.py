@@ -138,7 +138,7 @@ def advise_search(
     from_runs, (noise, basis) = _gain(losses), _noise(configurations, losses)
     from_model = HORIZON * statistics.fmean(promised[-PATIENCE:]) if len(promised) >= PATIENCE else None
     gain = max(from_runs, from_model or 0.0)
-    durations = [run.duration_s for run in known if run.duration_s is not None]
+    durations = [run.duration_s for run in known if run.duration_s]  # 0 where a run was told: it is not known then
     cost = HORIZON * statistics.median(durations) if durations else None
     is_flat = len(steps) >= PATIENCE and all(each <= limit for each, limit in steps) and gain <= noise
     advice = SearchAdvice(
@@ -184,7 +184,8 @@ def _decided(advice: SearchAdvice, *, metric: str, tried: int | None, worth: flo
     if advice.cost_s is not None:
         figures += f", and {advice.horizon} more take about {_hours(advice.cost_s)}"
     if tried is not None:
-        return replace(advice, stop=True, reason=f"stop: all {tried} points of the space have been run; {figures}")
+        reason = f"stop: all {tried} points of the space have been run; to go on, widen it"
+        return replace(advice, stop=True, expected_gain=0.0, from_runs=0.0, from_model=None, reason=reason)
     if advice.stop:
         return replace(advice, reason=f"stop: {figures}")
     if worth is not None and rate is not None and rate < worth:

@@ -100,8 +100,16 @@ def test_what_an_hour_must_be_worth_ends_a_search_that_gains_less() -> None:
 def test_a_finite_space_that_was_tried_whole_ends_the_search() -> None:
     space = Space({"x": Int(0, 29)})
     runs = searched(falling(30))
-    assert advise_search(experiment(), runs, space=space).reason.startswith("stop: all 30 points of the space")
+    advice = advise_search(experiment(), runs, space=space)
+    assert advice.reason.startswith("stop: all 30 points of the space")
+    assert advice.expected_gain == 0.0
     assert not advise_search(experiment(), runs[:29], space=space)
+
+
+def test_the_cost_of_runs_that_were_told_is_unknown() -> None:
+    told = [replace(one, ended=one.started) for one in searched(falling(30))]
+    advice = advise_search(experiment(), told)
+    assert (advice.cost_s, advice.gain_per_hour) == (None, None)
 
 
 def test_equal_outcomes_and_odd_values_break_nothing() -> None:
