@@ -1,6 +1,6 @@
 """Does a search that was advised to stop gain anything if it goes on? And does it stop in time at all?
 
-    python evals/stop_advice.py [--seeds 20] [--budget 120] [--dev] [--json PATH]
+    python evals/stop_advice.py [--seeds 10] [--budget 120] [--search tpe] [--tasks 3] [--dev] [--json PATH]
 
 Searches are Optuna's TPE and random search on known functions with known noise, and on surrogates of real tuning
 problems (YAHPO lcbench: validation accuracy after 52 epochs, 7 parameters), read from ``yahpo/lcbench`` under
@@ -40,7 +40,6 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EXPERIMENT = Experiment("stop", number=0, objectives=(Objective("loss"),), created=NOW)
 N_REPEATS = 4
 """Runs among the first that repeat the one before, where a problem has noise: this is how a user learns of it."""
-LCBENCH_TASKS = 8
 Function = Callable[[Mapping[str, float]], float]
 
 
@@ -103,7 +102,7 @@ def dev_problems() -> list[Problem]:
     ]
 
 
-def problems(folder: Path) -> list[Problem]:
+def problems(folder: Path, n_tasks: int) -> list[Problem]:
     known = [
         Problem("hartmann 3, no noise", cube(3), hartmann),
         Problem("hartmann 3, noise .1", cube(3), hartmann, 0.1),
@@ -112,10 +111,10 @@ def problems(folder: Path) -> list[Problem]:
         Problem("ridge 6, noise .05", cube(6), ridge, 0.05),
         Problem("rastrigin 4, noise .1", cube(4), rastrigin, 0.1),
     ]
-    return known + lcbench(folder / "yahpo" / "lcbench")
+    return known + (lcbench(folder / "yahpo" / "lcbench", n_tasks) if n_tasks else [])
 
 
-def lcbench(folder: Path) -> list[Problem]:
+def lcbench(folder: Path, n_tasks: int) -> list[Problem]:
     try:
         import onnxruntime
     except ImportError:
@@ -129,7 +128,7 @@ def lcbench(folder: Path) -> list[Problem]:
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options)
     tasks = json.loads((folder / "encoding.json").read_text())["OpenML_task_id"]
     usable = [task for task in tasks if not task.startswith("#")]
-    chosen = np.random.default_rng(0).permutation(len(usable))[:LCBENCH_TASKS]
+    chosen = np.random.default_rng(0).permutation(len(usable))[:n_tasks]
     real, whole = optuna.distributions.FloatDistribution, optuna.distributions.IntDistribution
     space: dict[str, optuna.distributions.BaseDistribution] = {
         "batch_size": whole(16, 512, log=True),
@@ -144,10 +143,9 @@ def lcbench(folder: Path) -> list[Problem]:
     def of(task: str) -> Function:
         def loss(params: Mapping[str, float]) -> float:
             row = np.array([[52.0, *(params[name] for name in space)]], dtype=np.float32)
-            names = [each.name for each in session.get_inputs()]
-            kinds = {each.name: each.type for each in session.get_inputs()}
-            cat = np.array([[tasks[task]]], dtype=np.int32 if "int32" in kinds[names[0]] else np.int64)
-            return -float(session.run(None, {"x_cat": cat.reshape(-1, 1), "x_cont": row})[0][0][1])
+            return -float(
+                session.run(None, {"x_cat": np.array([[tasks[task]]], dtype=np.int32), "x_cont": row})[0][0][1]
+            )
 
         return loss
 
@@ -263,8 +261,10 @@ def show(row: Mapping[str, Any]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--budget", type=int, default=120)
+    parser.add_argument("--search", choices=("tpe", "random"), action="append", help="by default both")
+    parser.add_argument("--tasks", type=int, default=3, help="how many tasks of lcbench")
     parser.add_argument("--dev", action="store_true", help="the functions on which the constants were chosen")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -274,9 +274,9 @@ def main() -> int:
     names = ("stopped", "flat", "truly flat", "rule: flat", "floor: flat")
     print(f"{'problem':<24s}{'search':<8s}{'after':>6s}" + "".join(f"{name:>22s}" for name in names))
     rows = []
-    for sampler in ("tpe", "random"):
+    for sampler in args.search or ("tpe", "random"):
         own = []
-        for problem in dev_problems() if args.dev else problems(folder):
+        for problem in dev_problems() if args.dev else problems(folder, args.tasks):
             own.append(measure(problem, sampler, seeds, args.budget))
             show(own[-1])
         show(summed(own))
