@@ -83,9 +83,18 @@ class Advisor:
         space: Mapping[str, Any] | None = None,
         description: str | None = None,
         reduce: str | None = None,
+        constraints: str | Sequence[str] | Mapping[str, str] | None = None,
+        try_first: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        fixed: Mapping[str, Any] | None = None,
+        renamed: Mapping[str, str | Sequence[str]] | None = None,
+        priors: Mapping[str, Any] | None = None,
+        cost: str | None = None,
+        repeats: int | None = None,
         create: bool = True,
     ) -> Experiment:
         """Create an experiment, or reopen it; what is given and differs is updated.
+
+        Of ``constraints`` to ``repeats``, what is not given stays, and an empty value takes back what was said.
 
         Parameters
         ----------
@@ -101,6 +110,22 @@ class Advisor:
             What the experiment asks, in plain words; it is searched.
         reduce
             How a curve becomes one value: ``last`` (last finite value, the default), ``best`` or ``mean-last-K``.
+        constraints
+            Bounds that a run's last values have to keep: ``"latency_ms <= 50"``, several of those, or
+            ``{"latency_ms": "<= 50"}``.
+        try_first
+            Points to suggest before anything else; parameters left out are chosen then.
+        fixed
+            Parameters that are not varied for now, with their values.
+        renamed
+            Parameter → what it is called in other experiments, one name or several.
+        priors
+            Numeric parameter → where you believe its best value to be, or ``{"center": 0.01, "spread": 0.2}``; the
+            spread is a share of its range.
+        cost
+            What a run costs: ``"duration"``, or the name of a metric.
+        repeats
+            How often each point is to be run, where the objective is noisy.
         create
             Whether to create it where there is none.
 
@@ -125,6 +150,11 @@ class Advisor:
             given["description"] = scrub(description)
         if reduce is not None:
             given["reduce"] = checked_reduce(reduce)
+        parts: dict[str, Any] = {"constraints": constraints, "try_first": try_first, "fixed": fixed, "renamed": renamed}
+        parts |= {"priors": priors, "cost": cost, "repeats": repeats}
+        problem = {key: part for key, part in parts.items() if part is not None}
+        if problem:
+            given["problem"] = problem
         self.definitions.say(name, given, create=create)
         return Experiment(self, name)
 

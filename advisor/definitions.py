@@ -13,12 +13,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from advisor.errors import ConfigError, SpaceError
+from advisor.suggest.problem import Problem
 from advisor.suggest.space import Space
 from storage.curves import mean_last_k, summaries
 from storage.errors import StoreUnavailableError
 from storage.events import read_objectives
 from storage.opening import Opening
-from storage.records import DIRECTIONS, Direction, Event, Experiment, utc_now
+from storage.records import DIRECTIONS, Direction, Event, Experiment, Run, utc_now
 from storage.store import RunStore
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,8 @@ class Definitions:
         Parameters
         ----------
         given
-            ``objectives`` as from ``asked``, ``space`` as JSON, ``description``, ``reduce``; any may be missing.
+            ``objectives`` as from ``asked``, ``space`` as JSON, ``description``, ``reduce``, ``problem``; any may be
+            missing. Of ``problem`` the parts that are given replace those that were said before (see ``_merged``).
         create
             Whether to create it where there is none.
 
@@ -79,14 +81,16 @@ class Definitions:
         ------
         ExperimentNotFoundError
             If there is none and ``create`` is false.
-        ConfigError
-            If the objectives make no sense.
+        ConfigError, SpaceError
+            If the objectives or the problem make no sense.
         """
         record, sure = self._look_up(name, given)
         if record is None and not create:
             self._store.experiment(name)  # it raises where there is none
         if record is None and not sure:
             record, sure = self._store.state().experiments.get(name), True
+        if "problem" in given:
+            given = {**given, "problem": _checked(name, given, record)}
         self._define(name, given, record)
 
     @property
@@ -215,6 +219,8 @@ class Definitions:
     def _tell_what_changes(self, store: RunStore, record: Experiment, changed: Mapping[str, Any]) -> None:
         """Say it where runs that are there already will be valued anew."""
         n_runs = store.state().n_runs_of(record.name)
+        if n_runs and "space" in changed and record.space and changed["space"]:
+            _tell_new_space(record, changed["space"], store.runs(record.name))
         if not n_runs or "objectives" not in changed or not record.objectives:
             return
         before, after = (
@@ -257,8 +263,11 @@ def _names_metrics(given: Mapping[str, Any]) -> bool:
 
 def _resolved(name: str, given: Mapping[str, Any], record: Experiment | None) -> dict[str, Any]:
     """Return what is given as an event says it; a metric keeps the direction that it has unless another is given."""
+    given = dict(given)
+    if "problem" in given:
+        given["problem"] = _merged(given["problem"], record)
     if "objectives" not in given:
-        return dict(given)
+        return given
     asked: _Asked = given["objectives"]
     known = {} if record is None else {o.metric: o.direction for o in record.objectives}
     if asked.metrics is None and not known:
@@ -269,6 +278,34 @@ def _resolved(name: str, given: Mapping[str, Any], record: Experiment | None) ->
         raise ConfigError(f"{len(metrics)} objectives and {len(directions)} directions; give one for each")
     pairs = zip(metrics, directions, strict=True)
     return {**given, "objectives": [{"metric": metric, "direction": direction} for metric, direction in pairs]}
+
+
+def _merged(given: Mapping[str, Any], record: Experiment | None) -> dict[str, Any]:
+    """Return a problem in which the given parts replace those of the record; an empty one removes its part."""
+    before = {} if record is None else dict(record.problem)
+    return Problem.of({**before, **given}).to_json()
+
+
+def _checked(name: str, given: Mapping[str, Any], record: Experiment | None) -> dict[str, Any]:
+    """Return the parts of a problem that are given as the store keeps them, an empty part as an empty value."""
+    declared = given.get("space", None if record is None else record.space)
+    space = Space.from_json(declared) if declared else None
+    objectives = () if record is None else record.objectives
+    if "objectives" in given:
+        objectives = read_objectives(_resolved(name, {"objectives": given["objectives"]}, record)["objectives"])
+    parts = Problem.checked(given["problem"], space, objectives).to_json()
+    nothing: dict[str, Any] = {"constraints": [], "try_first": [], "cost": None, "repeats": 1}
+    return {key: parts.get(key, nothing.get(key, {})) for key in given["problem"]}
+
+
+def _tell_new_space(record: Experiment, space: Mapping[str, Any], runs: Sequence[Run]) -> None:
+    """Say what a new search space changes, and how many runs lie inside it."""
+    before, after = Space.from_json(record.space or {}), Space.from_json(space)
+    inside = sum(after.includes(run.params) for run in runs)
+    log.warning(
+        "the search space of %r changes: %s; %d of its %d runs lie inside",
+        *(record.name, "; ".join(before.difference(after)) or "in its order", inside, len(runs)),
+    )
 
 
 def _with(record: Experiment | None, name: str, changed: Mapping[str, Any]) -> Experiment:
@@ -286,6 +323,8 @@ def _differs(record: Experiment, key: str, value: Any) -> bool:
         return read_objectives(value) != record.objectives
     if key == "space" and record.space is not None:
         return bool({name: dict(dim) for name, dim in record.space.items()} != value)
+    if key == "problem":
+        return Problem.of(record.problem) != Problem.of(value)
     return bool(getattr(record, key) != value)
 
 

@@ -32,10 +32,12 @@ from storage.records import Experiment as ExperimentRecord
 
 if TYPE_CHECKING:
     import pandas as pd
+    from optuna.samplers import BaseSampler
 
     from advisor.app import Advisor
     from advisor.findings import Checked
     from advisor.suggest import Forecast, Importances, Ledger, SearchAdvice, StopAdvice, Suggestion
+    from advisor.suggest.define_by_run import AskedTrial
     from advisor.tracking.delivery import Watch
     from storage.store import RunStore
 
@@ -86,9 +88,33 @@ class Experiment:
 
     # -- running
 
+    def ask(self, *, seed: int | None = None, sampler: BaseSampler | None = None) -> AskedTrial:
+        """Begin the next run's parameters, to be asked for one by one; a search space need not be declared.
+
+        ``trial.suggest_float("lr", 1e-5, 1, log=True)`` and the like, in any order and behind any ``if``; then
+        ``exp.start(trial)``. Nothing is written before that.
+
+        Parameters
+        ----------
+        seed
+            By default drawn afresh, so that processes that ask at the same time get different answers.
+        sampler
+            Any sampler of Optuna's; by default its tree-structured Parzen estimator.
+
+        Raises
+        ------
+        ConfigError
+            If the experiment has no objective.
+        """
+        from advisor.suggest.define_by_run import AskedTrial
+
+        given = _seed(seed)
+        drawn = secrets.randbits(32) if given is None else given
+        return AskedTrial(self.record, self.runs(), seed=drawn, sampler=sampler)
+
     def start(
         self,
-        suggestion: Suggestion | Mapping[str, Any] | None = None,
+        suggestion: Suggestion | AskedTrial | Mapping[str, Any] | None = None,
         *,
         params: Mapping[str, Any] | None = None,
         seed: int | None = None,
@@ -103,7 +129,8 @@ class Experiment:
         Parameters
         ----------
         suggestion
-            A suggestion to follow. With neither this nor ``params``, a suggestion is asked for.
+            A suggestion to follow, or what was asked for with ``ask``. With neither this nor ``params``, a suggestion
+            is asked for.
         params
             Your own parameters; where a space is declared they are checked against it.
         seed
@@ -118,14 +145,19 @@ class Experiment:
         ConfigError
             If a suggestion is needed and the experiment has no objective.
         """
+        from advisor.suggest.define_by_run import AskedTrial
+
         suggestion_id = None
+        asked: dict[str, Any] = {}
         if suggestion is not None and params is not None:
             raise ConfigError("give either a suggestion or params, not both")
         if isinstance(suggestion, Mapping):
             params = suggestion
         elif suggestion is None and params is None:
             suggestion = self.suggest()[0]
-        if suggestion is not None and not isinstance(suggestion, Mapping):
+        if isinstance(suggestion, AskedTrial):
+            params, asked["distributions"] = suggestion.begin()
+        elif suggestion is not None and not isinstance(suggestion, Mapping):
             params, suggestion_id = suggestion.params, suggestion.id
         clean = plain(params or {})
         record = self._advisor.definitions.record_to_start(self.name, clean)
@@ -142,6 +174,7 @@ class Experiment:
             notes=[scrub(note) for note in _words(notes)],
             source="tracked",
             suggestion_id=suggestion_id,
+            **asked,
         )
         definitions = self._advisor.definitions.undelivered(self.name)
         return LiveRun(record, created, self._collaborators(created.run_id, record), definitions=definitions)
@@ -263,9 +296,25 @@ class Experiment:
     def best(self) -> Run | None:
         """Return the best finished run by the first objective, None where there is none.
 
-        Runs whose value, or whose objective's curve at its end, is not finite are never best.
+        Runs whose value, or whose objective's curve at its end, is not finite are never best. Where the experiment
+        has constraints, only runs that are known to keep them all are; None where no run does.
         """
-        return self._store.best(self.name)
+        record = self.record
+        if not record.problem.get("constraints"):
+            return self._store.best(self.name)
+        from advisor.suggest.pareto import best_feasible
+
+        return best_feasible(record, self.runs())
+
+    def front(self) -> list[Run]:
+        """Return the runs that no other one beats in every objective at once, the best of the first objective first.
+
+        Only finished runs with finite values count, and where there are constraints only those that keep them all.
+        With one objective these are the best run and its equals.
+        """
+        from advisor.suggest.pareto import front
+
+        return front(self.record, self.runs())
 
     def findings(self, *, include_resolved: bool = False) -> list[Finding]:
         """Return the findings of all runs, the most severe first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,9 @@ from advisor.cli.shapes import experiment_json
 if TYPE_CHECKING:
     from advisor.app import Advisor
     from advisor.experiment import Experiment
+    from advisor.suggest.conditions import Condition
+    from advisor.suggest.space import Space
+    from storage.records import Experiment as ExperimentRecord
 
 
 def register(app: typer.Typer) -> None:
@@ -47,10 +51,50 @@ def register(app: typer.Typer) -> None:
         description: Annotated[
             str | None, typer.Option("--description", metavar="TEXT", help="What it asks, in plain words.")
         ] = None,
+        constraint: Annotated[
+            list[str] | None,
+            typer.Option("--constraint", metavar="BOUND", help="For instance 'latency_ms <= 50'; repeated for more."),
+        ] = None,
+        try_first: Annotated[
+            list[str] | None,
+            typer.Option("--try-first", metavar="JSON", help="A point to suggest first: '{\"lr\": 0.1}'; repeated."),
+        ] = None,
+        fix: Annotated[
+            list[str] | None,
+            typer.Option("--fix", metavar="NAME=VALUE", help="A parameter that is not varied for now; repeated."),
+        ] = None,
+        unfix: Annotated[
+            list[str] | None, typer.Option("--unfix", metavar="NAME", help="Vary a parameter again; repeated.")
+        ] = None,
+        rename: Annotated[
+            list[str] | None,
+            typer.Option("--rename", metavar="OTHER=NAME", help="What other experiments call a parameter; repeated."),
+        ] = None,
+        prior: Annotated[
+            list[str] | None,
+            typer.Option("--prior", metavar="NAME=VALUE", help="Where you believe the best value to be; repeated."),
+        ] = None,
+        cost: Annotated[
+            str | None, typer.Option("--cost", metavar="METRIC", help="What a run costs: duration, or a metric.")
+        ] = None,
+        repeats: Annotated[
+            int | None, typer.Option("--repeats", min=1, metavar="N", help="Runs of each point. Default: 1.")
+        ] = None,
     ) -> None:
-        """Set or show an experiment's objective, search space and description; without a name, list all."""
+        """Set or show what an experiment is about; without a name, list all.
+
+        Constraints, points to try first, other names and priors replace those said before; '' takes them back.
+        """
         given = (objective, direction, reduce, space, description)
-        setting = any(value is not None for value in given)
+        asked: dict[str, Any] = {
+            "constraint": constraint,
+            "try_first": try_first,
+            "fix": fix,
+            "unfix": unfix,
+            "rename": rename,
+        }
+        asked |= {"prior": prior, "cost": cost, "repeats": repeats}
+        setting = any(value is not None for value in (*given, *asked.values()))
         if name is None and setting:
             raise typer.BadParameter("say which experiment these are for", param_hint="EXP")
         with session.open(create=setting) as adv:
@@ -58,7 +102,7 @@ def register(app: typer.Typer) -> None:
                 _list(adv, session)
                 return
             if setting:
-                _set(adv, name, objective, direction, reduce=reduce, space=space, description=description)
+                _set(adv, name, objective, direction, reduce=reduce, space=space, description=description, asked=asked)
             exp = adv.experiment(name, create=False)
             if session.as_json:
                 print_json(experiment_json(exp))
@@ -73,12 +117,15 @@ def _set(
     direction: list[Any] | None,
     *,
     space: Path | None,
+    asked: Mapping[str, Any],
     **given: Any,
 ) -> None:
     from advisor.suggest.space import Space
 
     dimensions = None if space is None else Space.from_yaml(space)
-    is_new = all(each.name != name for each in adv.experiments())
+    record = next((each.record for each in adv.experiments() if each.name == name), None)
+    is_new = record is None
+    given |= _problem(asked, record, dimensions)
     if objective and not is_new:
         _check_logged(adv.experiment(name, create=False), objective)
     adv.experiment(name, objective=objective or None, direction=direction or None, space=dimensions, **given)
@@ -86,6 +133,35 @@ def _set(
         note(f"a new experiment: {name}")
     if objective and not direction:
         _say_direction(objective)
+
+
+def _problem(asked: Mapping[str, Any], record: ExperimentRecord | None, space: Space | None) -> dict[str, Any]:
+    """Return what the options say of the problem, in the words of ``Advisor.experiment``."""
+    from advisor.cli.given import assigned, objects, pairs
+    from advisor.errors import ConfigError
+    from advisor.suggest.space import Space
+
+    if space is None and record is not None and record.space:
+        space = Space.from_json(record.space)
+    given: dict[str, Any] = {"cost": asked["cost"], "repeats": asked["repeats"]}
+    if asked["constraint"] is not None:
+        given["constraints"] = [text for text in asked["constraint"] if text.strip()]
+    if asked["try_first"] is not None:
+        given["try_first"] = objects(asked["try_first"], "--try-first")
+    if asked["prior"] is not None:
+        given["priors"] = assigned(asked["prior"], "--prior", space)
+    if asked["rename"] is not None:
+        given["renamed"] = {}
+        for other, name in pairs(asked["rename"], "--rename"):
+            given["renamed"].setdefault(name, []).append(other)
+    if asked["fix"] is not None or asked["unfix"] is not None:
+        fixed = dict({} if record is None else record.problem.get("fixed", {}))
+        for name in asked["unfix"] or ():
+            if name not in fixed:
+                raise ConfigError(f"--unfix {name!r}: it is not fixed; fixed are {', '.join(fixed) or 'no parameters'}")
+            del fixed[name]
+        given["fixed"] = fixed | assigned(asked["fix"] or (), "--fix", space)
+    return given
 
 
 def _check_logged(exp: Experiment, objective: list[str]) -> None:
@@ -139,6 +215,8 @@ def _objectives(entry: dict[str, Any]) -> str | None:
 
 
 def _print(exp: Experiment) -> None:
+    from advisor.suggest.space import Space
+
     entry = experiment_json(exp)
     best, value = entry["best_run_id"], entry["best_objective"]
     say(f"experiment {exp.name}")
@@ -148,6 +226,7 @@ def _print(exp: Experiment) -> None:
         "runs": entry["n_runs"],
         "best run": None if best is None else f"{best} ({shown(value)})",
         "description": entry["description"] or None,
+        **_said(exp),
         "created": entry["created"],
     }
     print_pairs(None, {name: value for name, value in about.items() if value is not None})
@@ -156,7 +235,10 @@ def _print(exp: Experiment) -> None:
     if entry["space"]:
         columns = [Column("parameter"), Column("type"), Column("low", right=True), Column("high", right=True)]
         columns += [Column("scale"), Column("step", right=True), Column("choices")]
-        rows = [_row(name, dimension) for name, dimension in entry["space"].items()]
+        conditional = any("when" in dimension for dimension in entry["space"].values())
+        columns += [Column("only where")] if conditional else []
+        space = Space.from_json(entry["space"])
+        rows = [_row(name, each, space[name].when)[: len(columns)] for name, each in entry["space"].items()]
         print_table(columns, rows, title="search space")
     elif entry["n_runs"]:
         space, notes = exp.space()
@@ -164,7 +246,30 @@ def _print(exp: Experiment) -> None:
             note(line)
 
 
-def _row(name: str, dimension: Any) -> list[Any]:
+def _said(exp: Experiment) -> dict[str, str]:
+    """Return what is said of the problem, in words."""
+    from advisor.suggest.problem import Problem
+
+    problem = Problem.of(exp.record.problem)
+    said = {
+        "constraints": ", ".join(map(str, problem.constraints)),
+        "to try first": "; ".join(_values(point) for point in problem.try_first),
+        "fixed": _values(problem.fixed),
+        "elsewhere": ", ".join(f"{name} is {' or '.join(others)}" for name, others in problem.renamed.items()),
+        "priors": ", ".join(f"{name} near {prior.center:g}" for name, prior in problem.priors.items()),
+        "cost of a run": problem.cost or "",
+        "repeats": str(problem.repeats) if problem.repeats > 1 else "",
+    }
+    return {what: words for what, words in said.items() if words}
+
+
+def _values(params: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {shown(value)}" for name, value in params.items())
+
+
+def _row(name: str, dimension: Any, when: Sequence[Condition]) -> list[Any]:
     scale = None if dimension["type"] == "choice" else "log" if dimension["log"] else "linear"
     choices = ", ".join(shown(choice) for choice in dimension.get("choices", ()))
-    return [name, dimension["type"], dimension.get("low"), dimension.get("high"), scale, dimension.get("step"), choices]
+    where = " and ".join(map(str, when))
+    step = dimension.get("step")
+    return [name, dimension["type"], dimension.get("low"), dimension.get("high"), scale, step, choices, where]

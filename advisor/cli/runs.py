@@ -14,6 +14,7 @@ from advisor.cli.shapes import SHORT_ID, run_json, short_ids
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
+    from advisor.experiment import Experiment
     from storage.records import Objective, Run
 
 SHOWN: Final = 50
@@ -56,9 +57,17 @@ def register(app: typer.Typer) -> None:
         offset: Annotated[
             int, typer.Option("--offset", min=0, metavar="N", help="Runs to leave out before the first, for paging.")
         ] = 0,
+        front: Annotated[
+            bool, typer.Option("--front", help="Only the runs that no other one beats in every objective at once.")
+        ] = False,
     ) -> None:
         """List runs: parameters, objective, state, findings."""
+        if front and (experiment is None or where or sort or desc or limit or offset):
+            raise typer.BadParameter("takes the name of an experiment and no other option", param_hint="--front")
         with session.open() as adv:
+            if front:
+                _print_front(adv, adv.experiment(experiment or "", create=False), session)
+                return
             most = limit if limit is not None or session.as_json else SHOWN
             newest_last = sort is None and not desc and not session.as_json
             found, n_runs = adv.store.page(
@@ -73,6 +82,25 @@ def register(app: typer.Typer) -> None:
                 _print(adv, kept, single=experiment is not None)
                 if len(kept) < n_runs:
                     note(f"{len(kept)} of {n_runs} runs shown; --limit {n_runs} shows all, --offset the next ones")
+
+
+def _print_front(adv: Advisor, exp: Experiment, session: Session) -> None:
+    found, objectives = exp.front(), exp.record.objectives
+    if session.as_json:
+        print_json([run_json(run) | {"values": list(run.values)} for run in found])
+        return
+    if not found:
+        what = " and keeps all constraints" if exp.record.problem.get("constraints") else ""
+        note(f"no run has finished with a finite value for each objective{what}")
+        return
+    ids = short_ids(adv.store.alike([run.id for run in found], n_chars=SHORT_ID))
+    params = varying_first(found)[:MAX_PARAMS]
+    columns = [Column("#", right=True), Column("run")]
+    columns += [Column(f"{each.metric} ({ARROWS[each.direction]})", right=True) for each in objectives]
+    columns += [Column(name, right=True, optional=True) for name in params]
+    rows = [[run.number, ids[run.id], *run.values, *(run.params.get(name) for name in params)] for run in found]
+    print_table(columns, rows)
+    note(f"{count(len(found), 'run')} that no other one beats in every objective")
 
 
 def _print(adv: Advisor, runs: Sequence[Run], *, single: bool) -> None:

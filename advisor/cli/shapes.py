@@ -46,6 +46,7 @@ def experiment_json(experiment: Experiment) -> dict[str, Any]:
         "objectives": [{"metric": each.metric, "direction": each.direction} for each in record.objectives],
         "reduce": record.reduce,
         "space": record.space,
+        "problem": dict(record.problem),
         "description": record.description,
         "n_runs": len(runs),
         "best_run_id": None if best is None else best.id,

@@ -1,19 +1,26 @@
 """One parameter's range: a real number, a whole number, or one of a few values.
 
 Whatever a range is used for (checking, drawing, distances, storing) is a method here, so that each
-kind of range is one class.
+kind of range is one class. When a parameter has a meaning at all is said in ``conditions``.
 
-Invariant: a dimension that exists is sound: bounds are ordered, log only above zero, choices distinct.
+Invariant: a dimension that exists is sound: bounds are ordered, log only above zero, choices distinct, and the
+default, where there is one, is an allowed value.
 """
 
 from __future__ import annotations
 
+import copy
+import enum
 import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from numbers import Integral, Real
-from typing import Any
+from itertools import pairwise
+from numbers import Integral
+from typing import Any, Final, Literal, Self
 
 from advisor.errors import SpaceError
+from advisor.suggest.conditions import Condition, conditions_of
+from advisor.suggest.conditions import number as _number
 
 ChoiceValue = None | bool | int | float | str
 
@@ -21,19 +28,49 @@ GRID_TOLERANCE = 1e-8
 """Share of a step by which a value may miss the grid: what decimal notation loses in binary floats."""
 
 
-def _number(value: object) -> float | None:
-    """Return a finite real number as a float, None for anything else; a bool is not a number here."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # an int beyond the largest float
-        return None
-    return number if math.isfinite(number) else None
+class _Unset(enum.Enum):
+    """Tells a default that was not given from ``None``, which may be a choice."""
+
+    UNSET = "unset"
+
+    def __repr__(self) -> str:
+        return "UNSET"
 
 
-@dataclass(frozen=True, slots=True)
-class Float:
+UNSET: Final = _Unset.UNSET
+Unset = Literal[_Unset.UNSET]
+
+
+class _Extras:
+    """What every kind of dimension may say beside its range."""
+
+    __slots__ = ()
+
+    when: tuple[Condition, ...]
+    default: ChoiceValue | Unset
+
+    def depending_on(self, conditions: tuple[Condition, ...]) -> Self:
+        """Return the same range under other conditions."""
+        other = copy.copy(self)
+        object.__setattr__(other, "when", conditions)
+        return other
+
+    def _more_json(self) -> dict[str, Any]:
+        """Return the stored form of what is beside the range; nothing where nothing is."""
+        out: dict[str, Any] = {}
+        if self.when:
+            out["when"] = {condition.name: condition.to_json() for condition in self.when}
+        if self.default is not UNSET:
+            out["default"] = self.default
+        return out
+
+    def _shown(self, *parts: str) -> str:
+        extra = [f"{name}={value!r}" for name, value in self._more_json().items()]
+        return f"{type(self).__name__}({', '.join((*parts, *extra))})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Float(_Extras):
     """A real number between ``low`` and ``high``, both included.
 
     Parameters
@@ -44,6 +81,10 @@ class Float:
         Whether ratios matter rather than differences; needs ``low > 0`` and no ``step``.
     step
         Distance of allowed values, counted from ``low``; None allows all.
+    when
+        Other parameter → the value, values or comparison under which this one has a meaning; None: always.
+    default
+        What runs without this parameter had used, for a parameter that is added later.
 
     Raises
     ------
@@ -60,8 +101,19 @@ class Float:
     high: float
     log: bool = False
     step: float | None = None
+    when: tuple[Condition, ...] = ()
+    default: ChoiceValue | Unset = UNSET
 
-    def __init__(self, low: float, high: float, *, log: bool = False, step: float | None = None) -> None:
+    def __init__(
+        self,
+        low: float,
+        high: float,
+        *,
+        log: bool = False,
+        step: float | None = None,
+        when: Mapping[str, Any] | None = None,
+        default: float | Unset = UNSET,
+    ) -> None:
         first, last = _bounds("Float", low, high)
         if log and step is not None:
             raise SpaceError(f"Float({first:g}, {last:g}): step and log=True exclude each other; leave one out")
@@ -74,6 +126,7 @@ class Float:
             last = first + math.floor((last - first) / width + GRID_TOLERANCE) * width
         for name, value in (("low", first), ("high", last), ("log", bool(log)), ("step", width)):
             object.__setattr__(self, name, value)
+        _say_more(self, when, default)
 
     @property
     def n_values(self) -> int | None:
@@ -109,9 +162,27 @@ class Float:
         """Return the allowed value at a position in [0, 1]."""
         return self._on_grid(min(max(_at(unit, self.low, self.high, self.log), self.low), self.high))
 
+    def grid(self) -> Iterator[float]:
+        """Yield all values of a range that has steps, or only one value."""
+        for i in range(self.n_values or 0):
+            yield self._on_grid(self.low + i * (self.step or 0.0))
+
     def to_json(self) -> dict[str, Any]:
         """Return the stored form."""
-        return {"type": "float", "low": self.low, "high": self.high, "log": self.log, "step": self.step}
+        own = {"type": "float", "low": self.low, "high": self.high, "log": self.log, "step": self.step}
+        return own | self._more_json()
+
+    def deciding(self, bounds: Iterable[float]) -> list[float]:
+        """Return allowed values such that, if any value lies so among ``bounds``, one of these does."""
+        return _deciding(self, bounds)
+
+    @property
+    def span(self) -> str:
+        """The allowed values in words."""
+        return f"[{self.low:g}, {self.high:g}]{_scale(self)}"
+
+    def __repr__(self) -> str:
+        return self._shown(f"low={self.low!r}", f"high={self.high!r}", f"log={self.log}", f"step={self.step!r}")
 
     def _on_grid(self, number: float) -> float:
         if self.step is None:
@@ -119,8 +190,8 @@ class Float:
         return min(self.low + round((number - self.low) / self.step) * self.step, self.high)
 
 
-@dataclass(frozen=True, slots=True)
-class Int:
+@dataclass(frozen=True, slots=True, repr=False)
+class Int(_Extras):
     """A whole number between ``low`` and ``high``, both included.
 
     Parameters
@@ -131,6 +202,8 @@ class Int:
         Whether ratios matter rather than differences; needs ``low >= 1`` and ``step == 1``.
     step
         Distance of allowed values, counted from ``low``.
+    when, default
+        As for ``Float``.
 
     Raises
     ------
@@ -142,8 +215,19 @@ class Int:
     high: int
     log: bool = False
     step: int = 1
+    when: tuple[Condition, ...] = ()
+    default: ChoiceValue | Unset = UNSET
 
-    def __init__(self, low: int, high: int, *, log: bool = False, step: int = 1) -> None:
+    def __init__(
+        self,
+        low: int,
+        high: int,
+        *,
+        log: bool = False,
+        step: int = 1,
+        when: Mapping[str, Any] | None = None,
+        default: int | Unset = UNSET,
+    ) -> None:
         first, last = _bounds("Int", low, high)
         if first != int(first) or last != int(last):
             raise SpaceError(f"Int({low!r}, {high!r}): bounds must be whole numbers; use Float for others")
@@ -158,6 +242,7 @@ class Int:
         stop = start + (int(high) - start) // stride * stride
         for name, value in (("low", start), ("high", stop), ("log", bool(log)), ("step", stride)):
             object.__setattr__(self, name, value)
+        _say_more(self, when, default)
 
     @property
     def n_values(self) -> int:
@@ -195,14 +280,38 @@ class Int:
         assert found is not None  # a position gives a finite number
         return found
 
+    def grid(self) -> Iterator[int]:
+        """Yield all values."""
+        yield from range(self.low, self.high + 1, self.step)
+
     def to_json(self) -> dict[str, Any]:
         """Return the stored form."""
-        return {"type": "int", "low": self.low, "high": self.high, "log": self.log, "step": self.step}
+        own = {"type": "int", "low": self.low, "high": self.high, "log": self.log, "step": self.step}
+        return own | self._more_json()
+
+    def deciding(self, bounds: Iterable[float]) -> list[int]:
+        """Return allowed values such that, if any value lies so among ``bounds``, one of these does."""
+        return _deciding(self, bounds)
+
+    @property
+    def span(self) -> str:
+        """The allowed values in words."""
+        return f"[{self.low}, {self.high}]{_scale(self)}"
+
+    def __repr__(self) -> str:
+        return self._shown(f"low={self.low}", f"high={self.high}", f"log={self.log}", f"step={self.step}")
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+@dataclass(frozen=True, slots=True, repr=False)
+class Choice(_Extras):
     """One of a few values: None, bool, int, float or str.
+
+    Parameters
+    ----------
+    choices
+        The values.
+    when, default
+        As for ``Float``.
 
     Raises
     ------
@@ -216,8 +325,12 @@ class Choice:
     """
 
     choices: tuple[ChoiceValue, ...]
+    when: tuple[Condition, ...] = ()
+    default: ChoiceValue | Unset = UNSET
 
-    def __init__(self, *choices: ChoiceValue) -> None:
+    def __init__(
+        self, *choices: ChoiceValue, when: Mapping[str, Any] | None = None, default: ChoiceValue | Unset = UNSET
+    ) -> None:
         if not choices:
             raise SpaceError("Choice() needs at least one value, for instance Choice('sgd', 'adam')")
         for i, value in enumerate(choices):
@@ -228,6 +341,7 @@ class Choice:
             if any(value == other for other in choices[:i]):
                 raise SpaceError(f"Choice: {value!r} is equal to a choice before it; name each value once")
         object.__setattr__(self, "choices", tuple(choices))
+        _say_more(self, when, default)
 
     @property
     def n_values(self) -> int:
@@ -256,9 +370,25 @@ class Choice:
         """Return the choice at a position in [0, 1]; each gets an equal share."""
         return self.choices[min(int(unit * len(self.choices)), len(self.choices) - 1)]
 
+    def grid(self) -> Iterator[ChoiceValue]:
+        """Yield all choices."""
+        yield from self.choices
+
     def to_json(self) -> dict[str, Any]:
         """Return the stored form."""
-        return {"type": "choice", "choices": list(self.choices)}
+        return {"type": "choice", "choices": list(self.choices), **self._more_json()}
+
+    def deciding(self, bounds: Iterable[float]) -> list[ChoiceValue]:
+        """Return all choices."""
+        return list(self.choices)
+
+    @property
+    def span(self) -> str:
+        """The allowed values in words."""
+        return f"({', '.join(map(repr, self.choices))})"
+
+    def __repr__(self) -> str:
+        return self._shown(f"choices={self.choices!r}")
 
 
 Dimension = Float | Int | Choice
@@ -271,6 +401,31 @@ def plain(dimension: Dimension, value: Any) -> ChoiceValue:
     if isinstance(dimension, Float):
         return float(value)
     return dimension.nearest(value)
+
+
+def _say_more(dimension: Dimension, when: Mapping[str, Any] | None, default: ChoiceValue | Unset) -> None:
+    """Set what is beside the range; a default outside of it is refused."""
+    if default is not UNSET:
+        problem = dimension.problem(default)
+        if problem is not None:
+            raise SpaceError(f"default = {default!r} {problem}")
+        default = plain(dimension, dimension.nearest(default))
+    object.__setattr__(dimension, "when", conditions_of(when))
+    object.__setattr__(dimension, "default", default)
+
+
+def _deciding(dimension: Any, bounds: Iterable[float]) -> list[Any]:
+    """Return the ends, the bounds, what lies beside them on a grid, and what lies between them."""
+    marks = sorted({dimension.low, dimension.high, *(min(max(b, dimension.low), dimension.high) for b in bounds)})
+    beside = range(-len(marks), len(marks) + 1) if dimension.step else (0,)
+    near = (mark + k * (dimension.step or 0) for mark in marks for k in beside)
+    between = ((a + b) / 2 for a, b in pairwise(marks))
+    return list(dict.fromkeys(dimension.nearest(value) for value in (*near, *between)))
+
+
+def _scale(dimension: Float | Int) -> str:
+    step = dimension.step if dimension.step not in (None, 1) or isinstance(dimension, Float) else None
+    return " on a log scale" if dimension.log else "" if step is None else f" in steps of {step:g}"
 
 
 def _bounds(kind: str, low: object, high: object) -> tuple[float, float]:

@@ -3,7 +3,8 @@
 Every numeric parameter is measured on its own scale (logarithmic where the space says so) so that its
 range has length 1. A category has no order: two different ones are at distance 1.
 
-Invariant: a value that is missing or makes no sense in the space is NaN, never a guess.
+Invariant: a value that is missing, or has no meaning or makes no sense in the space, is NaN, never a guess; only
+a default that the space declares stands for a missing one.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ MISSING = -1.0
 def coordinates(space: Space, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
     """Return the rows as an array of shape (n, d): position on the scale, index of a choice, or NaN."""
     out = np.full((len(rows), len(space)), np.nan)
+    if space.is_conditional or space.has_defaults:
+        rows = [space.active(params, fill=True) for params in rows]
     for j, (name, dimension) in enumerate(space.items()):
         for i, params in enumerate(rows):
             if name in params:
@@ -38,7 +41,8 @@ def distances(
     """Return Gower's distance in [0, 1] of each point, shape (n, d), to one point, shape (d,).
 
     The mean over the parameters of the difference on the scale, at most 1; for a choice 0 or 1; 1 where
-    either value is missing (J. C. Gower, "A general coefficient of similarity", Biometrics 1971).
+    either value is missing. A parameter that has a meaning only under a condition is equal, 0, where both points
+    lack it (J. C. Gower, "A general coefficient of similarity", Biometrics 1971).
 
     Parameters
     ----------
@@ -52,6 +56,8 @@ def distances(
         scaled = 2 * np.minimum(scaled, 1.0 - scaled)
     each = np.where(categorical, (gaps > 0).astype(np.float64), scaled)
     each[np.isnan(gaps)] = 1.0
+    conditional = np.array([bool(dimension.when) for dimension in space.values()], dtype=bool)
+    each[conditional & np.isnan(points) & np.isnan(to)] = 0.0
     means: NDArray[np.float64] = each.mean(axis=1) if each.shape[1] else np.zeros(len(points))
     return means
 

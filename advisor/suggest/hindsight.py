@@ -9,7 +9,6 @@ Invariant: nothing is trained or modelled here; every value that another search 
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -159,7 +158,8 @@ def _grid(
             continue
         if key not in places:
             places[key] = len(points)
-            points.append({name: run.params[name] for name in space})
+            kept = space.active(run.params, fill=True)
+            points.append({name: plain(space[name], kept[name]) for name in space if name in kept})
             outcomes.append([])
         outcomes[places[key]].append(sign * run.values[0] if experiment.ranks(run) else math.inf)
         steps.append((places[key], run.suggestion_id is not None))
@@ -180,9 +180,7 @@ def _middle(outcomes: Sequence[float]) -> float:
 
 def _key(space: Space, params: Mapping[str, Any]) -> str | None:
     """Return what makes two runs the same point, None for one that is none of the space."""
-    if any(name not in params or dimension.problem(params[name]) is not None for name, dimension in space.items()):
-        return None
-    return json.dumps([plain(dimension, params[name]) for name, dimension in space.items()])
+    return space.key(params) if space.includes(params) else None
 
 
 def _replayed(grid: _Grid, n_tpe_seeds: int) -> Hindsight:
@@ -271,8 +269,9 @@ def _tpe(grid: _Grid, steps: Sequence[tuple[int, bool]], ks: Sequence[int], seed
         losses.append(loss)
         state = TrialState.COMPLETE if math.isfinite(loss) else TrialState.FAIL
         value = loss if math.isfinite(loss) else None
-        params = {name: plain(grid.space[name], grid.points[chosen][name]) for name in grid.space}
-        study.add_trial(create_trial(state=state, value=value, params=params, distributions=distributions))
+        params = dict(grid.points[chosen])
+        own = {name: distributions[name] for name in params}
+        study.add_trial(create_trial(state=state, value=value, params=params, distributions=own))
     return _best_after(losses, steps, ks)
 
 
@@ -281,9 +280,10 @@ def _asked(study: Study, grid: _Grid, places: Mapping[str | None, int], had: set
     from optuna.trial import TrialState
 
     for _ in range(MAX_REDRAWS):
-        trial = study.ask(fixed_distributions=grid.space.to_distributions())
+        trial = study.ask()
+        params = grid.space.suggest(trial)
         study.tell(trial, state=TrialState.FAIL)  # its outcome is added as a trial of its own
-        place = places.get(_key(grid.space, trial.params))
+        place = places.get(_key(grid.space, params))
         if place is not None and place not in had:
             return place
     return int(rng.choice([place for place in range(len(grid.points)) if place not in had]))

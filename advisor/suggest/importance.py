@@ -213,11 +213,7 @@ def _ped_anova(experiment: Experiment, runs: Sequence[Run], space: Space, seed: 
     objective = experiment.objective
     if objective is None:
         return None, f"experiment {experiment.name!r} has no objective"
-    known = [
-        run
-        for run in measured(experiment, runs)
-        if all(name in run.params and dim.problem(run.params[name]) is None for name, dim in space.items())
-    ][-MAX_RUNS:]
+    known = [run for run in measured(experiment, runs) if space.includes(run.params)][-MAX_RUNS:]
     if len(known) < MIN_RUNS_PED:
         return None, f"not enough runs to tell: {len(known)} finished inside the space, {MIN_RUNS_PED} are needed"
     values = [run.values[0] for run in known]
@@ -240,14 +236,13 @@ def _trials(runs: Sequence[Run], space: Space) -> list[FrozenTrial]:
     from optuna.trial import create_trial
 
     distributions = space.to_distributions()
-    return [
-        create_trial(
-            params={name: plain(space[name], run.params[name]) for name in space},
-            distributions=distributions,
-            value=run.values[0],
-        )
-        for run in runs
-    ]
+    out = []
+    for run in runs:
+        kept = space.active(run.params, fill=True)
+        params = {name: plain(space[name], kept[name]) for name in space if name in kept}
+        own = {name: distributions[name] for name in params}
+        out.append(create_trial(params=params, distributions=own, value=run.values[0]))
+    return out
 
 
 def _divergences(trials: Sequence[FrozenTrial], direction: Direction, space: Space) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """A search space for runs that came without one: inferred from the parameters they used.
 
 Left out, with a note each: constants, seeds, parameters that only part of the runs have, free text, and
-values that are not scalars.
+values that are not scalars. A parameter that exactly the runs with certain values of one choice have is taken to
+depend on that choice.
 
 Invariant: every run whose parameters are all in the space lies inside it.
 """
@@ -13,12 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from advisor.suggest.conditions import Condition, same
 from advisor.suggest.dimensions import Choice, Dimension, Float, Int, is_whole
 from advisor.suggest.space import Space
 from storage.records import Run
 
 NEARLY_ALL: Final = 0.9
 """Share of the runs that must have a parameter; below it is taken as conditional on another."""
+MIN_EACH: Final = 5
+"""Runs with a parameter, and as many without it, before it is taken to depend on a choice: fewer agree by chance."""
 LOG_RATIO: Final = 100.0
 """Positive values that span two decades are searched on a log scale."""
 MARGIN: Final = 0.1
@@ -50,7 +54,27 @@ def infer_space(runs: Sequence[Run]) -> Inferred:
         if found is not None:
             dimensions[name] = found
         notes.append(f"{name}: {note}")
+    _add_conditional(runs, dimensions, notes)
     return Inferred(Space(dimensions), tuple(notes))
+
+
+def _add_conditional(runs: Sequence[Run], dimensions: dict[str, Dimension], notes: list[str]) -> None:
+    """Add the parameters that exactly the runs with certain values of a choice have; their notes say so."""
+    choices = {name: found for name, found in dimensions.items() if isinstance(found, Choice)}
+    names = list(dict.fromkeys(name for run in runs for name in run.params))
+    for at, name in enumerate(names):
+        having = {run.id for run in runs if run.params.get(name) is not None}
+        if name in dimensions or min(len(having), len(runs) - len(having)) < MIN_EACH:
+            continue
+        with_it = [run.params for run in runs if run.id in having]
+        found, note = _infer(name, [params[name] for params in with_it], n_runs=len(having))
+        for parent, choice in choices.items():
+            values = tuple(value for value in choice.choices if any(same(p.get(parent), value) for p in with_it))
+            condition = Condition(parent, values)
+            if found is not None and all((r.id in having) == condition.holds(r.params.get(parent)) for r in runs):
+                dimensions[name] = found.depending_on((condition,))
+                notes[at] = f"{name}: {note}; exactly the {len(having)} runs with {condition} have it"
+                break
 
 
 def _infer(name: str, values: list[Any], *, n_runs: int) -> tuple[Dimension | None, str]:

@@ -242,11 +242,7 @@ def _tried(space: Space | None, runs: Sequence[Run]) -> int | None:
     n_points = None if space is None else space.n_points
     if space is None or n_points is None or n_points > len(runs):
         return None
-    tried = {
-        json.dumps([run.params.get(name) for name in space], default=str)
-        for run in runs
-        if run.state.is_over and all(n in run.params and d.problem(run.params[n]) is None for n, d in space.items())
-    }
+    tried = {space.key(run.params) for run in runs if run.state.is_over and space.includes(run.params)}
     return n_points if len(tried) >= n_points else None
 
 

@@ -1,4 +1,4 @@
-"""Other spellings of a search space: short forms, YAML files, Optuna's distributions.
+"""Other spellings of a search space: short forms, YAML files, Optuna's distributions, sentences about a change.
 
 Optuna's distributions are recognised by their names, so that describing a space does not import Optuna.
 """
@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import SpaceError
-from advisor.suggest.dimensions import Choice, Dimension, Float, Int, is_whole
+from advisor.suggest.dimensions import UNSET, Choice, Dimension, Float, Int, is_whole, plain
 from storage.errors import did_you_mean
 
 if TYPE_CHECKING:
+    import optuna
     from optuna.distributions import BaseDistribution
 
+    from advisor.suggest.space import Space
+
 _ALIASES = {"min": "low", "max": "high", "values": "choices", "q": "step"}
-_KEYS = {"float": {"low", "high", "log", "step"}, "int": {"low", "high", "log", "step"}, "choice": {"choices"}}
+_RANGE_KEYS = {"low", "high", "log", "step", "when", "default"}
+_KEYS = {"float": _RANGE_KEYS, "int": _RANGE_KEYS, "choice": {"choices", "when", "default"}}
 _TYPES = {
     "float": "float",
     "real": "float",
@@ -73,7 +77,7 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     if not isinstance(data, Mapping):
         raise SpaceError(f"{path} must map parameter names to ranges, for instance 'lr: {{low: 0.001, high: 1}}'")
     inner = data.get("space")
-    if len(data) == 1 and isinstance(inner, Mapping) and not set(inner) <= {"low", "high", "log", "step", "type"}:
+    if len(data) == 1 and isinstance(inner, Mapping) and not set(inner) <= {*_RANGE_KEYS, "type"}:
         return inner
     return data
 
@@ -87,6 +91,67 @@ def distribution_of(dimension: Dimension) -> BaseDistribution:
     if isinstance(dimension, Int):
         return distributions.IntDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)
     return distributions.CategoricalDistribution(dimension.choices)
+
+
+def suggested(trial: optuna.Trial, name: str, dimension: Dimension) -> Any:
+    """Return the value that an Optuna trial proposes for a parameter, as a plain Python value."""
+    if isinstance(dimension, Float):
+        found: Any = trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log, step=dimension.step)
+    elif isinstance(dimension, Int):
+        found = trial.suggest_int(name, dimension.low, dimension.high, log=dimension.log, step=dimension.step)
+    else:
+        found = trial.suggest_categorical(name, dimension.choices)
+    return plain(dimension, found)
+
+
+def changes(before: Space, after: Space) -> list[str]:
+    """Return a sentence for each way in which ``after`` differs from ``before``, in the order of the parameters."""
+    out: list[str] = []
+    for name, old in before.items():
+        if name not in after:
+            out.append(f"{name} was removed")
+        else:
+            out += [f"{name} {what}" for what in _changes(old, after[name])]
+    for name, new in after.items():
+        if name not in before:
+            default = "" if new.default is UNSET else f"; runs without it count as {new.default!r}"
+            out.append(f"{name} was added: {new.span}{_where(new)}{default}")
+    return out
+
+
+def _changes(old: Dimension, new: Dimension) -> list[str]:
+    if isinstance(old, Choice) and isinstance(new, Choice):
+        out = [f"gained {choice!r}" for choice in new.choices if old.index(choice) is None]
+        out += [f"lost {choice!r}" for choice in old.choices if new.index(choice) is None]
+    elif isinstance(old, Choice) or isinstance(new, Choice) or type(old) is not type(new):
+        out = [f"changed from {_noun(old)} {old.span} to {_noun(new)} {new.span}"]
+    elif old.span == new.span and (old.low, old.high) == (new.low, new.high):
+        out = []
+    else:
+        inner, outer = (old.low <= new.low and new.high <= old.high), (new.low <= old.low and old.high <= new.high)
+        how = "changed" if inner == outer else "narrowed" if inner else "widened"
+        same_scale = (old.log, old.step) == (new.log, new.step)
+        first, last = (_bounds(old), _bounds(new)) if same_scale else (old.span, new.span)
+        out = [f"{how} from {first} to {last}"]
+    if old.when != new.when:
+        out.append(f"has a meaning now {_where(new).removeprefix(', ') or 'everywhere'}")
+    if old.default != new.default and new.default is not UNSET:
+        out.append(f"counts as {new.default!r} in runs without it")
+    return out
+
+
+def _bounds(dimension: Float | Int) -> str:
+    return f"[{dimension.low:g}, {dimension.high:g}]"
+
+
+def _noun(dimension: Dimension) -> str:
+    return (
+        "a choice of" if isinstance(dimension, Choice) else "whole numbers" if isinstance(dimension, Int) else "numbers"
+    )
+
+
+def _where(dimension: Dimension) -> str:
+    return f", only where {' and '.join(map(str, dimension.when))}" if dimension.when else ""
 
 
 def _from_distribution(value: Any) -> Dimension:
@@ -110,7 +175,7 @@ def _from_mapping(value: Mapping[str, Any]) -> Dimension:
         choices = given.get("choices")
         if not isinstance(choices, (list, tuple)):
             raise SpaceError("a choice needs a list of values, for instance {type: choice, choices: [sgd, adam]}")
-        return Choice(*choices)
+        return Choice(*choices, when=given.get("when"), default=given.get("default", UNSET))
     for key in ("low", "high"):
         if key not in given:
             raise SpaceError(f"{key!r} is missing; give both low and high")
@@ -118,9 +183,10 @@ def _from_mapping(value: Mapping[str, Any]) -> Dimension:
     if not isinstance(log, bool):
         raise SpaceError(f"log = {log!r} is neither true nor false")
     low, high, step = (_parsed(given.get(key)) for key in ("low", "high", "step"))
+    when, default = given.get("when"), _parsed(given.get("default", UNSET))
     if kind == "int":
-        return Int(low, high, log=log, step=1 if step is None else step)
-    return Float(low, high, log=log, step=step)
+        return Int(low, high, log=log, step=1 if step is None else step, when=when, default=default)
+    return Float(low, high, log=log, step=step, when=when, default=default)
 
 
 def _kind(given: object, keys: Mapping[str, Any]) -> str:

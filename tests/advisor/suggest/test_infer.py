@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from advisor.suggest.conditions import Condition
 from advisor.suggest.infer import infer_space
 from advisor.suggest.space import Choice, Float, Int
 from tests.advisor.suggest.helpers import random_runs, run
@@ -54,6 +57,27 @@ def test_what_cannot_be_tuned_is_left_out_with_the_reason() -> None:
     assert notes["path"] == "left out, 12 different words in 12 runs look like text, not a choice"
     assert notes["layers"] == "left out, its values are not all numbers or words"
     assert notes["beta1"] == "left out, only 5 of 12 runs have it, so it depends on another parameter"
+
+
+def test_what_exactly_the_runs_with_one_value_have_depends_on_it() -> None:
+    rows: list[dict[str, Any]] = [{"lr": 0.1 * (i + 1), "opt": ("sgd", "adam", "lion")[i % 3]} for i in range(18)]
+    for i, row in enumerate(rows):
+        row |= {"momentum": i / 20} if row["opt"] == "sgd" else {"beta": 0.9 + i / 200}
+    inferred = _space_of(rows)
+    assert inferred.space["momentum"].when == (Condition("opt", ("sgd",)),)
+    assert inferred.space["beta"].when == (Condition("opt", ("adam", "lion")),)
+    assert "exactly the 6 runs with opt = 'sgd' have it" in next(n for n in inferred.notes if n.startswith("momentum"))
+    assert all(inferred.space.includes(row) for row in rows)
+
+
+@pytest.mark.parametrize("n_runs", [12, 18])
+def test_too_few_runs_or_one_exception_make_no_condition(n_runs: int) -> None:
+    rows: list[dict[str, Any]] = [{"lr": 0.1 * (i + 1), "opt": ("sgd", "adam", "lion")[i % 3]} for i in range(n_runs)]
+    for i, row in enumerate(rows):
+        row |= {"momentum": i / 20} if row["opt"] == "sgd" else {}
+    if n_runs == 18:
+        rows[1]["momentum"] = 0.5
+    assert "momentum" not in _space_of(rows).space
 
 
 def test_without_runs_the_space_is_empty() -> None:

@@ -1,0 +1,73 @@
+"""Values that people type: ``name=value`` pairs and JSON objects. A mistake is one sentence that names the option."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from advisor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from advisor.suggest.space import Space
+
+
+def pairs(given: Sequence[str], option: str) -> list[tuple[str, str]]:
+    """Return the two sides of each ``name=value``; texts that are empty are left out.
+
+    Raises
+    ------
+    ConfigError
+        If one has no ``=``, or nothing before it.
+    """
+    found = []
+    for item in given:
+        name, mark, text = item.partition("=")
+        if item.strip() and not (mark and name.strip()):
+            raise ConfigError(f"{option} {item!r} names no value; write {option} name=value")
+        if item.strip():
+            found.append((name.strip(), text.strip()))
+    return found
+
+
+def assigned(given: Sequence[str], option: str, space: Space | None) -> dict[str, Any]:
+    """Return parameters by name: a value is JSON where that fits the space, otherwise the text itself.
+
+    Raises
+    ------
+    ConfigError
+        If something is no ``name=value``.
+    """
+    out: dict[str, Any] = {}
+    for name, text in pairs(given, option):
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        dimension = None if space is None else space.get(name)
+        if dimension is not None and dimension.problem(value) is not None and dimension.problem(text) is None:
+            value = text
+        out[name] = value
+    return out
+
+
+def objects(given: Sequence[str], option: str) -> list[Mapping[str, Any]]:
+    """Return JSON objects; texts that are empty are left out.
+
+    Raises
+    ------
+    ConfigError
+        If one is no JSON object.
+    """
+    found: list[Mapping[str, Any]] = []
+    for text in given:
+        if not text.strip():
+            continue
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f"{option} is not JSON ({error}); give an object such as '{{\"lr\": 0.1}}'") from error
+        if not isinstance(value, dict):
+            raise ConfigError(f"{option} is a JSON {type(value).__name__}; give an object such as '{{\"lr\": 0.1}}'")
+        found.append(value)
+    return found

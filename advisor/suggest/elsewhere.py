@@ -1,0 +1,215 @@
+"""What past experiments say of a search space: one model each, on one scale, with one covariance.
+
+The outcomes of each experiment are replaced by the normal quantiles of their ranks, so that an accuracy and a loss, or
+an easy and a hard data set, speak one language; runs that went wrong rank last. What an experiment says of a
+point is the mean of a Gaussian process on its runs, with a covariance that was learned from all of them
+(``kernel.learn``). The model of each is a sum over the same inducing points (subset of regressors, J. Quiñonero-Candela
+and C. E. Rasmussen, JMLR 2005), so that asking a thousand points of a hundred experiments is one matrix product.
+
+How far each experiment is to be believed is worked out as outcomes come in (``weights``): by how alike the questions are,
+and by the share of pairs of the runs here that it orders rightly, as in the ranking-weighted ensemble of
+M. Feurer et al., "Practical transfer learning for Bayesian optimization" (arXiv 1802.02219).
+
+Invariant: nothing here depends on outcomes of the experiment that is advised, except through ``weights``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advisor.suggest.encoding import Encoder
+from advisor.suggest.kernel import Kernel, Prior, learn
+
+Array = NDArray[np.float64]
+
+N_INDUCING: Final = 256
+"""Inducing points; with twice as many the orders of candidates hardly change."""
+MAX_TASKS: Final = 48
+"""Past experiments that are modelled, the most alike first."""
+MAX_RUNS: Final = 120
+"""Runs of one of them: the better half of these are its best, the others are spread over the rest."""
+MAX_LEARNED: Final = 24
+"""Experiments, of ``LEARN_RUNS`` runs each, from which the covariance is learned."""
+LEARN_RUNS: Final = 60
+N_TOP: Final = 3
+"""Runs of each experiment that may open another one."""
+AGREEMENT: Final = 16.0
+"""How fast belief moves to the experiments that order the runs here best: at 10 runs, one that orders a tenth more of
+the pairs rightly is believed e^1.6, five times as much."""
+CHANCE: Final = 0.5
+"""Share of pairs that an experiment with nothing to say orders rightly."""
+FAMILIAR: Final = 0.6
+"""Relevance at which a past experiment is trusted as far as any before there are runs; less is trusted in proportion."""
+TRUST: Final = (0.1, 0.9)
+"""Bounds of the trust in the past as a whole before any run."""
+SHARPNESS: Final = 8.0
+"""How fast belief falls with relevance: an experiment of relevance 0.7 is believed a tenth as much as one of 0.99."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One past experiment, seen from the space of another."""
+
+    name: str
+    _: KW_ONLY
+    rows: Sequence[Mapping[str, Any]]
+    """Parameters of its runs under the names and in the units of the other space; those it lacks are absent."""
+    outcomes: Array
+    """Shape (n,): objective with the sign that makes higher better; NaN where the run went wrong."""
+    run_ids: Sequence[str]
+    similarity: float
+    """Of its question, in [0, 1], from what is said of it, never from its results."""
+    overlap: float
+    """How much of the other space it covers, in (0, 1]: the mean over its parameters of the ranges' common part."""
+
+    @property
+    def relevance(self) -> float:
+        """How much is expected of it before any run: how alike the questions are, times how alike the spaces."""
+        return self.similarity * self.overlap
+
+
+def normal_scores(outcomes: Array) -> Array:
+    """Return the normal quantiles of the ranks, (rank - 1/2) / n; ties share their mean rank, NaN rank last."""
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+
+    if not outcomes.size:
+        return outcomes.astype(np.float64)
+    filled = np.where(np.isnan(outcomes), -np.inf, outcomes)
+    return np.asarray(ndtri((rankdata(filled) - 0.5) / outcomes.size))
+
+
+class Elsewhere:
+    """Models of past experiments over one space.
+
+    Parameters
+    ----------
+    encoder
+        Of the space that is advised.
+    tasks
+        Past experiments; the order does not matter.
+    """
+
+    def __init__(self, encoder: Encoder, tasks: Sequence[Task]) -> None:
+        ordered = sorted(tasks, key=lambda task: (-task.relevance, task.name))[:MAX_TASKS]
+        self.encoder = encoder
+        self.tasks = tuple(ordered)
+        parts = [_part(encoder, task) for task in ordered]
+        prior = Prior(Kernel.default(encoder.n_columns), lengths_sd=1.0, noise_sd=1.0, signal_sd=1.0)
+        self.kernel: Kernel = learn(
+            [_standardised(c[:LEARN_RUNS], z[:LEARN_RUNS]) for _, c, z, _ in parts[:MAX_LEARNED]], prior
+        )
+        self.belief = _belief(np.array([task.relevance for task in ordered]))
+        self._inducing, self._weights = self._fit([(columns, scores) for _, columns, scores, _ in parts])
+        self.opening_points, self.opening_runs = self._candidates(parts)
+
+    def __bool__(self) -> bool:
+        return bool(self.tasks)
+
+    def say(self, columns: Array) -> Array:
+        """Return what each experiment says of points with columns (n, D), as normal scores, shape (tasks, n)."""
+        if not self.tasks or not len(columns):
+            return np.zeros((len(self.tasks), len(columns)))
+        return np.asarray((self.kernel.between(columns, self._inducing) @ self._weights).T)
+
+    def mean(self, columns: Array, weights: Array) -> Array:
+        """Return the weighted mean of what experiments say of points, shape (n,)."""
+        if not self.tasks or not len(columns):
+            return np.zeros(len(columns))
+        return np.asarray(self.kernel.between(columns, self._inducing) @ (self._weights @ weights))
+
+    def weights(self, said: Array, scores: Array) -> Array:
+        """Return how far each experiment is believed, shape (n + 1, tasks), after none, one, … all of the runs here.
+
+        What is missing to 1 believes none.
+
+        Parameters
+        ----------
+        said
+            Shape (tasks, n): what they said of the points that were run here.
+        scores
+            Shape (n,): how these came out; any scale, higher is better.
+        """
+        n = scores.size
+        if not self.tasks:
+            return np.zeros((n + 1, 0))
+        order = np.sign(scores[:, None] - scores[None, :])
+        right = (np.sign(said[:, :, None] - said[:, None, :]) == order) & (order != 0)
+        # Pairs with an earlier run, summed up: what could be told when so many runs were over.
+        earlier = np.tril(np.ones((n, n), dtype=bool), -1)
+        n_right = np.concatenate([[np.zeros(len(self.tasks))], np.cumsum((right & earlier).sum(axis=2), axis=1).T])
+        n_pairs = np.concatenate([[0], np.cumsum(((order != 0) & earlier).sum(axis=1))])[:, None]
+        chance = np.full((n + 1, 1), CHANCE)
+        agreement = np.hstack([np.where(n_pairs > 0, n_right / np.maximum(n_pairs, 1), CHANCE), chance])
+        sharpness = AGREEMENT * np.sqrt(np.arange(n + 1) / 10.0)[:, None]
+        prior = np.append(self.belief, 1.0 - self.belief.sum())
+        weights = prior * np.exp(sharpness * (agreement - agreement.max(axis=1, keepdims=True)))
+        return np.asarray(weights[:, :-1] / weights.sum(axis=1, keepdims=True))
+
+    def _fit(self, parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+        """Return inducing points' columns, shape (m, D), and each experiment's weights on them, shape (m, tasks)."""
+        from scipy.linalg import cho_factor, cho_solve
+
+        if not parts:
+            return np.zeros((0, self.encoder.n_columns)), np.zeros((0, 0))
+        rng = np.random.default_rng(0)
+        every = np.vstack([columns for columns, _ in parts])
+        chosen = every[rng.permutation(len(every))[: N_INDUCING // 2]]
+        inducing = np.vstack([chosen, self.encoder.columns(self.encoder.draw(rng, N_INDUCING - len(chosen)))])
+        kernel = self.kernel
+        prior = kernel.between(inducing, inducing) + 1e-6 * np.eye(len(inducing))
+        ratio = kernel.noise / kernel.signal
+        solved = []
+        for columns, scores in parts:
+            cross = kernel.between(columns, inducing)
+            solved.append(cho_solve(cho_factor(cross.T @ cross + ratio * prior), cross.T @ scores))
+        return inducing, np.column_stack(solved)
+
+    def _candidates(self, parts: Sequence[tuple[Array, Array, Array, list[int]]]) -> tuple[Array, list[str]]:
+        """Return the coordinates of the best runs of each experiment, inside today's space, and their ids."""
+        points, ids = [], []
+        for k, (coordinates, columns, _, rows) in enumerate(parts):
+            said = self.say(columns)[k]
+            for i in np.argsort(-said, kind="stable")[:N_TOP]:
+                points.append(coordinates[i])
+                ids.append(str(self.tasks[k].run_ids[rows[i]]))
+        if not points:
+            return np.zeros((0, len(self.encoder.names))), []
+        return self.encoder.snap(np.array(points)), ids
+
+
+def _belief(relevance: Array) -> Array:
+    """Return the belief in each experiment before any run; what is missing to 1 believes none."""
+    if not relevance.size:
+        return relevance
+    shares = np.exp(SHARPNESS * (relevance - relevance.max()))
+    return np.asarray(np.clip(relevance.max() / FAMILIAR, *TRUST) * shares / shares.sum())
+
+
+def _part(encoder: Encoder, task: Task) -> tuple[Array, Array, Array, list[int]]:
+    """Return coordinates, columns and scores of the runs that are modelled, and which rows these are."""
+    scores = normal_scores(task.outcomes)
+    rows = _chosen(scores)
+    coordinates = encoder.coordinates([task.rows[i] for i in rows])
+    return coordinates, encoder.columns(coordinates), scores[rows], rows
+
+
+def _chosen(scores: Array) -> list[int]:
+    """Return which runs stand for all: the best ones, and some of the others evenly down the ranks; shuffled."""
+    n = scores.size
+    order = np.argsort(-scores, kind="stable")
+    if n > MAX_RUNS:
+        best, rest = order[: MAX_RUNS // 2], order[MAX_RUNS // 2 :]
+        spread = rest[np.linspace(0, rest.size - 1, MAX_RUNS - best.size).round().astype(int)]
+        order = np.concatenate([best, spread])
+    return [int(i) for i in np.random.default_rng(n).permutation(order)]
+
+
+def _standardised(columns: Array, scores: Array) -> tuple[Array, Array]:
+    spread = float(scores.std()) or 1.0
+    return columns, (scores - scores.mean()) / spread

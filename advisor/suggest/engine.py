@@ -1,0 +1,405 @@
+"""The next point to try, from the runs of an experiment and from past experiments: numbers in, numbers out.
+
+1. While few runs are over, a **portfolio** opens: the configuration, among the best of past experiments, that would
+   serve those best that are believed and not yet served (greedy, as in M. Feurer et al., "Auto-Sklearn 2.0", JMLR 2022).
+   Each outcome shifts the belief (``Elsewhere.weights``), so the second choice already heeds the first result.
+2. Then a **Gaussian process** (``surface``) proposes the candidate with the largest expected improvement (D. R. Jones et
+   al., 1998) times the probability that the run comes through (``survival``), keeps its constraints (J. R. Gardner et al.,
+   "Bayesian optimization with inequality constraints", 2014), times what the user believes (C. Hvarfner et al., πBO, 2022),
+   by the predicted cost (J. Snoek et al., 2012).
+3. Without past experiments, the first points are **spread** out: each as far from the others as chance allows.
+
+Runs that go on count with what is expected of them (D. Ginsbourger et al., "Kriging is well-suited to parallelize
+optimization", 2010). Nothing here knows of stores, experiments or words.
+
+Invariant: equal arguments give equal proposals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advisor.suggest import surface
+from advisor.suggest.elsewhere import Elsewhere, normal_scores
+from advisor.suggest.encoding import Encoder
+from advisor.suggest.geometry import distances
+from advisor.suggest.kernel import Kernel
+from advisor.suggest.survival import Survival
+
+Array = NDArray[np.float64]
+Taken = Callable[[Array], bool]
+"""Whether a point, shape (d,), has been tried or suggested."""
+
+N_OPENING: Final = 3
+"""Points of the portfolio; from then on the model, which heeds the past as well, does no worse."""
+N_SPREAD: Final = 5
+"""Points that are spread out where there is no past."""
+N_LONELY: Final = 16
+"""Random points of which the loneliest is taken; many more would favour corners."""
+N_RANDOM: Final = 500
+"""Random candidates."""
+N_LOCAL: Final = 700
+"""Candidates near the best runs."""
+N_REFINED: Final = 200
+"""Candidates near the best candidates, in a second round."""
+N_CENTERS: Final = 4
+"""Best runs around which candidates are drawn."""
+MAX_OWN: Final = 200
+"""Runs that the model holds: the best half, the latest quarter, and others evenly down the ranks."""
+PRIOR_STRENGTH: Final = 5.0
+"""How many runs a user's belief outweighs (the beta of πBO)."""
+FLOOR: Final = 1e-12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Own:
+    """The runs of the experiment that is advised, as arrays; higher outcomes are better."""
+
+    points: Array
+    """Shape (n, d): coordinates of the runs that are over and have an outcome, oldest first."""
+    outcomes: Array
+    """Shape (n,): finite."""
+    _: KW_ONLY
+    wrong: Array
+    """Shape (w, d): runs that crashed, failed or diverged."""
+    pending: Array
+    """Shape (p, d): runs that go on, and suggestions that wait."""
+    pruned: NDArray[np.bool_]
+    """Shape (n,): stopped early; such an outcome counts as no better than the median."""
+    costs: Array | None = None
+    """Shape (n,): above 0, NaN where unknown; None where all cost the same."""
+    violations: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    """Shape (n, c): by how much each constraint is broken, at most 0 where it is kept; NaN where unknown."""
+
+    @property
+    def n_seen(self) -> int:
+        """Runs that are over, go on or wait."""
+        return len(self.points) + len(self.wrong) + len(self.pending)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposal:
+    """One point, and the figures behind it."""
+
+    point: Array
+    """Shape (d,): coordinates."""
+    _: KW_ONLY
+    source: str
+    """``portfolio``, ``gp`` or ``startup``."""
+    p_ok: float
+    """Probability in (0, 1] that the run comes through."""
+    mean: float | None = None
+    """Expected normal score among the runs here; None before there is a model."""
+    deviation: float | None = None
+    """Its standard deviation."""
+    improvement: float | None = None
+    """Expected improvement on the best, in normal scores, crash and constraints not counted."""
+    p_feasible: float | None = None
+    """Probability that all constraints are kept; None where there are none."""
+    slope: float | None = None
+    """How far the past is believed, in [0, 1.5]; None where none is used."""
+    weights: Array = field(default_factory=lambda: np.zeros(0))
+    """Share of belief in each past experiment, in the order of ``Elsewhere.tasks``."""
+    opened_from: str | None = None
+    """Id of the past run that a point of the portfolio was."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setting:
+    """What does not change while several points are proposed."""
+
+    encoder: Encoder
+    own: Own
+    elsewhere: Elsewhere
+    _: KW_ONLY
+    log_prior: Callable[[Array], Array] | None = None
+    """A user's belief: logarithm of a density at coordinates (n, d), up to a constant."""
+
+
+def propose(setting: Setting, *, taken: Taken, seed: int, n: int = 1) -> list[Proposal]:
+    """Return up to ``n`` points, none of them taken; fewer only if the space seems to be exhausted."""
+    own, out = setting.own, []
+    rng = np.random.default_rng(seed)
+    model = _Model(setting)
+    waiting = list(own.pending)
+    for _ in range(n):
+        mine = {tuple(point) for point in waiting[len(own.pending) :]}
+
+        def is_taken(point: Array, mine: set[tuple[float, ...]] = mine) -> bool:
+            return tuple(point) in mine or taken(point)
+
+        found = model.next(np.array(waiting).reshape(-1, len(setting.encoder.names)), is_taken, rng)
+        if found is None:
+            break
+        out.append(found)
+        waiting.append(found.point)
+    return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fitted:
+    """A model, and the runs that it holds."""
+
+    model: surface.Surface
+    cold: bool
+    columns: Array
+    scores: Array
+    said: Array
+
+
+class _Model:
+    """What is fitted once for all points of a call."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting, self.encoder, self.own, self.elsewhere = setting, setting.encoder, setting.own, setting.elsewhere
+        own = self.own
+        self.columns = self.encoder.columns(own.points)
+        self.scores = _scores(own)
+        self.said = self.elsewhere.say(self.columns)
+        self.path = self.elsewhere.weights(self.said, self.scores)
+        self.weights = self.path[-1]
+        self.kernel = self.elsewhere.kernel if self.elsewhere else Kernel.default(self.encoder.n_columns)
+        over = np.vstack([self.columns, self.encoder.columns(own.wrong)])
+        came = np.r_[np.ones(len(self.columns), bool), np.zeros(len(own.wrong), bool)]
+        self.survival = Survival(over, came, self.kernel)
+        self._fitted: dict[bool, _Fitted] = {}
+
+    def next(self, pending: Array, taken: Taken, rng: np.random.Generator) -> Proposal | None:
+        n_seen = len(self.own.points) + len(self.own.wrong) + len(pending)
+        n_known = len(self.own.points)
+        trust = float(self.elsewhere.belief.sum())
+        if self.elsewhere and (n_seen < round(N_OPENING * trust) or (n_known < 2 and trust >= 0.5)):
+            found = self._open(pending, taken)
+            if found is not None:
+                return found
+        if n_known < 2 or n_seen < round(N_SPREAD * (1.0 - trust)):
+            return self._spread(pending, taken, rng)
+        return self._improve(pending, taken, rng)
+
+    # -- before there is a model
+
+    def _open(self, pending: Array, taken: Taken) -> Proposal | None:
+        """Return the past configuration that serves those past experiments best that are not served yet."""
+        elsewhere = self.elsewhere
+        columns = self.encoder.columns(elsewhere.opening_points)
+        said = elsewhere.say(columns)
+        gaps = np.maximum(said.max(axis=1, keepdims=True, initial=-np.inf) - said, 0.0)
+        tried = np.vstack([self.columns, self.encoder.columns(pending), self.encoder.columns(self.own.wrong)])
+        served = np.full(len(elsewhere.tasks), np.inf)
+        if len(tried):
+            there = said.max(axis=1, keepdims=True) - elsewhere.say(tried)
+            served = np.maximum(there, 0.0)[:, : len(self.columns) + len(pending)].min(axis=1, initial=np.inf)
+        left = self.weights @ np.minimum(served[:, None], gaps)
+        p_ok = self.survival.probability(columns)
+        left = left + (1.0 - p_ok) * self.weights.sum()  # a crash serves nobody
+        for i in np.argsort(left, kind="stable"):
+            if not taken(elsewhere.opening_points[i]):
+                return Proposal(
+                    elsewhere.opening_points[i],
+                    source="portfolio",
+                    p_ok=float(p_ok[i]),
+                    weights=self.weights,
+                    opened_from=elsewhere.opening_runs[i],
+                )
+        return None
+
+    def _spread(self, pending: Array, taken: Taken, rng: np.random.Generator) -> Proposal | None:
+        """Return the loneliest of some random points, preferring those likely to come through."""
+        known = np.vstack([self.own.points, self.own.wrong, pending])
+        points = [point for point in self.encoder.draw(rng, 8 * N_LONELY) if not taken(point)][:N_LONELY]
+        if not points:
+            return None
+        drawn = np.array(points)
+        p_ok = self.survival.probability(self.encoder.columns(drawn))
+        gaps = np.ones(len(drawn))
+        if len(known):
+            gaps = np.array([distances(self.encoder.space, known, point, wrap=True).min() for point in drawn])
+        belief = 0.0 if self.setting.log_prior is None else self.setting.log_prior(drawn)
+        best = int(np.argmax(np.log(np.maximum(gaps * p_ok, FLOOR)) + belief))
+        return Proposal(drawn[best], source="startup", p_ok=float(p_ok[best]))
+
+    # -- with a model
+
+    def _improve(self, pending: Array, taken: Taken, rng: np.random.Generator) -> Proposal | None:
+        fitted = self._believing(self._choose(rng), pending)
+        best = self._best()
+        centers = self.own.points[np.argsort(-self.scores, kind="stable")[:N_CENTERS]]
+        points = np.vstack([self.encoder.draw(rng, N_RANDOM), self.encoder.vary(rng, centers, N_LOCAL)])
+        if not fitted.cold:
+            points = np.vstack([points, self.elsewhere.opening_points])
+        value = self._value(fitted, points, best)
+        near = self.encoder.vary(rng, points[np.argsort(-value, kind="stable")[:N_CENTERS]], N_REFINED)
+        points = np.vstack([points, near])
+        value = np.concatenate([value, self._value(fitted, near, best)])
+        for i in np.argsort(-value, kind="stable"):
+            if not taken(points[i]):
+                return self._proposal(fitted, points[i], best)
+        return None
+
+    def _choose(self, rng: np.random.Generator) -> _Fitted:
+        """Return the model with the past or the one without it, each as often as it deserves.
+
+        How often is the probability of the model given the runs here: what is believed of the past before any run, times
+        how well each model foretells the runs that it has not seen.
+        """
+        cold = self._surface(cold=True)
+        if not self.elsewhere:
+            return cold
+        warm = self._surface(cold=False)
+        trust = float(self.elsewhere.belief.sum())
+        gap = warm.model.evidence - cold.model.evidence
+        odds = np.log(trust / (1.0 - trust)) + gap
+        return warm if rng.random() < 1.0 / (1.0 + np.exp(-np.clip(odds, -50, 50))) else cold
+
+    def _surface(self, *, cold: bool) -> _Fitted:
+        """Return a model of the runs here."""
+        if cold not in self._fitted:
+            n = len(self.scores)
+            until = surface.milestone(n)
+            kernel = None if until == n else self._fit(_first(self.own, until), cold, None).model.kernel
+            self._fitted[cold] = self._fit(self.own, cold, kernel)
+        return self._fitted[cold]
+
+    def _fit(self, own: Own, cold: bool, kernel: Kernel | None) -> _Fitted:
+        scores = _scores(own)
+        rows = _held(scores)
+        said, foretold = np.zeros(rows.size), None
+        prior = Kernel.default(self.encoder.n_columns) if cold else self.kernel
+        if not cold:
+            path = self.path[: len(scores) + 1]
+            said = path[-1] @ self.said[:, rows]
+            foretold = np.einsum("nt,tn->n", path[rows], self.said[:, rows])
+        columns = self.columns[rows]
+        model = surface.fit(columns, scores[rows], said, prior, cold=cold, foretold=foretold, kernel=kernel)
+        return _Fitted(model, cold, columns, scores[rows], said)
+
+    def _believing(self, fitted: _Fitted, pending: Array) -> _Fitted:
+        """Return the model as if the runs that go on had come out as expected."""
+        if not len(pending):
+            return fitted
+        columns = self.encoder.columns(pending)
+        told = self._said(columns, fitted)
+        mean, _ = fitted.model.predict(columns, told)
+        both, scores = np.vstack([fitted.columns, columns]), np.concatenate([fitted.scores, mean])
+        said = np.concatenate([fitted.said, told])
+        kernel = fitted.model.kernel
+        return replace(fitted, model=surface.fit(both, scores, said, kernel, cold=fitted.cold, kernel=kernel))
+
+    def _said(self, columns: Array, fitted: _Fitted) -> Array:
+        return np.zeros(len(columns)) if fitted.cold else self.elsewhere.mean(columns, self.weights)
+
+    def _best(self) -> float:
+        """Return the score to improve on: the best among the runs that keep all constraints, else the lowest."""
+        violations = self.own.violations
+        fine = np.ones(len(self.scores), bool) if violations.size == 0 else (violations <= 0).all(axis=1)
+        return float(self.scores[fine].max()) if fine.any() else float(self.scores.min())
+
+    def _value(self, fitted: _Fitted, points: Array, best: float) -> Array:
+        """Return the logarithm of what trying each point is worth."""
+        columns = self.encoder.columns(points)
+        mean, deviation = fitted.model.predict(columns, self._said(columns, fitted))
+        value = np.log(deviation) + log_improvement((mean - best) / deviation)
+        value = value + np.log(np.maximum(self.survival.probability(columns), FLOOR))
+        if self.own.violations.size:
+            value = value + np.log(np.maximum(self._p_feasible(columns), FLOOR))
+        if self.own.costs is not None:
+            value = value - self._log_cost(columns)
+        if self.setting.log_prior is not None:
+            value = value + self.setting.log_prior(points) * PRIOR_STRENGTH / max(len(self.scores), 1)
+        return np.asarray(value)
+
+    def _p_feasible(self, columns: Array) -> Array:
+        """Return the probability that all constraints are kept, each by a Gaussian process of its own."""
+        from scipy.special import ndtr
+
+        out = np.ones(len(columns))
+        for k in range(self.own.violations.shape[1]):
+            values = self.own.violations[:, k]
+            known = np.flatnonzero(np.isfinite(values))[-MAX_OWN:]
+            if known.size < 2:
+                continue
+            scale = float(values[known].std()) or 1.0
+            process = surface.fit(
+                self.columns[known], values[known] / scale, np.zeros(known.size), self.kernel, cold=True, kernel=self.kernel
+            )
+            mean, deviation = process.predict(columns, np.zeros(len(columns)))
+            out = out * ndtr(-mean / deviation)
+        return out
+
+    def _log_cost(self, columns: Array) -> Array:
+        """Return the logarithm of the predicted cost of each point, by the mean of a Gaussian process."""
+        assert self.own.costs is not None  # asked only then
+        known = np.flatnonzero(np.isfinite(self.own.costs) & (self.own.costs > 0))[-MAX_OWN:]
+        if known.size < 2:
+            return np.zeros(len(columns))
+        logs = np.log(self.own.costs[known])
+        process = surface.fit(
+            self.columns[known], logs, np.zeros(known.size), self.kernel, cold=True, kernel=self.kernel
+        )
+        return process.predict(columns, np.zeros(len(columns)))[0]
+
+    def _proposal(self, fitted: _Fitted, point: Array, best: float) -> Proposal:
+        columns = self.encoder.columns(point[None, :])
+        said = self._said(columns, fitted)
+        mean, deviation = (float(each[0]) for each in fitted.model.predict(columns, said))
+        gain = float(np.exp(np.log(deviation) + log_improvement(np.array([(mean - best) / deviation]))[0]))
+        return Proposal(
+            point,
+            source="gp",
+            p_ok=float(self.survival.probability(columns)[0]),
+            mean=mean,
+            deviation=deviation,
+            improvement=gain,
+            p_feasible=float(self._p_feasible(columns)[0]) if self.own.violations.size else None,
+            slope=None if fitted.cold else fitted.model.slope,
+            weights=self.weights,
+        )
+
+
+def log_improvement(gap: Array) -> Array:
+    """Return log(phi(u) + u Phi(u)), the logarithm of the expected improvement in units of the deviation.
+
+    Stable far below 0, where the expected improvement itself is 0 in floating point (S. Ament et al., "Unexpected
+    improvements to expected improvement", NeurIPS 2023).
+    """
+    from scipy.special import erfcx, ndtr
+
+    low = np.minimum(gap, -1.0)
+    log_density = -0.5 * low * low - 0.5 * np.log(2 * np.pi)
+    ratio = np.sqrt(np.pi / 2) * erfcx(-low / np.sqrt(2.0))  # Phi / phi
+    far = log_density + np.log(np.maximum(1.0 + low * ratio, 1e-300))
+    high = np.maximum(gap, -1.0)
+    near = np.log(np.exp(-0.5 * high * high) / np.sqrt(2 * np.pi) + high * ndtr(high))
+    return np.where(gap < -1.0, far, near)
+
+
+def _scores(own: Own) -> Array:
+    """Return the outcomes as normal scores; a pruned run counts as no better than the median of the others."""
+    scores = normal_scores(own.outcomes)
+    return np.where(own.pruned, np.minimum(scores, 0.0), scores)
+
+
+def _first(own: Own, n: int) -> Own:
+    return Own(own.points[:n], own.outcomes[:n], wrong=own.wrong, pending=own.pending, pruned=own.pruned[:n])
+
+
+def _held(scores: Array) -> NDArray[np.intp]:
+    """Return the rows that the model holds, ascending."""
+    n = scores.size
+    if n <= MAX_OWN:
+        return np.arange(n)
+    order = np.argsort(-scores, kind="stable")
+    kept = set(order[: MAX_OWN // 2].tolist()) | set(range(n - MAX_OWN // 4, n))
+    rest = [i for i in order.tolist() if i not in kept]
+    places = np.linspace(0, len(rest) - 1, MAX_OWN - len(kept)).round().astype(int)
+    return np.array(sorted(kept | {rest[i] for i in places}), dtype=np.intp)
+
+
+def no_past(encoder: Encoder, tasks: Sequence[object] = ()) -> Elsewhere:
+    """Return the past of an experiment that has none."""
+    return Elsewhere(encoder, ())

@@ -1,0 +1,123 @@
+"""The covariance that all Gaussian processes of this package share, and how its lengths are learned from the past.
+
+Matérn 5/2 with one length a column, as in scikit-learn's ``Matern(nu=2.5)``, which the model of an experiment's own
+runs is built on (``advisor.suggest.surface``). Here it is plain numpy, because what past experiments say is the
+solution of linear systems.
+
+Learning one set of lengths over many past experiments follows Z. Wang et al., "Pre-trained Gaussian processes for
+Bayesian optimization" (arXiv 2109.08215): the sum of their log marginal likelihoods is maximised. A log-normal prior keeps
+columns of which the runs say nothing where they were.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+LENGTH: Final = 0.6
+"""Centre of the prior over lengths: a little more than half of a parameter's range."""
+LENGTH_BOUNDS: Final = (0.05, 20.0)
+"""From a twentieth of the range, which no few runs resolve, to no influence at all."""
+NOISE: Final = 0.1
+"""Variance of the noise that is assumed where nothing is known, of outcomes that vary by 1."""
+NOISE_BOUNDS: Final = (1e-3, 2.0)
+SIGNAL_BOUNDS: Final = (0.1, 10.0)
+MAX_ITERATIONS: Final = 25
+"""Of the optimiser; more move the lengths by less than a tenth."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kernel:
+    """Matérn 5/2 covariance with one length a column, and independent noise."""
+
+    lengths: Array
+    """Shape (D,), in shares of a parameter's range."""
+    signal: float = 1.0
+    """Variance of the outcome."""
+    noise: float = NOISE
+    """Variance of the noise."""
+
+    @classmethod
+    def default(cls, n_columns: int) -> Kernel:
+        """Return the covariance that is assumed where nothing is known."""
+        return cls(np.full(n_columns, LENGTH))
+
+    def between(self, a: Array, b: Array) -> Array:
+        """Return the correlations, shape (n, m), of points with columns (n, D) and (m, D)."""
+        root = np.sqrt(5.0 * _squared(a / self.lengths, b / self.lengths))
+        return np.asarray((1.0 + root + root * root / 3.0) * np.exp(-root))
+
+
+def _squared(a: Array, b: Array) -> Array:
+    gaps = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None, :] - 2.0 * (a @ b.T)
+    return np.asarray(np.maximum(gaps, 0.0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prior:
+    """Log-normal beliefs about a covariance: a centre, and standard deviations in natural logarithms."""
+
+    center: Kernel
+    _: KW_ONLY
+    lengths_sd: float
+    noise_sd: float
+    signal_sd: float
+
+
+def learn(tasks: Sequence[tuple[Array, Array]], prior: Prior) -> Kernel:
+    """Return the most probable covariance of several experiments at once.
+
+    Parameters
+    ----------
+    tasks
+        Of each experiment the columns of its runs, shape (n, D), and their outcomes, shape (n,), of mean 0.
+    """
+    center = prior.center
+    tasks = [(columns, values) for columns, values in tasks if values.size]
+    if not tasks:
+        return center
+    from scipy.optimize import minimize
+
+    squares = [((columns[:, None, :] - columns[None, :, :]) ** 2) for columns, _ in tasks]
+    outcomes = [values for _, values in tasks]
+    middle = np.log(np.concatenate([center.lengths, [center.noise, center.signal]]))
+    spread = np.concatenate([np.full(center.lengths.size, prior.lengths_sd), [prior.noise_sd, prior.signal_sd]])
+
+    def loss(theta: Array) -> tuple[float, Array]:
+        value, gradient = _negative_log_likelihood(theta, squares, outcomes)
+        gap = (theta - middle) / spread
+        return value + 0.5 * float(gap @ gap), gradient + gap / spread
+
+    limits = [LENGTH_BOUNDS] * center.lengths.size + [NOISE_BOUNDS, SIGNAL_BOUNDS]
+    bounds = [(math.log(low), math.log(high)) for low, high in limits]
+    found = minimize(loss, middle, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": MAX_ITERATIONS})
+    theta = np.exp(found.x)
+    return Kernel(theta[:-2], noise=float(theta[-2]), signal=float(theta[-1]))
+
+
+def _negative_log_likelihood(theta: Array, squares: Sequence[Array], outcomes: Sequence[Array]) -> tuple[float, Array]:
+    """Return the loss and its gradient by the logarithms of lengths, noise and signal."""
+    from scipy.linalg import cho_solve, cholesky
+
+    lengths, noise, signal = np.exp(theta[:-2]), float(np.exp(theta[-2])), float(np.exp(theta[-1]))
+    total, gradient = 0.0, np.zeros(theta.size)
+    for gaps, values in zip(squares, outcomes, strict=True):
+        root = np.sqrt(5.0 * (gaps @ lengths**-2))
+        decay = np.exp(-root)
+        correlation = (1.0 + root + root * root / 3.0) * decay
+        factor = cholesky(signal * correlation + noise * np.eye(values.size), lower=True)
+        weights = cho_solve((factor, True), values)
+        total += 0.5 * float(values @ weights) + float(np.log(np.diag(factor)).sum())
+        pull = np.outer(weights, weights) - cho_solve((factor, True), np.eye(values.size))
+        slope = pull * (signal * 5.0 / 3.0 * (1.0 + root) * decay)
+        gradient[:-2] -= 0.5 * np.einsum("ij,ijk->k", slope, gaps) / lengths**2
+        gradient[-2] -= 0.5 * noise * float(np.trace(pull))
+        gradient[-1] -= 0.5 * signal * float((pull * correlation).sum())
+    return total, gradient

@@ -1,0 +1,146 @@
+"""How much of a difference between runs is chance: what runs with equal parameters tell.
+
+Runs whose parameters are equal in the space (``Space.key``) are repeats of one point; seeds, and whatever the space
+does not have, make the difference between them.
+
+Invariant: the estimate has as many degrees of freedom as there are runs beyond the first of their point.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Final
+
+from advisor.suggest.outcome import measured
+from advisor.suggest.space import Space
+from storage.records import Experiment, Run
+
+LEVEL: Final = 0.95
+"""Confidence level of the interval around a standard deviation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """The standard deviation of an objective among runs with equal parameters."""
+
+    metric: str
+    _: KW_ONLY
+    sd: float | None
+    """In the metric's unit, pooled over all points with repeats; None where nothing was run twice."""
+    low: float | None
+    high: float | None
+    """95 % confidence interval of ``sd``, from the chi-square distribution: right where repeats are normally
+    distributed about their point with one standard deviation everywhere."""
+    df: int
+    """Degrees of freedom: runs beyond the first of their point."""
+    n_points: int
+    """Points that were run more than once."""
+
+    def __str__(self) -> str:
+        if self.sd is None:
+            return f"not enough repeats to tell how noisy {self.metric} is; run a point again with another seed"
+        runs = f"{self.df + self.n_points} runs of {self.n_points} point{'' if self.n_points == 1 else 's'}"
+        return (
+            f"runs with equal parameters differ in {self.metric} by a standard deviation of {self.sd:.3g} "
+            f"(95 % interval {self.low:.3g} to {self.high:.3g}, from {runs})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """All runs with the same parameters, as one observation."""
+
+    params: Mapping[str, Any]
+    """Of the space, without those that have no meaning; defaults counted in."""
+    _: KW_ONLY
+    values: tuple[float, ...]
+    """Mean of each objective over the runs."""
+    sems: tuple[float | None, ...]
+    """Standard error of each mean: the pooled standard deviation over the root of ``n``; None without repeats."""
+    run_ids: tuple[str, ...]
+    """The runs, in their order."""
+
+    @property
+    def n(self) -> int:
+        """How many runs."""
+        return len(self.run_ids)
+
+    @property
+    def mean(self) -> float:
+        """Mean of the first objective."""
+        return self.values[0]
+
+    @property
+    def sem(self) -> float | None:
+        """Standard error of ``mean``."""
+        return self.sems[0]
+
+
+def noise(experiment: Experiment, runs: Iterable[Run], space: Space, *, objective: int = 0) -> Noise:
+    """Return how far repeats of a point lie apart.
+
+    Only runs that may be ranked count (``Experiment.ranks``).
+
+    Parameters
+    ----------
+    objective
+        Position of the objective.
+    """
+    return _pooled(experiment.objectives[objective].metric, _groups(experiment, runs, space), objective)
+
+
+def averaged(experiment: Experiment, runs: Iterable[Run], space: Space) -> list[Point]:
+    """Return one observation for each point that was run, in the order of their first runs.
+
+    Only runs that may be ranked count (``Experiment.ranks``); a point whose runs all went wrong is not among them.
+    """
+    groups = _groups(experiment, runs, space)
+    sds = [_pooled(o.metric, groups, k).sd for k, o in enumerate(experiment.objectives)]
+    out = []
+    for group in groups:
+        kept = space.active(group[0].params, fill=True)
+        out.append(
+            Point(
+                {name: kept[name] for name in space if name in kept},
+                values=tuple(_mean([run.values[k] for run in group]) for k in range(len(sds))),
+                sems=tuple(None if sd is None else sd / math.sqrt(len(group)) for sd in sds),
+                run_ids=tuple(run.id for run in group),
+            )
+        )
+    return out
+
+
+def _groups(experiment: Experiment, runs: Iterable[Run], space: Space) -> list[list[Run]]:
+    groups: dict[str, list[Run]] = {}
+    for run in measured(experiment, runs):
+        groups.setdefault(space.key(run.params), []).append(run)
+    return list(groups.values())
+
+
+def _pooled(metric: str, groups: Iterable[list[Run]], objective: int) -> Noise:
+    repeated = [[run.values[objective] for run in group] for group in groups if len(group) > 1]
+    df = sum(len(values) - 1 for values in repeated)
+    if df == 0:
+        return Noise(metric, sd=None, low=None, high=None, df=0, n_points=0)
+    # Divided by their size first: squares of huge values must not overflow.
+    size = max(abs(value) for values in repeated for value in values) or 1.0
+    means = [_mean([value / size for value in values]) for values in repeated]
+    squares = math.fsum(
+        (value / size - mean) ** 2 for mean, values in zip(means, repeated, strict=True) for value in values
+    )
+    low, high = (size * math.sqrt(squares / quantile) for quantile in _chi_square(df))
+    return Noise(metric, sd=size * math.sqrt(squares / df), low=low, high=high, df=df, n_points=len(repeated))
+
+
+def _chi_square(df: int) -> tuple[float, float]:
+    """Return the upper and the lower quantile between which the sum of squares lies at ``LEVEL``."""
+    from scipy.special import chdtri
+
+    tail = (1 - LEVEL) / 2
+    return float(chdtri(df, tail)), float(chdtri(df, 1 - tail))
+
+
+def _mean(values: list[float]) -> float:
+    return math.fsum(value / len(values) for value in values)

@@ -1,0 +1,178 @@
+"""The model of an experiment's own runs: a Gaussian process on what past experiments leave unexplained.
+
+scikit-learn's ``GaussianProcessRegressor`` with the covariance of ``kernel``. Its prior mean is what past experiments
+say, times a slope that is fitted to the runs here and clipped to [0, 1.5]: where the past misleads, the slope falls
+to 0 and the model is a cold one. Lengths are the most probable ones under a prior that is centred on those that the past
+has, so that five runs do not overturn what hundreds showed.
+
+Invariant: equal data give an equal model in every process, because the lengths are fitted to the first so many runs
+(``milestone``), whatever was asked in between.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advisor.suggest.kernel import Kernel, Prior, learn
+
+if TYPE_CHECKING:
+    from sklearn.gaussian_process import GaussianProcessRegressor
+
+Array = NDArray[np.float64]
+
+SLOPE_MAX: Final = 1.5
+"""The past may be believed a little more than it says, since it smooths."""
+SLOPE_RIDGE: Final = 1.0
+"""Belief in a slope of 1 before any run, in units of squared normal scores."""
+WARM_SD: Final = 0.5
+"""How far lengths may differ from those of the past, in natural logarithms (one standard deviation)."""
+COLD_SD: Final = 0.75
+"""The same where there is no past."""
+OWN_NOISE: Final = 0.02
+"""Centre of the prior over the noise of the runs here. What past experiments leave unexplained is no measure of it."""
+NOISE_SD: Final = 1.0
+SIGNAL_SD: Final = 0.3
+"""How far noise and signal may differ from their centres; the signal's is the variance that is seen."""
+VARIANCE_MIN: Final = 0.1
+"""Least variance that is assumed to be unexplained, of scores that vary by 1: the past never knows everything."""
+EXACT_UNTIL: Final = 32
+"""Runs up to which each new one refits everything."""
+GROWTH: Final = 1.1
+"""Beyond, everything is refitted when there are a tenth more."""
+
+
+def milestone(n: int) -> int:
+    """Return the largest number of runs, at most ``n``, at which models are refitted.
+
+    >>> [milestone(n) for n in (5, 32, 34, 36, 1000)]
+    [5, 32, 32, 35, 924]
+    """
+    if n <= EXACT_UNTIL:
+        return n
+    at = EXACT_UNTIL
+    while (following := max(at + 1, int(at * GROWTH))) <= n:
+        at = following
+    return at
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Surface:
+    """What the runs here and the past say of any point, as normal scores: higher is better."""
+
+    slope: float
+    """How far the past is believed, in [0, 1.5]."""
+    kernel: Kernel
+    evidence: float
+    """Log density of each run here given all others, summed: which of two models foretells better."""
+    _process: GaussianProcessRegressor
+    _constant: float
+    _said_mean: float
+
+    def predict(self, columns: Array, said: Array) -> tuple[Array, Array]:
+        """Return mean and standard deviation at points with columns (n, D) of which the past says ``said`` (n,)."""
+        mean, deviation = self._process.predict(columns, return_std=True)
+        return mean + self._constant + self.slope * (said - self._said_mean), np.maximum(deviation, 1e-6)
+
+
+def fit(
+    columns: Array,
+    scores: Array,
+    said: Array,
+    prior: Kernel,
+    *,
+    cold: bool,
+    foretold: Array | None = None,
+    kernel: Kernel | None = None,
+) -> Surface:
+    """Fit the model.
+
+    Parameters
+    ----------
+    columns, scores, said
+        Of the runs here: shape (n, D); (n,), higher is better; (n,), what the past says of them.
+    prior
+        Covariance to start from.
+    cold
+        Whether there is no past.
+    foretold
+        Shape (n,): what the past said of each run before it was over; by default ``said``. The slope is fitted to
+        these, since what is said afterwards has been chosen to fit.
+    kernel
+        Covariance that was fitted before; None fits it.
+    """
+    foretold = said if foretold is None else foretold
+    slope = 0.0 if cold else slope_of(foretold, scores)
+    residual = scores - slope * (said - said.mean())
+    constant = float(residual.mean())
+    residual = residual - constant
+    if kernel is None:
+        kernel = fit_kernel(columns, residual, prior, cold=cold)
+    process = _process(kernel)
+    process.fit(columns, residual)
+    before = scores - slope * (foretold - foretold.mean())
+    evidence = _left_out(process.L_, before - before.mean())
+    return Surface(slope, kernel, evidence, process, constant, float(said.mean()))
+
+
+def _left_out(factor: Array, values: Array) -> float:
+    """Return the log density of each value given all others, summed (C. E. Rasmussen and C. Williams, 2006, 5.4.2)."""
+    from scipy.linalg import cho_solve
+
+    inverse = cho_solve((factor, True), np.eye(values.size))
+    precision = np.diag(inverse)
+    errors = (inverse @ values) / precision
+    return float(0.5 * (np.log(precision) - precision * errors**2 - np.log(2 * np.pi)).sum())
+
+
+def slope_of(said: Array, scores: Array) -> float:
+    """Return the slope of outcomes on what the past said of them: ridge towards 1, clipped to [0, 1.5]."""
+    centred = said - said.mean()
+    above = float(centred @ (scores - scores.mean())) + SLOPE_RIDGE
+    return float(np.clip(above / (float(centred @ centred) + SLOPE_RIDGE), 0.0, SLOPE_MAX))
+
+
+def fit_kernel(columns: Array, residual: Array, center: Kernel, *, cold: bool) -> Kernel:
+    """Return the most probable covariance of the residuals, under a prior centred on another one's lengths."""
+    key = (columns.tobytes(), residual.tobytes(), center.lengths.tobytes(), cold)
+    return _fit_kernel(_Keyed(key, (columns, residual, center, cold)))
+
+
+class _Keyed:
+    """Arguments that count as equal where their bytes are."""
+
+    __slots__ = ("_key", "arguments")
+
+    def __init__(self, key: Any, arguments: Any) -> None:
+        self._key, self.arguments = key, arguments
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Keyed) and self._key == other._key
+
+
+@functools.lru_cache(maxsize=256)
+def _fit_kernel(keyed: _Keyed) -> Kernel:
+    columns, residual, center, cold = keyed.arguments
+    signal = max(float(residual.var()), VARIANCE_MIN)
+    prior = Prior(
+        Kernel(center.lengths, noise=OWN_NOISE, signal=signal),
+        lengths_sd=COLD_SD if cold else WARM_SD,
+        noise_sd=NOISE_SD,
+        signal_sd=SIGNAL_SD,
+    )
+    return learn([(columns, residual)], prior)
+
+
+def _process(kernel: Kernel) -> GaussianProcessRegressor:
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+
+    covariance = ConstantKernel(kernel.signal) * Matern(kernel.lengths, nu=2.5)
+    return GaussianProcessRegressor(covariance, alpha=kernel.noise, optimizer=None)

@@ -1,0 +1,98 @@
+"""What a question asks beside objective and space: said, shown and used on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import advisor
+
+
+def test_the_problem_is_said_shown_and_taken_back(program, store: Path) -> None:
+    call = ("--store", store, "experiment", "digits")
+    said = (
+        "--constraint",
+        "train_loss <= 0.2",
+        "--try-first",
+        '{"lr": 0.1}',
+        "--fix",
+        "opt=adam",
+        "--cost",
+        "duration",
+    )
+    more = ("--rename", "learning_rate=lr", "--rename", "eta=lr", "--prior", "lr=1e-2", "--repeats", "3")
+    out = program(*call, *said, *more).out
+    for line in (
+        ["constraints", "train_loss <= 0.2"],
+        ["to try first", "lr = 0.1"],
+        ["fixed", "opt = adam"],
+        ["elsewhere", "lr is learning_rate or eta"],
+        ["priors", "lr near 0.01"],
+        ["cost of a run", "duration"],
+        ["repeats", "3"],
+    ):
+        assert any(all(part in row for part in line) for row in out.splitlines()), line
+    assert program(*call, "--json").data["problem"] == {
+        "constraints": [{"metric": "train_loss", "op": "<=", "bound": 0.2}],
+        "try_first": [{"lr": 0.1}],
+        "fixed": {"opt": "adam"},
+        "renamed": {"lr": ["learning_rate", "eta"]},
+        "priors": {"lr": {"center": 0.01, "spread": 0.2}},
+        "cost": "duration",
+        "repeats": 3,
+    }
+    assert program(*call, "--fix", "lr=0.5", "--unfix", "opt", "--json").data["problem"]["fixed"] == {"lr": 0.5}
+    empty = ("--constraint", "", "--try-first", "", "--rename", "", "--prior", "", "--cost", "", "--repeats", 1)
+    assert program(*call, *empty, "--unfix", "lr", "--json").data["problem"] == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--constraint", "loss < 1"), "allowed are <= and >="),
+        (("--fix", "lr"), "--fix 'lr' names no value; write --fix name=value"),
+        (("--fix", "lr=7"), "fixed: lr = 7 is outside [0.0001, 1]"),
+        (("--unfix", "lr"), "--unfix 'lr': it is not fixed; fixed are no parameters"),
+        (("--try-first", "lr"), "--try-first is not JSON"),
+        (("--try-first", "[1]"), "--try-first is a JSON list"),
+        (("--rename", "x=lrr"), "the space has no parameter 'lrr'"),
+        (("--prior", "opt=sgd"), "the prior of 'opt' is 'sgd'"),
+        (("--cost", "val_loss"), "is the objective itself"),
+    ],
+)
+def test_a_mistake_is_one_line(program, made_store: Path, arguments: tuple[str, ...], message: str) -> None:
+    assert message in program("--store", made_store, "experiment", "digits", *arguments).error
+
+
+def test_a_conditional_space_is_shown_with_its_conditions(program, tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text(
+        "optimizer: [sgd, adam]\nmomentum: {low: 0, high: 0.99, when: {optimizer: sgd}}\n"
+    )
+    call = ("--store", tmp_path / "new", "experiment", "toy", "--objective", "loss")
+    out = program(*call, "--space", "space.yaml").out
+    header = next(line for line in out.splitlines() if line.startswith("parameter"))
+    assert header.split()[-2:] == ["only", "where"]
+    assert next(line for line in out.splitlines() if line.startswith("momentum")).endswith("optimizer = 'sgd'")
+    told = program("--store", tmp_path / "new", "tell", "toy", "--params", '{"optimizer": "adam", "momentum": 0.5}')
+    assert "momentum has no meaning with optimizer = 'adam'; leave it out" in told.error
+
+
+def test_the_front_of_a_trade_off_is_listed(program, tmp_path: Path) -> None:
+    with advisor.open(tmp_path / "new", capture=False) as adv:
+        exp = adv.experiment("toy", objective=["loss", "seconds"])
+        for loss, seconds in ((1.0, 5.0), (2.0, 1.0), (2.0, 5.0)):
+            exp.tell({"lr": loss / 10}, [loss, seconds])
+        adv.experiment("none", objective="loss", constraints="ms <= 1")
+    call = ("--store", tmp_path / "new", "runs", "toy", "--front")
+    assert [one["number"] for one in program(*call, "--json").data] == [0, 1]
+    assert [one["values"] for one in program(*call, "--json").data] == [[1.0, 5.0], [2.0, 1.0]]
+    done = program(*call)
+    assert done.out.splitlines()[0].split()[:5] == ["#", "run", "loss", "(min)", "seconds"]
+    assert "2 runs that no other one beats in every objective" in done.err
+    none = program("--store", tmp_path / "new", "runs", "none", "--front")
+    assert (none.code, none.out) == (0, "")
+    assert "keeps all constraints" in none.err
+    assert json.loads(program("--store", tmp_path / "new", "runs", "none", "--front", "--json").out) == []
+    assert "--front" in program("--store", tmp_path / "new", "runs", "--front").error
