@@ -84,6 +84,17 @@ def test_a_space_that_was_not_searched_whole_is_not_replayed() -> None:
     assert no_grid.notes[0].startswith("cannot be told: the space is no small grid")
 
 
+def test_a_conditional_grid_is_replayed_with_the_points_that_it_has() -> None:
+    of_sgd = {"type": "int", "low": 1, "high": 8, "when": {"opt": "sgd"}}
+    space = Space.of({"opt": ["sgd", "adam"], "momentum": of_sgd, "depth": {"type": "int", "low": 1, "high": 3}})
+    points = list(space.points())
+    runs = [run(i, params, float(params.get("momentum", 5) + params["depth"])) for i, params in enumerate(points)]
+    runs = [replace(one, suggestion_id=f"s{one.number}") for one in runs]
+    found = hindsight(runs, space=space, tpe=2)
+    assert found.notes[0].startswith("27 of the 27 points of the space have been run")
+    assert {(each.rival, each.k) for each in found.versus} >= {("Optuna TPE", 10), ("random search", 10)}
+
+
 def test_random_runs_of_the_same_experiment_stand_for_random_search() -> None:
     values = [5.0, 4.0, 3.0, 6.0, 7.0, 9.0, 2.0, 2.5, 4.5, 1.0]
     runs = [replace(run(i, {"lr": 0.1}, value), suggestion_id=f"s{i}") for i, value in enumerate(values)]

@@ -80,3 +80,14 @@ def test_ped_anova_leaves_out_what_lies_outside_the_space_or_diverged() -> None:
 def test_an_unknown_method_is_refused_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match="'fanova' is unknown; allowed are 'total-effects' and 'ped-anova'"):
         importances(experiment(), random_runs(30), SPACE, method="fanova")
+
+
+def test_ped_anova_takes_parameters_that_have_a_meaning_under_a_condition() -> None:
+    momentum = {"type": "float", "low": 0, "high": 1, "when": {"opt": "sgd"}}
+    space = Space.of({"opt": ["sgd", "adam"], "momentum": momentum, "width": {"type": "float", "low": 0, "high": 1}})
+    rng = np.random.default_rng(0)
+    rows = [space.draw(rng) for _ in range(40)]
+    runs = [run(i, row, row["width"] + row.get("momentum", 0.5)) for i, row in enumerate(rows)]
+    found, note = importances(experiment(), runs, space, method="ped-anova")
+    assert found is not None, note
+    assert set(found.shares) == {"opt", "momentum", "width"}
