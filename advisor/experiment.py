@@ -556,7 +556,7 @@ class Experiment:
         Parameters
         ----------
         n_tpe_seeds
-            How often Optuna's TPE is replayed where the space is a grid that was run whole; 20 take seconds.
+            How often Optuna's TPE is replayed where the space is a grid that was run whole; 40 take seconds.
         """
         from advisor.suggest import account_for
 

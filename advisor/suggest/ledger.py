@@ -251,7 +251,7 @@ def account_for(
     now
         UTC; what nobody started for an hour has expired.
     n_tpe_seeds
-        How often Optuna's TPE is replayed on a space that was searched whole; 0 leaves it out, 20 take seconds.
+        How often Optuna's TPE is replayed on a space that was searched whole; 0 leaves it out, 40 take seconds.
     """
     past = _Past(experiment, runs)
     first = _first_runs(runs)
