@@ -17,6 +17,7 @@ from advisor.errors import ConfigError, NotEnoughRunsError, SpaceError
 from advisor.redact import scrub
 from advisor.references import present_name
 from advisor.suggest.space import Space
+from advisor.tracking.attached import attach
 from advisor.tracking.run import Collaborators, LiveRun, ended_state
 from advisor.tracking.values import plain
 from storage.errors import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from advisor.app import Advisor
     from advisor.findings import Checked
+    from advisor.running import Summary, Watcher
     from advisor.suggest import Forecast, Importances, Ledger, SearchAdvice, StopAdvice, Suggestion
     from advisor.suggest.define_by_run import AskedTrial
     from advisor.tracking.delivery import Watch
@@ -124,7 +126,8 @@ class Experiment:
         """Start a run in this process.
 
         With parameters of your own it does not wait for the store: the run is in its write-ahead log when this
-        returns, and reaches the store while it trains.
+        returns, and reaches the store while it trains. In a process that ``advisor optimize`` started, the first one
+        is the run that it was started for.
 
         Parameters
         ----------
@@ -151,6 +154,10 @@ class Experiment:
         asked: dict[str, Any] = {}
         if suggestion is not None and params is not None:
             raise ConfigError("give either a suggestion or params, not both")
+        given = suggestion if suggestion is None or isinstance(suggestion, Mapping) else suggestion.params
+        attached = attach(self.name, params=params if given is None else given, tags=_words(tags), notes=_words(notes))
+        if attached is not None:
+            return attached
         if isinstance(suggestion, Mapping):
             params = suggestion
         elif suggestion is None and params is None:
@@ -195,6 +202,48 @@ class Experiment:
                 raise
             if not run.state.is_over:
                 run.finish()
+
+    def optimize_command(
+        self,
+        command: Sequence[str],
+        *,
+        n_runs: int | None = None,
+        jobs: int = 1,
+        timeout_s: float | None = None,
+        retries: int = 0,
+        watcher: Watcher | None = None,
+        **options: Any,
+    ) -> Summary:
+        """Run a command once a suggestion, and read its metrics; ``advisor optimize`` does this.
+
+        Parameters
+        ----------
+        command
+            The program and its arguments, with ``{name}`` where a parameter's value belongs.
+        n_runs
+            How many trials the command shall have in all, those of earlier calls included.
+        jobs
+            How many run at the same time.
+        timeout_s
+            Seconds that one may take.
+        retries
+            How often one that was killed or took too long is tried again.
+        watcher
+            Hears what happens.
+        options
+            Further fields of ``advisor.running.Plan``.
+
+        Raises
+        ------
+        ConfigError, SpaceError, NotEnoughRunsError
+            If the command or the experiment is not fit for it; then nothing is started.
+        SweepInterrupted
+            On SIGINT, SIGTERM or SIGHUP, once the commands are over and their runs are in the store.
+        """
+        from advisor.running import Plan, run_sweep
+
+        plan = Plan(tuple(command), n_runs=n_runs, jobs=jobs, timeout_s=timeout_s, retries=retries, **options)
+        return run_sweep(self._advisor, self, plan, watcher=watcher)
 
     def tell(
         self,

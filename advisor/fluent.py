@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from advisor.errors import AdvisorError
+from advisor.tracking.attached import attach
 from advisor.tracking.run import LiveRun
 from storage.records import Direction
 
@@ -31,7 +32,8 @@ def init(
     """Start a run; ``log`` and ``finish`` refer to it from now on.
 
     A run that still goes on is finished first. A run that nobody finishes is finished when the
-    interpreter ends, or marked failed if an exception ended it.
+    interpreter ends, or marked failed if an exception ended it. In a process that ``advisor optimize`` started, this
+    is the run that it was started for, and ``params`` are checked against the suggested ones.
 
     Raises
     ------
@@ -43,8 +45,13 @@ def init(
 
     if _current is not None and not _current.state.is_over:
         _current.finish()
+    words = [notes] if notes else []
+    attached = attach(experiment, any_experiment=True, params=params, tags=tags, notes=words)
+    if attached is not None:
+        _current = attached
+        return attached
     handle = open_advisor(store, **settings).experiment(experiment, objective=objective, direction=direction)
-    _current = handle.start(params=dict(params or {}), seed=seed, tags=tags, notes=[notes] if notes else ())
+    _current = handle.start(params=dict(params or {}), seed=seed, tags=tags, notes=words)
     return _current
 
 

@@ -48,8 +48,12 @@ class Place:
 
     def spool_folder(self) -> Path:
         """Return where live runs of this machine keep their write-ahead logs."""
+        return self.work_folder("spool")
+
+    def work_folder(self, name: str) -> Path:
+        """Return where this machine keeps files of its own beside the tables, for instance ``logs``."""
         folder = self.folder
-        return folder / "spool" if folder is not None else self._state_folder("spool")
+        return folder / name if folder is not None else self._state_folder(name)
 
     def catalog_file(self) -> Path:
         """Return where the experiments of the store are listed."""

@@ -54,6 +54,12 @@ TOLD: dict[str, tuple[str, ...]] = {
         r"last values: \[.*, nan\]",
         r"best of the copy: #1 with lr = 0\.1",
     ),
+    "08_optimize_a_command.py": (
+        r"6 of 6 trials are done, 6 finished",
+        r"best: #\d+, val_loss 0\.\d+ with \{'lr': .*'layers': \d\}",
+        r"said by the command: training with lr 0\.\d+",
+        r"the same command again starts 0 more",
+    ),
 }
 """Script → what its output must hold, as regular expressions."""
 

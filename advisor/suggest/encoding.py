@@ -36,7 +36,6 @@ class Encoder:
         self.space = space
         self.names = tuple(space)
         self._dimensions = tuple(space.values())
-        self._conditional = bool(getattr(space, "is_conditional", False))
         self.columns_of: dict[str, slice] = {}
         """Which columns belong to each parameter."""
         start = 0
@@ -76,7 +75,7 @@ class Encoder:
     def vary(self, rng: np.random.Generator, centers: Array, n: int) -> Array:
         """Return ``n`` points near some centers, shape (m, d): a few parameters moved, each on its scale."""
         points = centers[rng.integers(len(centers), size=n)].copy()
-        fresh = self.draw(rng, n) if self._conditional else rng.random(points.shape)
+        fresh = self.draw(rng, n) if self.space.is_conditional else rng.random(points.shape)
         points = np.where(np.isnan(points), fresh, points)
         moved = rng.random(points.shape) < SHARE_MOVED
         steps = rng.standard_normal(points.shape) * rng.choice(MOVES, size=(n, 1))
@@ -100,19 +99,27 @@ class Encoder:
     def params(self, point: Array) -> dict[str, Any]:
         """Return the parameters at coordinates, shape (d,), as plain Python values."""
         out: dict[str, Any] = {}
-        for name, dimension, at in zip(self.names, self._dimensions, point.tolist(), strict=True):
-            if math.isnan(at):
-                continue
-            out[name] = dimension.choices[int(at)] if isinstance(dimension, Choice) else _value(dimension, at)
+        for j, (name, at) in enumerate(zip(self.names, point.tolist(), strict=True)):
+            if not math.isnan(at):
+                out[name] = self._value(j, at)
         return out
 
     def _without_inactive(self, points: Array) -> Array:
-        if not self._conditional:
+        """Make parameters absent that have no meaning, those that decide first."""
+        if not self.space.is_conditional:
             return points
-        for i, point in enumerate(points):
-            active = self.space.active(self.params(point))
-            points[i, [name not in active for name in self.names]] = np.nan
+        for name in self.space.order:
+            j = self.names.index(name)
+            for condition in self.space[name].when:
+                k = self.names.index(condition.name)
+                found, where = np.unique(points[:, k], return_inverse=True)
+                holds = [not math.isnan(at) and condition.holds(self._value(k, float(at))) for at in found]
+                points[~np.array(holds, dtype=bool)[where], j] = np.nan
         return points
+
+    def _value(self, j: int, at: float) -> Any:
+        dimension = self._dimensions[j]
+        return dimension.choices[int(at)] if isinstance(dimension, Choice) else _value(dimension, at)
 
 
 def _width(dimension: Dimension) -> int:

@@ -325,7 +325,12 @@ class _Model:
                 continue
             scale = float(values[known].std()) or 1.0
             process = surface.fit(
-                self.columns[known], values[known] / scale, np.zeros(known.size), self.kernel, cold=True, kernel=self.kernel
+                self.columns[known],
+                values[known] / scale,
+                np.zeros(known.size),
+                self.kernel,
+                cold=True,
+                kernel=self.kernel,
             )
             mean, deviation = process.predict(columns, np.zeros(len(columns)))
             out = out * ndtr(-mean / deviation)

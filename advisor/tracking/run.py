@@ -195,13 +195,13 @@ class LiveRun:
             try:
                 floats = {str(name): as_float(value) for name, value in values.items()}
             except (TypeError, ValueError, OverflowError):
-                raise RecordError(_not_a_number(values)) from None
+                raise RecordError(not_a_number(values)) from None
             if not floats:
                 return
         if "" in floats:
             raise RecordError("a metric needs a name, not ''")
         if step is not None and (step.__class__ is not int or not -(2**63) <= step < 2**63):
-            step = _whole(step)
+            step = whole_step(step)
         with self._lock:
             at = self._next_step if step is None else step
             since_s = time.perf_counter() - self._origin
@@ -562,7 +562,7 @@ def ended_state(state: RunState | str) -> RunState:
     return RunState(state)
 
 
-def _whole(step: Any) -> int:
+def whole_step(step: Any) -> int:
     """Return a step as an integer of 64 bits, or refuse it."""
     try:
         given = operator.index(step)
@@ -580,7 +580,8 @@ def as_float(value: Any) -> float:
     return float(value.detach() if hasattr(value, "detach") else value)
 
 
-def _not_a_number(values: Mapping[str, Any]) -> str:
+def not_a_number(values: Mapping[str, Any]) -> str:
+    """Return the sentence that says which value is no number."""
     for name, value in values.items():
         try:
             as_float(value)
