@@ -61,7 +61,7 @@ _HOMES = {
     "Run": "storage.records",
     "RunState": "storage.records",
     "StorageError": "storage.errors",
-    "Suggestion": "advisor.suggest.suggester",
+    "Suggestion": "advisor.suggest.suggestion",
     "finish": "advisor.fluent",
     "init": "advisor.fluent",
     "log": "advisor.fluent",

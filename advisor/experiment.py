@@ -14,7 +14,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from advisor.errors import ConfigError, NotEnoughRunsError, SpaceError
+from advisor.errors import ConfigError, SpaceError
 from advisor.redact import scrub
 from advisor.references import present_name
 from advisor.suggest.space import Space
@@ -26,7 +26,6 @@ from storage.errors import (
     ExperimentNotFoundError,
     RecordError,
     RunNotFoundError,
-    StoreUnavailableError,
     did_you_mean,
 )
 from storage.events import finding_opened
@@ -40,15 +39,12 @@ if TYPE_CHECKING:
     from advisor.app import Advisor
     from advisor.findings import Checked
     from advisor.running import Summary, Watcher
-    from advisor.suggest import Forecast, Importances, StopAdvice, Suggestion
+    from advisor.suggest import Forecast, Importances, Ledger, SearchAdvice, StopAdvice, Suggestion
     from advisor.suggest.define_by_run import AskedTrial
     from advisor.tracking.delivery import Watch
     from storage.store import RunStore
 
 log = logging.getLogger(__name__)
-
-PENDING_FOR_S = 3600.0
-"""A suggestion that nobody has started after this long no longer keeps its place free."""
 
 
 class Experiment:
@@ -499,19 +495,9 @@ class Experiment:
         NotEnoughRunsError
             If none is declared and there is no run to infer it from.
         """
-        record = self.record
-        if record.space:
-            return Space.from_json(record.space), ()
-        from advisor.suggest import infer_space
+        from advisor.asking import space_of
 
-        runs = self.runs()
-        if not runs:
-            raise NotEnoughRunsError(
-                f"experiment {self.name!r} has neither a search space nor runs to infer one from; declare one: "
-                f"advisor experiment {self.name} --space space.yaml"
-            )
-        inferred = infer_space(runs)
-        return inferred.space, inferred.notes
+        return space_of(self.record, self.runs())
 
     def suggest(
         self,
@@ -520,6 +506,8 @@ class Experiment:
         sampler: Any = None,
         seed: int | None = None,
         fixed: Mapping[str, Any] | None = None,
+        retry: bool = False,
+        transfer: bool = True,
         keep: bool = True,
     ) -> list[Suggestion]:
         """Propose parameters for the next runs, with the reasons.
@@ -534,7 +522,11 @@ class Experiment:
             By default drawn afresh, so that processes that ask at the same time get different answers;
             it is kept with the suggestion.
         fixed
-            Parameters to keep at a value.
+            Parameters to keep at a value, beside those that the experiment keeps fixed.
+        retry
+            Whether parameters of runs whose process died are proposed again first.
+        transfer
+            Whether to learn from the other experiments of the store.
         keep
             Whether to write the suggestions into the store; those not started count as taken for an hour.
 
@@ -545,43 +537,23 @@ class Experiment:
         SpaceError, NotEnoughRunsError
             If there is no space, or all of it has been tried.
         """
-        from advisor.suggest import suggest
+        from advisor.asking import Wish, ask
 
-        record, now = self.record, self._advisor.clock()
-        if not record.objectives:
-            raise ConfigError(
-                f"experiment {self.name!r} has no objective to improve; set one with "
-                f"'advisor experiment {self.name} --objective val_loss --direction minimize'"
-            )
-        space, notes = self.space()
-        runs = self.runs()
-        started = {run.suggestion_id for run in runs}
-        made = [s for s in self._store.state().suggestions.values() if s["experiment"] == self.name]
-        pending = [
-            s["params"]
-            for s in made
-            if s["suggestion_id"] not in started and (now - s["time"]).total_seconds() < PENDING_FOR_S
-        ]
-        if seed is None:
-            seed = secrets.randbelow(2**31)
-        found = suggest(
-            record,
-            runs,
-            space,
-            n=n,
-            seed=seed,
-            now=now,
-            sampler=sampler,
-            fixed=fixed,
-            pending=pending,
-            space_notes=notes,
-        )
-        if keep:
-            try:
-                self._store.append([_made(suggestion, now=now) for suggestion in found])
-            except StoreUnavailableError as error:  # an answer that cannot be kept is still an answer
-                log.warning("the suggestion is not kept: %s", error)
-        return found
+        wish = Wish(n, sampler=sampler, fixed=fixed, retry=retry, transfer=transfer)
+        name = self.record.name
+        return ask(self._store, name, wish, now=self._advisor.clock(), seed=_seed(seed), keep=keep)
+
+    def suggest_again(self, suggestion_id: str) -> tuple[Suggestion, bool]:
+        """Make a suggestion again from what the store held when it was made; return it, and whether it is the same.
+
+        Raises
+        ------
+        RecordError
+            If there is none of that id, or its sampler was handed over as an object.
+        """
+        from advisor.asking import again
+
+        return again(self._store, suggestion_id)
 
     def forecast(self, run: Run | str | int, *, at: float | None = None) -> Forecast | None:
         """Forecast a run's final objective from the first part of its curve; None where nobody can tell.
@@ -605,11 +577,58 @@ class Experiment:
         curves = self._store.curves([each.id for each in runs], metrics=metrics)
         return forecast_run(self.record, one, curves, [each for each in runs if each.id != one.id], at=at)
 
-    def importances(self) -> tuple[Importances | None, str]:
-        """Return which parameters mattered, or None and why that cannot be told."""
+    def importances(self, *, method: str = "total-effects") -> tuple[Importances | None, str]:
+        """Return which parameters mattered, or None and why that cannot be told.
+
+        Parameters
+        ----------
+        method
+            ``total-effects`` or ``ped-anova``; see ``advisor.suggest.importance``.
+        """
         from advisor.suggest import importances
 
-        return importances(self.record, self.runs(), self.space()[0])
+        return importances(self.record, self.runs(), self.space()[0], method=method)
+
+    def ledger(self, *, n_tpe_seeds: int = 0) -> Ledger:
+        """Account for what was suggested, forecast, advised and found, and what then happened.
+
+        Parameters
+        ----------
+        n_tpe_seeds
+            How often Optuna's TPE is replayed where the space is a grid that was run whole; 40 take seconds.
+        """
+        from advisor.suggest import account_for
+
+        record = self.record
+        state, runs = self._store.state(), self.runs()
+        own = {run.id for run in runs}
+        return account_for(
+            record,
+            runs,
+            suggestions=self._suggested(),
+            closed=state.closed_suggestions,
+            forecasts=[event for event in state.of_kind("forecast.made") if event.run_id in own],
+            stops=[event for event in state.of_kind("stop.advised") if event.run_id in own],
+            space=self._space_or_none(),
+            now=self._advisor.clock(),
+            n_tpe_seeds=n_tpe_seeds,
+        )
+
+    def stop_advice(self, *, worth: float | None = None) -> SearchAdvice:
+        """Advise whether to stop looking for better parameters.
+
+        Parameters
+        ----------
+        worth
+            Gain an hour of training that makes going on worth it, in the objective's unit; None leaves the cost to
+            the reader.
+        """
+        from advisor.suggest import advise_search
+
+        record = self.record
+        return advise_search(
+            record, self.runs(), suggestions=self._suggested(), space=self._space_or_none(), worth=worth
+        )
 
     # -- writing down
 
@@ -655,6 +674,14 @@ class Experiment:
         return run_summary(self._advisor, self, one, format=format, llm=llm, path=path, write=write)
 
     # -- inner workings
+
+    def _suggested(self) -> list[Mapping[str, Any]]:
+        return [body for body in self._store.state().suggestions.values() if body["experiment"] == self.name]
+
+    def _space_or_none(self) -> Space | None:
+        """Return the declared space; one that was inferred from runs says nothing of what was left to try."""
+        record = self.record
+        return Space.from_json(record.space) if record.space else None
 
     def _collaborators(self, run_id: str, record: ExperimentRecord) -> Collaborators:
         advisor, settings = self._advisor, self._advisor.settings
@@ -713,9 +740,3 @@ def _metric(name: str, value: Any) -> float:
 
 def _said(finding: Finding) -> tuple[str, Any]:
     return (finding.title, finding.severity)
-
-
-def _made(suggestion: Suggestion, *, now: Any) -> Event:
-    body = suggestion.as_json() | {"seed": suggestion.seed, "sampler": suggestion.sampler}
-    body["forecast_note"] = suggestion.forecast_note
-    return Event.new("suggestion.made", suggestion.experiment, time=now, actor="suggest", **body)

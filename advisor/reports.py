@@ -26,6 +26,7 @@ from storage.records import Document, Event, Run, new_id
 if TYPE_CHECKING:
     from advisor.app import Advisor
     from advisor.experiment import Experiment
+    from advisor.suggest import Importances
 
 FORMATS: Final = ("md", "html")
 N_SUGGESTIONS: Final = 2
@@ -42,17 +43,21 @@ def experiment_report(
     runs = experiment.runs()
     space, notes = _space_of(experiment)
     importances, importances_note = _importances_of(experiment)
+    second = None if importances is None else _importances_of(experiment, method="ped-anova")[0]
     material = ExperimentMaterial(
         record,
         runs=runs,
         curves=adv.store.curves([run.id for run in runs]),
         findings=experiment.findings(include_resolved=True),
         suggestions=_suggestions_of(experiment),
-        importances=importances,
-        importances_note=importances_note,
+        importances=None if importances is None else importances.shares,
+        importance_ends={} if importances is None else importances.ends,
+        importances_note=importances_note + ("" if second is None else f"; {second.first_in_words}"),
         space=space,
         inferred_notes=notes,
         advice=_advice(),
+        ledger=experiment.ledger(),
+        search_advice=experiment.stop_advice(),
         generated=adv.clock(),
         version=package.__version__,
         store_uri=adv.store.uri,
@@ -102,12 +107,11 @@ def _space_of(experiment: Experiment) -> tuple[Mapping[str, Mapping[str, Any]] |
     return space.to_json(), notes
 
 
-def _importances_of(experiment: Experiment) -> tuple[Mapping[str, float] | None, str]:
+def _importances_of(experiment: Experiment, *, method: str = "total-effects") -> tuple[Importances | None, str]:
     try:
-        found, note = experiment.importances()
+        return experiment.importances(method=method)
     except AdvisorError as error:
         return None, str(error)
-    return (None if found is None else found.shares), note
 
 
 def _suggestions_of(experiment: Experiment) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from advisor.cli import (
     doctor,
     experiment,
     forecast,
+    ledger,
     lifecycle,
     log,
     optimize,
@@ -37,8 +38,8 @@ from advisor.cli import (
 from advisor.cli.session import remember
 
 COMMANDS: Final = (
-    demo, runs, show, search, log, check, report, suggest, optimize, forecast, tell, experiment, lifecycle, transfer,
-    store, doctor,
+    demo, runs, show, search, log, check, report, suggest, optimize, forecast, ledger, tell, experiment, lifecycle,
+    transfer, store, doctor,
 )  # fmt: skip
 """Modules of the commands, in the order of the help."""
 MISTAKE: Final = 2

@@ -115,8 +115,9 @@ def suggest(scene: Scene) -> Suggestion:
     if importances is None:
         scene.stage.say(f"Which parameters mattered: {note}.")
     else:
-        shares = sorted(importances.shares.items(), key=lambda item: -item[1])
-        scene.stage.say(f"What mattered so far: {', '.join(f'{name} {share:.0%}' for name, share in shares)} ({note}).")
+        ends = importances.ends.items()
+        shown = [f"{name} {importances.shares[name]:.0%} ({low:.0%} to {high:.0%})" for name, (low, high) in ends]
+        scene.stage.say(f"What mattered so far: {', '.join(shown)} ({note}).")
     return suggestion
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from advisor.documents import absences, charts, frame, narrative, numbers, parts
+from advisor.documents.advice import advice_section
 from advisor.documents.content import (
     Block,
     Cell,
@@ -56,6 +57,7 @@ def experiment_page(material: ExperimentMaterial, sheet: FactSheet, text: Narrat
         parts.findings_section(material.findings, by_id, material.advice),
         parts.ended_badly_section(where.ended_badly),
         parts.suggestions_section(material.suggestions, by_id, where.objective, note=note),
+        advice_section(material, sheet),
         parts.notes_section(where.runs),
         parts.absences_section(missing),
         parts.interpretation_section(text.interpretation, text.writer),
@@ -178,21 +180,27 @@ def _parameters(material: ExperimentMaterial, where: Standing) -> Section | None
 
 def _importance_table(material: ExperimentMaterial) -> Table:
     ordered = sorted((material.importances or {}).items(), key=lambda item: (-item[1], item[0]))
+    ends = material.importance_ends
     rows = tuple(
         Row(
             (
                 Cell(name(one_line(key, limit=60))),
                 Cell((Span(numbers.percent(share), kind="figure"),), share=_clamped(share)),
+                *((Cell(plain(_interval(ends.get(key)))),) if ends else ()),
             )
         )
         for key, share in ordered[:MAX_ROWS]
     )
     return Table(
         "Share of the objective's variation that goes with each parameter",
-        columns=(Column("Parameter"), Column("Share", bar=True)),
+        columns=(Column("Parameter"), Column("Share", bar=True), *((Column("95% interval"),) if ends else ())),
         rows=rows,
-        note=one_line(material.importances_note, limit=300),
+        note=one_line(material.importances_note, limit=500),
     )
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "—" if ends is None else f"{numbers.percent(ends[0])} to {numbers.percent(ends[1])}"
 
 
 def _clamped(share: float) -> float:

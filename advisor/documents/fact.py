@@ -18,7 +18,10 @@ from advisor.documents import numbers
 from advisor.documents.untrusted import one_line
 from storage.records import Direction, Objective, Run
 
-FactKind = Literal["count", "value", "delta", "share", "rank", "name", "duration", "importance", "setting", "absence"]
+FactKind = Literal[
+    "count", "value", "delta", "share", "rank", "name", "duration", "importance", "setting", "absence", "account"
+]
+"""``account`` is for figures of the advisor's own record: its own sentences state them, a model's may not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from advisor.documents import absences, numbers
+from advisor.documents.advice import advice_facts
 from advisor.documents.fact import Fact, FactSheet, counted, measured, metric_of, named, setting, share_of
 from advisor.documents.material import ExperimentMaterial
 from advisor.documents.standing import Standing, standing, value_of
@@ -40,6 +41,7 @@ def experiment_facts(material: ExperimentMaterial) -> FactSheet:
             *suggestion_facts(material.suggestions, where.objective),
             *time_facts(material.runs),
             *absence_facts(absences.of_experiment(material)),
+            *advice_facts(material),
         )
     )
 
@@ -178,6 +180,16 @@ def _importances(material: ExperimentMaterial) -> Iterator[Fact]:
             source=one_line(material.importances_note, limit=160) or "importances",
             about="importance",
         )
+        for end, value in zip(("low", "high"), material.importance_ends.get(name, ()), strict=False):
+            yield Fact(
+                f"importance_{end}_{place}",
+                value=value,
+                unit="share",
+                label=f"importance of the parameter {shown}, {end} end of its interval",
+                text=numbers.percent(value),
+                kind="account",
+                source="importances, resampled runs",
+            )
 
 
 def suggestion_facts(suggestions: Sequence[Any], objective: Objective | None) -> Iterator[Fact]:

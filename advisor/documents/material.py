@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from storage.records import EMPTY, Curve, Experiment, Finding, Run
+
+if TYPE_CHECKING:
+    from advisor.suggest import Ledger, SearchAdvice
 
 Curves = Mapping[str, Mapping[str, Curve]]
 """``{run_id: {metric: curve}}``; runs without curves may be left out."""
@@ -37,6 +40,8 @@ class ExperimentMaterial:
     (``mean``, ``low``, ``high``, or None)."""
     importances: Mapping[str, float] | None = None
     """Share of the objective's variation that each parameter explains, in [0, 1]; None where it cannot be told."""
+    importance_ends: Mapping[str, tuple[float, float]] = field(default_factory=_nothing)
+    """Ends of the 95 % interval of each of these shares; empty where they are not known."""
     importances_note: str = ""
     """How the shares were estimated, or why they were not."""
     space: Mapping[str, Mapping[str, Any]] | None = None
@@ -45,6 +50,10 @@ class ExperimentMaterial:
     """What was assumed where no space was declared; empty for a declared one."""
     advice: Mapping[str, str] = field(default_factory=_nothing)
     """What to do about a finding, by its code."""
+    ledger: Ledger | None = None
+    """What became of earlier advice; None leaves it out."""
+    search_advice: SearchAdvice | None = None
+    """Whether to go on searching; None leaves it out."""
     generated: datetime
     """When the document is written, with its zone."""
     version: str

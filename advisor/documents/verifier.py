@@ -82,6 +82,7 @@ def problems(sentence: Sentence, sheet: FactSheet) -> tuple[str, ...]:
     facts = [slot for slot in slots if slot not in claims]
     found = [*_form(_without_names(sentence.text, sheet), MAX_SENTENCE)]
     found.extend(f"unknown-id:{slot}" for slot in facts if slot not in sheet)
+    found.extend(f"not-for-models:{slot}" for slot in facts if slot in sheet and sheet[slot].kind == "account")
     if not any(slot in sheet for slot in facts):
         found.append("no-fact")
     if len(claims) != len(sentence.claims) or any(claim_id in sheet for claim_id in claims):

@@ -200,7 +200,8 @@ def _ask(model: LanguageModel, sheet: FactSheet, notes: Sequence[str]) -> tuple[
 
 def _opening(sheet: FactSheet, notes: Sequence[str]) -> list[Message]:
     keys = ("id", "label", "text", "unit", "kind", "direction", "about")
-    rows = [{key: fact.as_json()[key] for key in keys} for fact in list(sheet)[:MAX_FACTS]]
+    shown_facts = [fact for fact in sheet if fact.kind != "account"]
+    rows = [{key: fact.as_json()[key] for key in keys} for fact in shown_facts[:MAX_FACTS]]
     shown = [one_line(note, limit=MAX_NOTE) for note in notes[:MAX_NOTES]]
     return [
         Message(role="system", content=INSTRUCTIONS),

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from advisor.suggest.forecast import Forecast, forecast_run
     from advisor.suggest.importance import Importances, importances
     from advisor.suggest.infer import Inferred, infer_space
+    from advisor.suggest.ledger import Ledger, account_for
     from advisor.suggest.pruning import StopAdvice, should_stop
+    from advisor.suggest.search_advice import SearchAdvice, advise_search
     from advisor.suggest.space import Choice, Float, Int, Space
     from advisor.suggest.suggester import suggest
     from advisor.suggest.suggestion import Neighbour, Suggestion
@@ -25,10 +27,14 @@ __all__ = [
     "Importances",
     "Inferred",
     "Int",
+    "Ledger",
     "Neighbour",
+    "SearchAdvice",
     "Space",
     "StopAdvice",
     "Suggestion",
+    "account_for",
+    "advise_search",
     "forecast_params",
     "forecast_run",
     "importances",
@@ -44,10 +50,14 @@ _HOME = {
     "Importances": "importance",
     "Inferred": "infer",
     "Int": "space",
+    "Ledger": "ledger",
     "Neighbour": "suggestion",
+    "SearchAdvice": "search_advice",
     "Space": "space",
     "StopAdvice": "pruning",
     "Suggestion": "suggestion",
+    "account_for": "ledger",
+    "advise_search": "search_advice",
     "forecast_params": "surrogate",
     "forecast_run": "forecast",
     "importances": "importance",

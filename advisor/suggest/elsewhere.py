@@ -8,7 +8,8 @@ J. Quiñonero-Candela and C. E. Rasmussen, JMLR 2005), so that asking a thousand
 matrix product.
 
 How far each experiment is to be believed is worked out as outcomes come in (``weights``): by how alike the questions
-are, and by the share of pairs of the runs here that it orders rightly, as in the ranking-weighted ensemble of M. Feurer et al., "Practical transfer learning for Bayesian optimization" (arXiv 1802.02219).
+are, and by the share of pairs of the runs here that it orders rightly, as in the ranking-weighted ensemble of M. Feurer
+et al., "Practical transfer learning for Bayesian optimization" (arXiv 1802.02219).
 
 Invariant: nothing here depends on outcomes of the experiment that is advised, except through ``weights``.
 """

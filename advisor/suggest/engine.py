@@ -90,7 +90,7 @@ class Proposal:
     """Shape (d,): coordinates."""
     _: KW_ONLY
     source: str
-    """``portfolio``, ``gp`` or ``startup``."""
+    """``portfolio``, ``gp`` or ``random-startup``."""
     p_ok: float
     """Probability in (0, 1] that the run comes through."""
     mean: float | None = None
@@ -221,7 +221,7 @@ class _Model:
             gaps = np.array([distances(self.encoder.space, known, point, wrap=True).min() for point in drawn])
         belief = 0.0 if self.setting.log_prior is None else self.setting.log_prior(drawn)
         best = int(np.argmax(np.log(np.maximum(gaps * p_ok, FLOOR)) + belief))
-        return Proposal(drawn[best], source="startup", p_ok=float(p_ok[best]))
+        return Proposal(drawn[best], source="random-startup", p_ok=float(p_ok[best]))
 
     # -- with a model
 
@@ -380,7 +380,7 @@ def log_improvement(gap: Array) -> Array:
     far = log_density + np.log(np.maximum(1.0 + low * ratio, 1e-300))
     high = np.maximum(gap, -1.0)
     near = np.log(np.exp(-0.5 * high * high) / np.sqrt(2 * np.pi) + high * ndtr(high))
-    return np.where(gap < -1.0, far, near)
+    return np.asarray(np.where(gap < -1.0, far, near))
 
 
 def _scores(own: Own) -> Array:

@@ -96,7 +96,7 @@ def _source(question: Question, made: Suggestion, chosen: Chosen, about: str | N
         ),
         "fixed": "All parameters are fixed.",
         "random-new": "What was proposed had all been tried, so this is a random point that is new.",
-        "startup": (
+        "random-startup": (
             f"With {_runs(n_seen)} there is too little to model yet, so this is a random draw that keeps away from "
             "earlier runs."
         ),
@@ -111,7 +111,7 @@ def _source(question: Question, made: Suggestion, chosen: Chosen, about: str | N
             f"Was among the best of another experiment{taken}; of all such configurations it serves those past "
             "experiments best that are most believed."
         )
-    return text or _sentence(chosen.why)
+    return text if text and not (made.source == "random-startup" and chosen.why) else _sentence(chosen.why)
 
 
 def _taught(teachers: Sequence[Teacher], slope: float | None) -> str:

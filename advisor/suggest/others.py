@@ -85,7 +85,8 @@ def likeness(experiment: Experiment, others: Sequence[Experiment], vectors: Vect
 def _hashed(text: str) -> NDArray[np.float32]:
     from storage.embed import HashingEmbedder
 
-    return HashingEmbedder().embed([text])[0]
+    vector: NDArray[np.float32] = HashingEmbedder().embed([text])[0]
+    return vector
 
 
 def find(

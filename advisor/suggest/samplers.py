@@ -6,8 +6,8 @@ spread out, then the Gaussian process. ``evals/suggest_transfer`` measures it ag
 With several objectives, or more than ``MAX_PARAMETERS`` parameters, the first ``N_STARTUP`` runs are random draws that
 keep away from earlier ones, and then Optuna's tree-structured Parzen estimator proposes: with one objective it models
 all parameters together (``multivariate``), in groups where runs do not share all of them (``group``); with several
-objectives each parameter by itself, which is Optuna's own default there. Runs that still go on and suggestions that wait
-count as poor (``constant_liar``), so that nobody gets the same advice twice.
+objectives each parameter by itself, which is Optuna's own default there. Runs that still go on and suggestions that
+wait count as poor (``constant_liar``), so that nobody gets the same advice twice.
 
 Samplers that keep a memory in Optuna's attributes (CMA-ES, NSGA-II, QMC) begin anew at each suggestion
 here; to use their memory, run them in an Optuna study on ``AdvisorStorage``.

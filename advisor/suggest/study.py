@@ -185,15 +185,16 @@ def _finished_trials(
                 params=dict(params),
                 distributions=_of(distributions, params),
                 user_attrs={"run_id": run.id},
-                **(
-                    {"constraints": problem.violated(run)}
-                    if problem.feasible(run) is not None and problem.constraints
-                    else {}
-                ),
+                constraints=_violated(problem, run),
                 intermediate_values={_last_step(run, experiment): run.values[0]} if pruned else {},
             )
         )
     return trials
+
+
+def _violated(problem: Problem, run: Run) -> dict[str, float] | None:
+    """Return by how much a run breaks each constraint, as Optuna takes it; None where that cannot be told."""
+    return problem.violated(run) if problem.constraints and problem.feasible(run) is not None else None
 
 
 def _of(distributions: Mapping[str, BaseDistribution], params: Mapping[str, Any]) -> dict[str, BaseDistribution]:

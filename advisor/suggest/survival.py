@@ -2,8 +2,8 @@
 
 A smoothed share of the runs nearby that did, as in a Beta-Bernoulli model whose counts are weighted by a kernel
 (R. Goetschalckx et al., "Continuous correlated beta processes", IJCAI 2011): one crash lowers its neighbourhood to
-about a half, five to a sixth, and far away nothing changes. Only the runs of the experiment itself count; what went wrong
-elsewhere ranks last there.
+about a half, five to a sixth, and far away nothing changes. Only the runs of the experiment itself count; what went
+wrong elsewhere ranks last there.
 """
 
 from __future__ import annotations

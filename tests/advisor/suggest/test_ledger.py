@@ -1,0 +1,222 @@
+"""The ledger counts what was advised and what then happened, from what was known at each moment."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from advisor.suggest import Ledger, account_for
+from advisor.suggest.intervals import Share, mean_of
+from advisor.suggest.ledger_words import in_words
+from storage.records import Direction, Event, Finding, FindingState, Run, RunState, Severity
+from tests.advisor.suggest.helpers import NOW, experiment, run
+
+MINUTE = timedelta(minutes=1)
+
+
+def ended(number: int, value: float | None, *, at: float | None = None, **fields: Any) -> Run:
+    """Return a run that ended ``at`` minutes after the start, by default ``number``."""
+    end = NOW + (number if at is None else at) * MINUTE
+    given: dict[str, Any] = {"created": end - MINUTE, "started": end - MINUTE, "ended": end}
+    made = run(number, {"lr": 0.1}, *(() if value is None else (value,)))
+    return replace(made, **(given | fields))
+
+
+def made(
+    key: str, *, at: float, source: str = "tpe", forecast: tuple[float, float, float] | None = None
+) -> dict[str, Any]:
+    body: dict[str, Any] = {"suggestion_id": key, "source": source, "params": {"lr": 0.1}, "time": NOW + at * MINUTE}
+    figures = None if forecast is None else dict(zip(("mean", "low", "high"), forecast, strict=True))
+    return body | {"forecast": figures}
+
+
+def ledger(runs: Sequence[Run], *suggestions: Mapping[str, Any], way: Direction = "minimize", **more: Any) -> Ledger:
+    now: datetime = more.pop("now", NOW + 600 * MINUTE)
+    return account_for(experiment(way), runs, suggestions=suggestions, now=now, **more)
+
+
+def event(kind: str, run_id: str, at: float, **body: Any) -> Event:
+    return Event.new(kind, "digits", run_id, time=NOW + at * MINUTE, **body)
+
+
+def test_each_suggestion_has_one_fate() -> None:
+    runs = [
+        ended(0, 1.0, suggestion_id="finished"),
+        ended(1, math.nan, suggestion_id="diverged"),
+        ended(2, None, suggestion_id="failed", state=RunState.FAILED),
+        ended(3, 0.5, suggestion_id="stopped", state=RunState.PRUNED),
+        ended(4, None, suggestion_id="running", state=RunState.RUNNING, ended=None),
+        ended(5, 2.0, suggestion_id="finished"),  # repeated with another seed
+    ]
+    keys = ("finished", "diverged", "failed", "stopped", "running", "late", "back")
+    bodies = [made(key, at=0) for key in keys]
+    kept = ledger(runs, *bodies, made("new", at=599), closed={"back", "running"})
+    all_of_them = kept.suggested
+    assert (all_of_them.n_made, all_of_them.n_started, all_of_them.n_finished) == (8, 5, 1)
+    assert (all_of_them.n_failed, all_of_them.n_stopped, all_of_them.n_running) == (2, 1, 1)
+    assert (all_of_them.n_expired, all_of_them.n_taken_back, all_of_them.n_waiting) == (1, 1, 1)
+
+
+def test_a_suggestion_expires_after_an_hour() -> None:
+    assert ledger([], made("a", at=0), now=NOW + 59 * MINUTE).suggested.n_waiting == 1
+    assert ledger([], made("a", at=0), now=NOW + 60 * MINUTE).suggested.n_expired == 1
+
+
+@pytest.mark.parametrize(("way", "sign"), [("minimize", 1.0), ("maximize", -1.0)])
+def test_a_run_improves_on_what_had_ended_before_it(way: Direction, sign: float) -> None:
+    runs = [
+        ended(0, 5.0 * sign),
+        ended(1, 4.0 * sign, suggestion_id="a"),
+        ended(2, 3.0 * sign, suggestion_id="b", at=9),  # ended last, and the next one was better by then
+        ended(3, 2.0 * sign, suggestion_id="c"),
+        ended(4, 1.0 * sign, at=5),
+    ]
+    kept = ledger(runs, *(made(key, at=0) for key in "abc"), way=way)
+    gains = kept.suggested.gains
+    assert (gains.improved.n_hits, gains.improved.n) == (2, 3)
+    assert gains.total == pytest.approx(1.0 + 2.0)
+    assert gains.by_chance == pytest.approx((1 / 2 + 1 / 5 + 1 / 3) / 3)
+    assert (kept.own.improved.n_hits, kept.own.improved.n) == (1, 1)
+    assert kept.own.total == pytest.approx(1.0)
+
+
+def test_a_run_that_was_imported_later_was_not_known_before() -> None:
+    early = ended(0, 3.0)
+    imported = ended(2, 1.0, at=0.5, created=NOW + 5 * MINUTE)  # ended first, but reached the store last
+    kept = ledger([early, ended(1, 2.0, suggestion_id="a"), imported], made("a", at=0))
+    assert kept.suggested.gains.improved.n_hits == 1
+
+
+def test_nan_and_infinity_are_never_best_and_break_nothing() -> None:
+    values = (1.0, math.nan, -math.inf, math.inf, 0.5)
+    runs = [ended(i, value, suggestion_id=f"s{i}") for i, value in enumerate(values)]
+    bodies = [made(f"s{i}", at=0, forecast=(math.nan, -math.inf, math.inf)) for i in range(len(values))]
+    kept = ledger(runs, *bodies)
+    assert (kept.suggested.n_finished, kept.suggested.n_failed) == (2, 3)
+    assert (kept.suggested.gains.improved.n_hits, kept.suggested.gains.total) == (1, 0.5)
+    assert kept.forecasts[0].covered.n == 0
+    json.dumps(kept.as_json(), allow_nan=False)
+
+
+def test_sources_are_told_apart_and_what_the_journal_lacks_is_said() -> None:
+    runs = [ended(0, 1.0), ended(1, 0.5, suggestion_id="a"), ended(2, 0.4, suggestion_id="lost")]
+    kept = ledger(runs, made("a", at=0, source="gp"), made("b", at=0, source="portfolio"))
+    assert {each.source: each.n_started for each in kept.by_source} == {"gp": 1, "portfolio": 0, "not kept": 1}
+
+
+def test_coverage_and_error_are_those_of_runs_that_finished_after_the_forecast() -> None:
+    runs = [ended(0, 4.0, at=0), ended(1, 8.0, at=0)]
+    runs += [ended(i, 1.0, at=i, suggestion_id=f"s{i}") for i in range(2, 14)]
+    bodies = [made(f"s{i}", at=0.5, forecast=(2.0, 0.0, 3.0) if i < 11 else (2.0, 1.5, 3.0)) for i in range(2, 14)]
+    record = ledger(runs, *bodies).forecasts[0]
+    assert (record.about, record.n_made, record.can_tell) == ("suggestions", 12, True)
+    assert (record.covered.n_hits, record.covered.n) == (9, 12)
+    assert record.error == pytest.approx(1.0)
+    assert record.bias is not None
+    assert record.bias.value == pytest.approx(1.0)
+    assert record.error_of_median == pytest.approx(5.0)  # the median of 4 and 8, which alone had ended by then
+    assert record.difference is not None
+    assert (record.difference.value, record.difference.sign) == (pytest.approx(-4.0), -1)
+    assert record.closer.n_hits == 12
+
+
+def test_of_a_run_the_first_forecast_of_each_method_counts() -> None:
+    runs = [ended(0, 4.0, at=0), ended(1, 1.0, at=10)]
+    figures = {"low": 0.5, "high": 1.5, "p_best": 0.1, "n_runs": 8}
+    events = [
+        event("forecast.made", "run-1", 3, mean=1.2, method="curve", **figures),
+        event("forecast.made", "run-1", 5, mean=1.0, method="curve", **figures),
+        event("forecast.made", "run-1", 5, mean=1.1, method="model", **figures),
+        event("forecast.made", "run-0", 3, mean=9.0, method="curve", **figures),  # it had ended before
+        event("forecast.made", "elsewhere", 3, mean=9.0, method="curve", **figures),
+    ]
+    found = {each.about: each for each in ledger(runs, forecasts=events).forecasts}
+    assert {about: each.covered.n for about, each in found.items()} == {"runs by curve": 1, "runs by model": 1}
+    assert found["runs by curve"].error == pytest.approx(0.2)
+    assert not found["runs by curve"].can_tell
+
+
+def length(steps: int) -> Mapping[str, Any]:
+    return {"loss": {"n": steps, "last": 1.0, "last_step": steps - 1}}
+
+
+def test_stops_are_followed_or_not_and_what_they_saved_is_measured() -> None:
+    runs = [
+        ended(0, 3.0, summary=length(100)),
+        ended(1, 4.0, summary=length(100)),
+        ended(2, None, state=RunState.PRUNED, summary=length(25)),
+        ended(3, 2.0, summary=length(100)),  # went on, and became the best
+        ended(4, 5.0, summary=length(100)),
+        ended(5, None, state=RunState.RUNNING, ended=None),
+    ]
+    events = [event("stop.advised", f"run-{i}", 1, reason="worse") for i in (2, 3, 3, 4, 5)]
+    stops = ledger(runs, stops=events).stops
+    assert (stops.n_advised, stops.n_followed, stops.n_ignored) == (4, 1, 2)
+    assert (stops.became_best.n_hits, stops.became_best.n) == (1, 2)
+    assert stops.saved_share == pytest.approx(0.75)
+    assert stops.saved_s == pytest.approx(180.0)  # 25 steps took a minute
+
+
+def finding(number: int, severity: Severity, state: FindingState) -> Finding:
+    given = {"run_id": "run-0", "experiment": "digits", "code": "ADV102", "title": "t", "detector": "rules"}
+    return Finding(f"f{number}", severity=severity, state=state, **given)
+
+
+def test_findings_are_counted_by_severity() -> None:
+    found = (
+        finding(0, Severity.ERROR, FindingState.RESOLVED),
+        finding(1, Severity.ERROR, FindingState.OPEN),
+        finding(2, Severity.INFO, FindingState.ACKNOWLEDGED),
+    )
+    error, info = ledger([ended(0, 1.0, findings=found)]).findings
+    assert (error.severity, error.n_opened, error.n_open, error.n_resolved) == (Severity.ERROR, 2, 1, 1)
+    assert (info.severity, info.n_acknowledged, info.n_open) == (Severity.INFO, 1, 0)
+
+
+def test_an_empty_experiment_has_a_friendly_sentence() -> None:
+    kept = ledger([])
+    assert kept.is_empty
+    assert in_words(kept) == [
+        "Nothing has been suggested, forecast, stopped or found here yet, so there is nothing to account for."
+    ]
+    json.dumps(kept.as_json(), allow_nan=False)
+
+
+def test_without_an_objective_counts_remain() -> None:
+    nothing = replace(experiment(), objectives=())
+    kept = account_for(nothing, [ended(0, None, suggestion_id="a")], suggestions=[made("a", at=0)], now=NOW)
+    assert (kept.metric, kept.suggested.n_started, kept.suggested.gains.improved.n) == (None, 1, 0)
+    assert kept.hindsight.notes == ("cannot be told: the experiment has no objective",)
+
+
+def test_words_hold_back_where_there_is_too_little() -> None:
+    runs = [ended(0, 4.0), ended(1, 1.0, suggestion_id="a")]
+    words = " ".join(in_words(ledger(runs, made("a", at=0, forecast=(2.0, 0.0, 3.0)))))
+    assert "Not enough to tell how good forecasts of suggestions are: 1 of 1 came to an end, 10 are needed." in words
+    assert "Suggested runs became the best so far in 100% of 1 (95% interval 21% to 100%)" in words
+    assert "What other searches would have found cannot be told" in words
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"), [(8, 10, 0.490, 0.943), (0, 10, 0.0, 0.278), (10, 10, 0.722, 1.0), (0, 0, 0.0, 1.0)]
+)
+def test_shares_have_wilson_intervals(hits: int, n: int, low: float, high: float) -> None:
+    assert Share(hits, n=n).interval == pytest.approx((low, high), abs=5e-4)
+
+
+def test_a_mean_has_an_interval_around_it_and_needs_two_finite_values() -> None:
+    found = mean_of([1.0, 2.0, 3.0, 4.0])
+    assert found is not None
+    assert found.low < found.value == 2.5 < found.high
+    assert found == mean_of([1.0, 2.0, 3.0, 4.0])
+    assert mean_of([1.0]) is None
+    assert mean_of([1.0, math.nan]) is None
+    huge = mean_of([1e308, 1e308])
+    assert huge is not None
+    assert huge.value == 1e308
