@@ -56,8 +56,8 @@ class Suggestion:
     source: str
     """Where the parameters come from: ``first`` (a point that was asked for), ``repeat`` (another run of a point),
     ``retry`` (of a run that crashed), ``portfolio`` (a good configuration of another experiment), ``gp`` (the model),
-    ``random-startup``, ``tpe`` or another sampler's short name, ``random-new`` where it had no new point left, ``fixed``
-    where all were given."""
+    ``random-startup``, ``tpe`` or another sampler's short name, ``random-new`` where it had no new point left,
+    ``fixed`` where all were given."""
     sampler: str
     """Class name of the sampler."""
     seed: int
