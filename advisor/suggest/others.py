@@ -17,7 +17,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +30,17 @@ from advisor.suggest.surface import milestone
 from storage.describe import words
 from storage.records import Experiment, Run, RunState
 
+if TYPE_CHECKING:
+    from storage.journal import State
+
 MIN_RUNS: Final = 8
 """Runs below which a past experiment says too little."""
 MIN_OVERLAP: Final = 0.1
 """Part of the space that it has to cover at least."""
+MAX_OTHERS: Final = 48
+"""Other experiments that are looked at, the most alike by what is said of them."""
+MAX_OTHER_RUNS: Final = 20_000
+"""Runs of other experiments that are read at most; the most alike come first."""
 MAX_NOTES: Final = 6
 """Sentences about what could not be carried over; of more the number is said."""
 FACTORS: Final = (100.0, 0.01, 1000.0, 0.001, 1e6, 1e-6, 60.0, 1 / 60, 1024.0, 1 / 1024)
@@ -87,6 +94,23 @@ def _hashed(text: str) -> NDArray[np.float32]:
 
     vector: NDArray[np.float32] = HashingEmbedder().embed([text])[0]
     return vector
+
+
+def past_of(state: State, record: Experiment) -> list[Past]:
+    """Return the experiments of a store that are most alike by what is said of them, with their runs."""
+    others = [other for other in state.experiments.values() if other.name != record.name and other.objectives]
+    alike = likeness(record, others) if others else []
+    ordered = sorted(zip(alike, others, strict=True), key=lambda pair: (-pair[0], pair[1].number))
+    found: list[Past] = []
+    n_runs = 0
+    for _, other in ordered[:MAX_OTHERS]:
+        runs = list(state.runs_of(other.name))
+        n_runs += len(runs)
+        if n_runs > MAX_OTHER_RUNS and found:
+            break
+        if len(runs) >= MIN_RUNS:
+            found.append(Past(other, runs))
+    return found
 
 
 def find(

@@ -95,6 +95,31 @@ def suggest(
         If the sampler needs a package that is not installed.
     """
     _check_question(experiment, space, n)
+    question, notes = ask(experiment, runs, space, seed=seed, n=n, fixed=fixed, pending=pending)
+    points = list(_wanted(question, retry=retry))[:n]
+    chosen, past, elsewhere = _choose(question, sampler, others, vectors)
+    left = n - len(points)
+    if left:
+        points += _drawn(question, points, chosen, elsewhere, left)
+    model, forecast_note = kept_params_model(experiment, runs, space)
+    said = _Said(chosen, past, elsewhere, model, forecast_note, tuple(space_notes) + notes + past.notes)
+    return [
+        _suggestion(question, said, point, place=place, now=now, store_version=store_version)
+        for place, point in enumerate(points)
+    ]
+
+
+def ask(
+    experiment: Experiment,
+    runs: Sequence[Run],
+    space: Space,
+    *,
+    seed: int,
+    n: int = 1,
+    fixed: Mapping[str, Any] | None = None,
+    pending: Sequence[Mapping[str, Any]] = (),
+) -> tuple[Question, tuple[str, ...]]:
+    """Return what is asked and known, and sentences on what of the problem does not fit the space any more."""
     problem, notes = Problem.of(experiment.problem).fitting(space)
     fixed = {**problem.fixed, **(fixed or {})}
     space.check(fixed, partial=True)
@@ -113,17 +138,7 @@ def suggest(
         # A caller that gives one seed for a whole loop must not get the same draws at each turn.
         draw_seed=int(np.random.SeedSequence([abs(seed), len(runs), len(pending)]).generate_state(1)[0]),
     )
-    points = list(_wanted(question, retry=retry))[:n]
-    chosen, past, elsewhere = _choose(question, sampler, others, vectors)
-    left = n - len(points)
-    if left:
-        points += _drawn(question, points, chosen, elsewhere, left)
-    model, forecast_note = kept_params_model(experiment, runs, space)
-    said = _Said(chosen, past, elsewhere, model, forecast_note, tuple(space_notes) + notes + past.notes)
-    return [
-        _suggestion(question, said, point, place=place, now=now, store_version=store_version)
-        for place, point in enumerate(points)
-    ]
+    return question, notes
 
 
 @dataclass(frozen=True, slots=True)
