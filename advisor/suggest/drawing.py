@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from advisor.suggest.samplers import Chosen
     from advisor.suggest.suggester import Question
 
+DIGITS: Final = 7
+"""Decimals of a coordinate to which two points are the same."""
 MAX_REDRAWS: Final = 20
 """How often a sampler is asked again for a point that was tried before, until chance takes over."""
 MAX_RANDOM: Final = 1000
@@ -93,8 +95,10 @@ def from_engine(question: Question, elsewhere: Elsewhere, waiting: Sequence[Mapp
     own = own_runs(question.experiment, question.problem, question.knowledge, encoder, waiting)
     setting = Setting(encoder, own, elsewhere, log_prior=_log_prior(question.problem, encoder))
 
+    known = {_place(point) for points in (own.points, own.wrong, own.pending) for point in points}
+
     def is_taken(point: NDArray[np.float64]) -> bool:
-        return bool(taken[space.key(question.complete(encoder.params(point)))])
+        return _place(point) in known or bool(taken[space.key(question.complete(encoder.params(point)))])
 
     with one_thread():
         proposals = propose(setting, taken=is_taken, seed=question.draw_seed, n=n)
@@ -104,6 +108,11 @@ def from_engine(question: Question, elsewhere: Elsewhere, waiting: Sequence[Mapp
         taken[space.key(params)] += 1
         found.append(Point(params, proposal.source, proposal))
     return found
+
+
+def _place(point: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return coordinates as what is equal for points that differ by the rounding of decimal notation only."""
+    return tuple(np.round(np.nan_to_num(point, nan=-1.0), DIGITS).tolist())
 
 
 def own_runs(

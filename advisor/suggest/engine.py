@@ -51,6 +51,8 @@ N_CENTERS: Final = 4
 """Best runs around which candidates are drawn."""
 MAX_OWN: Final = 200
 """Runs that the model holds: the best half, the latest quarter, and others evenly down the ranks."""
+EVIDENCE: Final = 0.5
+"""Weight of what the runs say about which model foretells better: they were chosen by these models, not at random."""
 PRIOR_STRENGTH: Final = 5.0
 """How many runs a user's belief outweighs (the beta of πBO)."""
 FLOOR: Final = 1e-12
@@ -227,7 +229,7 @@ class _Model:
 
     def _improve(self, pending: Array, taken: Taken, rng: np.random.Generator) -> Proposal | None:
         fitted = self._believing(self._choose(rng), pending)
-        best = self._best()
+        best = self._best(fitted)
         centers = self.own.points[np.argsort(-self.scores, kind="stable")[:N_CENTERS]]
         points = np.vstack([self.encoder.draw(rng, N_RANDOM), self.encoder.vary(rng, centers, N_LOCAL)])
         if not fitted.cold:
@@ -253,7 +255,7 @@ class _Model:
         warm = self._surface(cold=False)
         trust = float(self.elsewhere.belief.sum())
         gap = warm.model.evidence - cold.model.evidence
-        odds = np.log(trust / (1.0 - trust)) + gap
+        odds = np.log(trust / (1.0 - trust)) + EVIDENCE * gap
         return warm if rng.random() < 1.0 / (1.0 + np.exp(-np.clip(odds, -50, 50))) else cold
 
     def _surface(self, *, cold: bool) -> _Fitted:
@@ -293,11 +295,18 @@ class _Model:
     def _said(self, columns: Array, fitted: _Fitted) -> Array:
         return np.zeros(len(columns)) if fitted.cold else self.elsewhere.mean(columns, self.weights)
 
-    def _best(self) -> float:
-        """Return the score to improve on: the best among the runs that keep all constraints, else the lowest."""
+    def _best(self, fitted: _Fitted) -> float:
+        """Return the score to improve on: what is expected of the best run that keeps all constraints.
+
+        Not its own score: the best of many noisy ones was lucky, and nothing would seem to improve on it.
+        """
         violations = self.own.violations
-        fine = np.ones(len(self.scores), bool) if violations.size == 0 else (violations <= 0).all(axis=1)
-        return float(self.scores[fine].max()) if fine.any() else float(self.scores.min())
+        kept = np.ones(len(self.scores), dtype=bool) if violations.size == 0 else (violations <= 0).all(axis=1)
+        if not kept.any():
+            return float(self.scores.min())
+        columns = self.columns[kept]
+        mean, _ = fitted.model.predict(columns, self._said(columns, fitted))
+        return float(mean.max())
 
     def _value(self, fitted: _Fitted, points: Array, best: float) -> Array:
         """Return the logarithm of what trying each point is worth."""
