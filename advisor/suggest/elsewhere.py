@@ -108,6 +108,9 @@ class Elsewhere:
         self.belief = _belief(np.array([task.relevance for task in ordered]))
         self._inducing, self._weights = self._fit([(columns, scores) for _, columns, scores, _ in parts])
         self.opening_points, self.opening_runs = self._candidates(parts)
+        every = [coordinates for coordinates, *_ in parts]
+        self.run_points: Array = encoder.snap(np.vstack(every)) if every else self.opening_points
+        """Coordinates of the runs elsewhere that are modelled, inside today's space."""
 
     def __bool__(self) -> bool:
         return bool(self.tasks)

@@ -45,6 +45,8 @@ N_RANDOM: Final = 500
 """Random candidates."""
 N_LOCAL: Final = 700
 """Candidates near the best runs."""
+N_TRIED: Final = 200
+"""Candidates that were run elsewhere."""
 N_REFINED: Final = 200
 """Candidates near the best candidates, in a second round."""
 N_CENTERS: Final = 4
@@ -53,6 +55,8 @@ MAX_OWN: Final = 200
 """Runs that the model holds: the best half, the latest quarter, and others evenly down the ranks."""
 EVIDENCE: Final = 0.5
 """Weight of what the runs say about which model foretells better: they were chosen by these models, not at random."""
+UNFORETOLD: Final = 0.3
+"""Variance of what past experiments do not foretell, of normal scores that vary by 1."""
 PRIOR_STRENGTH: Final = 5.0
 """How many runs a user's belief outweighs (the beta of πBO)."""
 FLOOR: Final = 1e-12
@@ -151,7 +155,10 @@ class _Fitted:
     cold: bool
     columns: Array
     scores: Array
+    """Of the runs, on the scale of the past: few runs that are all thought good differ less than ranks make believe."""
     said: Array
+    evidence: float
+    """Log density of each run given all others, summed, on the scale of the ranks."""
 
 
 class _Model:
@@ -170,6 +177,7 @@ class _Model:
         came = np.r_[np.ones(len(self.columns), bool), np.zeros(len(own.wrong), bool)]
         self.survival = Survival(over, came, self.kernel)
         self._fitted: dict[bool, _Fitted] = {}
+        self._promising: NDArray[np.intp] | None = None
 
     def next(self, pending: Array, taken: Taken, rng: np.random.Generator) -> Proposal | None:
         n_seen = len(self.own.points) + len(self.own.wrong) + len(pending)
@@ -233,7 +241,7 @@ class _Model:
         centers = self.own.points[np.argsort(-self.scores, kind="stable")[:N_CENTERS]]
         points = np.vstack([self.encoder.draw(rng, N_RANDOM), self.encoder.vary(rng, centers, N_LOCAL)])
         if not fitted.cold:
-            points = np.vstack([points, self.elsewhere.opening_points])
+            points = np.vstack([points, self._tried_elsewhere()])
         value = self._value(fitted, points, best)
         near = self.encoder.vary(rng, points[np.argsort(-value, kind="stable")[:N_CENTERS]], N_REFINED)
         points = np.vstack([points, near])
@@ -242,6 +250,14 @@ class _Model:
             if not taken(points[i]):
                 return self._proposal(fitted, points[i], best)
         return None
+
+    def _tried_elsewhere(self) -> Array:
+        """Return the configurations of past experiments of which the past as a whole says most."""
+        points = self.elsewhere.run_points
+        if self._promising is None:
+            said = self.elsewhere.mean(self.encoder.columns(points), self.weights)
+            self._promising = np.argsort(-said, kind="stable")[:N_TRIED]
+        return points[self._promising]
 
     def _choose(self, rng: np.random.Generator) -> _Fitted:
         """Return the model with the past or the one without it, each as often as it deserves.
@@ -254,7 +270,7 @@ class _Model:
             return cold
         warm = self._surface(cold=False)
         trust = float(self.elsewhere.belief.sum())
-        gap = warm.model.evidence - cold.model.evidence
+        gap = warm.evidence - cold.evidence
         odds = np.log(trust / (1.0 - trust)) + EVIDENCE * gap
         return warm if rng.random() < 1.0 / (1.0 + np.exp(-np.clip(odds, -50, 50))) else cold
 
@@ -270,15 +286,17 @@ class _Model:
     def _fit(self, own: Own, cold: bool, kernel: Kernel | None) -> _Fitted:
         scores = _scores(own)
         rows = _held(scores)
-        said, foretold = np.zeros(rows.size), None
+        said, foretold, scale = np.zeros(rows.size), None, 1.0
         prior = Kernel.default(self.encoder.n_columns) if cold else self.kernel
         if not cold:
             path = self.path[: len(scores) + 1]
             said = path[-1] @ self.said[:, rows]
             foretold = np.einsum("nt,tn->n", path[rows], self.said[:, rows])
+            scale = min(1.0, float(np.sqrt(foretold.var() + UNFORETOLD)) / (float(scores[rows].std()) or 1.0))
         columns = self.columns[rows]
-        model = surface.fit(columns, scores[rows], said, prior, cold=cold, foretold=foretold, kernel=kernel)
-        return _Fitted(model, cold, columns, scores[rows], said)
+        scaled = scores[rows] * scale
+        model = surface.fit(columns, scaled, said, prior, cold=cold, foretold=foretold, kernel=kernel)
+        return _Fitted(model, cold, columns, scaled, said, evidence=model.evidence + rows.size * float(np.log(scale)))
 
     def _believing(self, fitted: _Fitted, pending: Array) -> _Fitted:
         """Return the model as if the runs that go on had come out as expected."""
