@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     distribution_to_json,
+    json_to_distribution,
 )
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from storage.records import Curve, Experiment, Objective, Run, RunState
+from storage.records import Curve, Event, Experiment, Objective, Run, RunState
 
 METRIC_NAMES: Final = "study:metric_names"
 """Optuna's own key for the names that ``Study.set_metric_names`` gives to the objectives."""
@@ -128,6 +130,31 @@ def frozen_trial(
         system_attrs=copy.deepcopy(dict(run.system_attrs)),
         intermediate_values=reports,
     )
+
+
+def with_changes(trial: FrozenTrial, changes: Iterable[Event]) -> FrozenTrial:
+    """Return a copy of a trial as it is after some events of its run: parameters, reported values, attributes."""
+    out = copy.copy(trial)
+    params, distributions, reports = dict(trial.params), dict(trial.distributions), dict(trial.intermediate_values)
+    attrs = {"user": dict(trial.user_attrs), "system": dict(trial.system_attrs)}
+    for event in changes:
+        body = event.body
+        if event.kind == "run.param":
+            params[body["name"]] = body["value"]
+            distributions[body["name"]] = distribution_of(body["distribution"])
+        elif event.kind == "run.reported":
+            reports[int(body["step"])] = float(body["value"])
+        else:
+            attrs[body["scope"]][body["key"]] = copy.deepcopy(body["value"])
+    out.params, out.distributions, out.intermediate_values = params, distributions, reports
+    out.user_attrs, out.system_attrs = attrs["user"], attrs["system"]
+    return out
+
+
+@lru_cache(maxsize=4_096)
+def distribution_of(text: str) -> BaseDistribution:
+    """Return the distribution that Optuna wrote as JSON; equal texts give one object, so do not change it."""
+    return json_to_distribution(text)
 
 
 def fits(distribution: BaseDistribution, value: Any) -> bool:

@@ -1,0 +1,189 @@
+"""What running trials have said and the store has not been told yet: parameters, reported values, attributes.
+
+One append a value would make a trial of 5 parameters and 20 reports 27 commits; kept here, they ride along with the
+change of state that ends it. A thread writes down what has waited for ``FLUSH_AFTER_S``, so that other processes and
+dashboards follow a long training, and what is left when the interpreter ends is written then.
+
+Knows nothing of Optuna. Invariant: a change is either here or in the journal, and leaves only once it is in the journal
+or its run is over.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import multiprocessing.util
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from storage.errors import StorageError
+from storage.records import Event, Run
+
+log = logging.getLogger(__name__)
+
+FLUSH_AFTER_S: Final = 0.3
+"""How long a change may wait: what a killed process loses at most, and others see late. A commit takes some 10 ms."""
+FLUSH_AT: Final = 1_000
+"""Changes of one trial that are written down at once, however fast they come: some 300 bytes each."""
+TRY_AGAIN_AFTER_S: Final = 2.0
+"""Pause after a commit that failed, as while the store's disk is full."""
+
+Seen = TypeVar("Seen")
+
+
+@dataclass(slots=True)
+class LiveTrial(Generic[Seen]):
+    """A running trial that this object works on."""
+
+    run: Run
+    """As the store had it when it was last looked at."""
+    seen: Seen
+    """What the owner made of ``run``."""
+    looked: float
+    """When that was, on the monotonic clock; minus infinity where it is known to be outdated."""
+    changes: dict[Hashable, Event] = field(default_factory=dict)
+    """By what is set, the last one wins: not in the store yet."""
+    since: float = 0.0
+    """When the oldest of them came, on the monotonic clock."""
+
+
+class TrialBuffer(Generic[Seen]):
+    """Changes of running trials, by trial id.
+
+    Parameters
+    ----------
+    lock
+        Held by the owner around each call, and by the thread that writes.
+    append
+        Writes events to the store in one commit; raises ``StorageError`` where it could not.
+    """
+
+    def __init__(self, lock: threading.RLock, append: Callable[[Sequence[Event]], None]) -> None:
+        self._lock, self._append = lock, append
+        self._live: dict[int, LiveTrial[Seen]] = {}
+        self._writer: threading.Thread | None = None
+        self._not_before = 0.0
+        _register(self)
+
+    def live(self, trial_id: int) -> LiveTrial[Seen] | None:
+        """Return a running trial, if it is known here."""
+        return self._live.get(trial_id)
+
+    def look(self, trial_id: int, run: Run, seen: Seen) -> LiveTrial[Seen]:
+        """Keep how the store has a running trial now; changes that wait go on waiting."""
+        live = self._live.get(trial_id)
+        if live is None:
+            live = self._live[trial_id] = LiveTrial(run, seen, time.monotonic())
+        live.run, live.seen, live.looked = run, seen, time.monotonic()
+        return live
+
+    def put(self, live: LiveTrial[Seen], slot: Hashable, event: Event) -> None:
+        """Let a change wait; one that waits in the same slot is replaced.
+
+        Raises
+        ------
+        StorageError
+            If there are too many and they cannot be written down.
+        """
+        if not live.changes:
+            live.since = time.monotonic()
+        live.changes[slot] = event
+        if len(live.changes) >= FLUSH_AT:
+            self.flush()
+        elif self._writer is None:
+            self._writer = threading.Thread(target=self._write_when_due, name="advisor-optuna-writer", daemon=True)
+            self._writer.start()
+
+    def changes(self, trial_id: int) -> list[Event]:
+        """Return a trial's changes that wait."""
+        live = self._live.get(trial_id)
+        return [] if live is None else list(live.changes.values())
+
+    def waiting(self) -> list[LiveTrial[Seen]]:
+        """Return the trials that have changes that wait."""
+        return [live for live in self._live.values() if live.changes]
+
+    def drop(self, trial_id: int) -> None:
+        """Forget a trial: its changes are in the store, or it is over."""
+        self._live.pop(trial_id, None)
+
+    def flush(self) -> None:
+        """Write down everything that waits, in one commit.
+
+        Raises
+        ------
+        StorageError
+            If it could not be committed; it goes on waiting then.
+        """
+        waiting = self.waiting()
+        if waiting:
+            self._append([event for live in waiting for event in live.changes.values()])
+            for live in waiting:
+                live.changes.clear()
+                live.looked = float("-inf")
+
+    # -- inner workings
+
+    def _write_when_due(self) -> None:
+        while True:
+            with self._lock:
+                waiting = self.waiting()
+                if not waiting:
+                    self._writer = None
+                    return
+                due = max(min(live.since for live in waiting) + FLUSH_AFTER_S, self._not_before)
+                if due <= time.monotonic():
+                    self.try_flush()
+                    continue
+            time.sleep(max(0.0, due - time.monotonic()))
+
+    def try_flush(self) -> None:
+        """Write down what waits; where that fails, say so and try again later."""
+        try:
+            self.flush()
+        except StorageError as error:
+            self._not_before = time.monotonic() + TRY_AGAIN_AFTER_S
+            log.warning("what running trials reported is not in the store yet: %s", error)
+
+    def flush_at_end(self) -> None:
+        """Write down what waits before the interpreter ends or forks."""
+        with self._lock:
+            self.try_flush()
+
+    def start_anew(self) -> None:
+        """Forget everything in a forked child: it is the parent's, and so are its thread and its lock."""
+        self._live, self._writer = {}, None
+
+
+# -- hooks of the process
+
+_buffers: weakref.WeakSet[TrialBuffer] = weakref.WeakSet()
+_registered = False
+
+
+def _register(buffer: TrialBuffer) -> None:
+    """Have a buffer written down at the end of the process; a process killed by a signal runs no hook."""
+    global _registered
+    _buffers.add(buffer)
+    if not _registered:
+        _registered = True
+        atexit.register(_flush_all)
+        # Children of multiprocessing may end without the former.
+        multiprocessing.util.Finalize(None, _flush_all, exitpriority=0)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=_flush_all, after_in_child=_start_anew)
+
+
+def _flush_all() -> None:
+    for buffer in list(_buffers):
+        buffer.flush_at_end()
+
+
+def _start_anew() -> None:
+    for buffer in list(_buffers):
+        buffer.start_anew()
