@@ -48,6 +48,7 @@ from advisor.suggest.trials import (
     trial_body,
     with_changes,
 )
+from storage.entries import Entry
 from storage.events import check_event, decode_body, encode_body
 from storage.records import Event, Experiment, Run, RunState, new_id
 from storage.store import open_store
@@ -184,13 +185,14 @@ class AdvisorStorage(BaseStorage):
             body = trial_body(template_trial)
         with self._lock:
             run_id = new_id()
-            state = self._append(Event.new("run.created", self._experiment(study_id).name, run_id, actor=ACTOR, **body))
-            run = state.runs.get(run_id)
-            if run is None:
+            name = self._trials.name(study_id) or self._experiment(study_id).name
+            state = self._append(Event.new("run.created", name, run_id, actor=ACTOR, **body))
+            entry = state.entry(run_id)
+            if entry is None or entry.hidden or entry.exp != study_id:
                 raise KeyError(f"study {study_id} has been deleted")
-            if run.state is RunState.RUNNING:
-                self._buffer.look(run.ordinal, run, self._trials.one(state, run))
-            return run.ordinal
+            if entry.run.state is RunState.RUNNING:
+                self._buffer.look(entry, self._trials.one(state, entry))
+            return entry.run.ordinal
 
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
@@ -209,19 +211,20 @@ class AdvisorStorage(BaseStorage):
         }
         with self._lock:
             live = self._live(trial_id)
-            exp = self._trials_of_experiment(live.run.experiment)
-            known = exp.declared.get(param_name)
+            known = self._trials.declared(live.exp, param_name)
+            if known is None:
+                known = self._study(live.exp).declared.get(param_name)
             if known is not None:
                 check_distribution_compatibility(known[1], distribution)
             self._change(trial_id, ("param", param_name), "run.param", **body)
             if known is None:  # the first of its name is written at once: whoever comes next compares with it
                 self._buffer.flush()
-                self._check_against_others(live.run, param_name, distribution)
+                self._check_against_others(live, param_name, distribution)
 
-    def _check_against_others(self, run: Run, name: str, distribution: BaseDistribution) -> None:
+    def _check_against_others(self, live: LiveTrial[FrozenTrial], name: str, distribution: BaseDistribution) -> None:
         """Compare with what another process may have said of a new parameter in the same instant."""
-        for trial in self._trials_of_experiment(run.experiment).trials:
-            if name in trial.distributions and trial.number != run.number:
+        for trial in self._study(live.exp).trials:
+            if name in trial.distributions and trial.number != live.run.number:
                 check_distribution_compatibility(trial.distributions[name], distribution)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
@@ -284,14 +287,14 @@ class AdvisorStorage(BaseStorage):
             live = self._buffer.live(trial_id)
             if live is None or _is_old(live):
                 state = self._state()
-                run = self._run(trial_id, state)
-                trial = self._trials.one(state, run)
-                if run.state is not RunState.RUNNING:
+                entry = self._entry(trial_id, state)
+                trial = self._trials.one(state, entry)
+                if entry.run.state is not RunState.RUNNING:
                     self._buffer.drop(trial_id)
                     return trial
                 if live is None:
                     return trial
-                live = self._buffer.look(trial_id, run, trial)
+                live = self._buffer.look(entry, trial)
             return with_changes(live.seen, live.changes.values()) if live.changes else live.seen
 
     def get_all_trials(
@@ -322,7 +325,7 @@ class AdvisorStorage(BaseStorage):
 
     def get_trial_number_from_id(self, trial_id: int) -> int:
         """Return a run's number in its experiment."""
-        return self._run(trial_id, self._state()).number
+        return self._entry(trial_id, self._state()).run.number
 
     # -- the end
 
@@ -358,16 +361,15 @@ class AdvisorStorage(BaseStorage):
             raise KeyError(f"there is no study {study_id} in this store")
         return book.record
 
-    def _run(self, trial_id: int, state: State) -> Run:
+    def _entry(self, trial_id: int, state: State) -> Entry:
         run_id = state.id_at(trial_id)
-        run = None if run_id is None else state.runs.get(run_id)
-        if run is None:
+        entry = None if run_id is None else state.entry(run_id)
+        if entry is None or entry.hidden:
             raise KeyError(f"there is no trial {trial_id} in this store")
-        return run
+        return entry
 
-    def _trials_of_experiment(self, name: str) -> StudyTrials:
-        state = self._state()
-        return self._trials.study(state, state.experiments[name].number)
+    def _study(self, exp: int) -> StudyTrials:
+        return self._trials.study(self._state(), exp)
 
     def _live(self, trial_id: int) -> LiveTrial[FrozenTrial]:
         """Return a run that may still change, as the store had it ``FLUSH_AFTER_S`` ago or later."""
@@ -375,14 +377,14 @@ class AdvisorStorage(BaseStorage):
         if live is not None and not _is_old(live):
             return live
         state = self._state()
-        run = self._run(trial_id, state)
-        if run.state.is_over:
+        entry = self._entry(trial_id, state)
+        if entry.run.state.is_over:
             self._buffer.drop(trial_id)
-            raise _over(run)
-        trial = self._trials.one(state, run)
-        if run.state is RunState.RUNNING:
-            return self._buffer.look(trial_id, run, trial)
-        return LiveTrial(run, trial, time.monotonic())
+            raise _over(entry.run)
+        trial = self._trials.one(state, entry)
+        if entry.run.state is RunState.RUNNING:
+            return self._buffer.look(entry, trial)
+        return LiveTrial(entry.run, entry.exp, trial, time.monotonic())
 
     def _raise_if_over(self, run: Run, state: State) -> bool:
         """Raise if a run has been ended meanwhile, else return False: a change of it had no effect."""

@@ -21,6 +21,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
+from storage.entries import Entry
 from storage.errors import StorageError
 from storage.records import Event, Run
 
@@ -42,6 +43,8 @@ class LiveTrial(Generic[Seen]):
 
     run: Run
     """As the store had it when it was last looked at."""
+    exp: int
+    """Number of its experiment."""
     seen: Seen
     """What the owner made of ``run``."""
     looked: float
@@ -74,13 +77,14 @@ class TrialBuffer(Generic[Seen]):
         """Return a running trial, if it is known here."""
         return self._live.get(trial_id)
 
-    def look(self, trial_id: int, run: Run, seen: Seen) -> LiveTrial[Seen]:
+    def look(self, entry: Entry, seen: Seen) -> LiveTrial[Seen]:
         """Keep how the store has a running trial now; changes that wait go on waiting."""
-        live = self._live.get(trial_id)
-        if live is None:
-            live = self._live[trial_id] = LiveTrial(run, seen, time.monotonic())
-        live.run, live.seen, live.looked = run, seen, time.monotonic()
-        return live
+        fresh = LiveTrial(entry.run, entry.exp, seen, time.monotonic())
+        before = self._live.get(entry.run.ordinal)
+        if before is not None:
+            fresh.changes, fresh.since = before.changes, before.since
+        self._live[entry.run.ordinal] = fresh
+        return fresh
 
     def put(self, live: LiveTrial[Seen], slot: Hashable, event: Event) -> None:
         """Let a change wait; one that waits in the same slot is replaced.

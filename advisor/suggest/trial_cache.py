@@ -21,6 +21,7 @@ from advisor.suggest.trials import distribution_of, fits, frozen_trial
 from storage.records import Curve, Run
 
 if TYPE_CHECKING:
+    from storage.entries import Entry
     from storage.journal import State
     from storage.store import RunStore
 
@@ -33,6 +34,8 @@ class StudyTrials:
 
     mark: tuple[int, bytes]
     """See ``State.mark``."""
+    name: str = ""
+    """The experiment's."""
     trials: list[FrozenTrial] = field(default_factory=list)
     """In the order of their numbers."""
     places: dict[str, int] = field(default_factory=dict)
@@ -78,17 +81,30 @@ class TrialCache:
             return self._anew(state, exp, mark)
         return known
 
-    def one(self, state: State, run: Run) -> FrozenTrial:
+    def one(self, state: State, entry: Entry) -> FrozenTrial:
         """Return one run as a trial."""
-        exp = state.experiments[run.experiment].number
-        if len(run.distributions) < len(run.params):  # it depends on the others
+        run, exp = entry.run, entry.exp
+        if _is_foreign(run):  # it depends on the others
             study = self.study(state, exp)
             return study.trials[study.places[run.id]]
-        return self._made(StudyTrials(state.mark()), state, exp, [run])[0]
+        trial = self._made(StudyTrials(state.mark()), state, exp, [run])[0]
+        if run.state.is_over and run.source == "optuna":
+            self._finished[trial._trial_id] = trial
+        return trial
+
+    def name(self, exp: int) -> str | None:
+        """Return the name of an experiment that has been read; events under a name that it had still reach it."""
+        study = self._studies.get(exp)
+        return None if study is None else study.name
 
     def finished(self, trial_id: int) -> FrozenTrial | None:
         """Return a trial that was run through Optuna and is over: nothing about it changes any more."""
         return self._finished.get(trial_id)
+
+    def declared(self, exp: int, name: str) -> tuple[int, BaseDistribution] | None:
+        """Return which run was the first with a parameter, and its distribution, as far as has been read."""
+        study = self._studies.get(exp)
+        return None if study is None else study.declared.get(name)
 
     def forget(self, exp: int) -> None:
         """Drop what is kept about an experiment that is gone."""
@@ -99,8 +115,8 @@ class TrialCache:
     # -- inner workings
 
     def _anew(self, state: State, exp: int, mark: tuple[int, bytes]) -> StudyTrials:
-        study = self._studies[exp] = StudyTrials(mark)
-        runs = list(state.runs_of(state.book(exp).record.name))
+        study = self._studies[exp] = StudyTrials(mark, state.book(exp).record.name)
+        runs = list(state.runs_of(study.name))
         study.foreign = any(map(_is_foreign, runs))
         if study.foreign:
             study.fallback_basis, study.fallback = self._fallback(state, exp)
