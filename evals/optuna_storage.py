@@ -110,7 +110,7 @@ def reading(n_trials: int, root: Path | None) -> dict[str, float]:
         template = create_trial(
             params={f"x{i}": 0.5 for i in range(5)},
             distributions={f"x{i}": given for i in range(5)},
-            intermediate_values={step: 1.0 for step in range(20)},
+            intermediate_values=dict.fromkeys(range(20), 1.0),
             value=1.0,
         )
         fill(writer, template, n_trials)

@@ -780,12 +780,11 @@ class State:
             steps = list(run.reports)
             curve = Curve.of(objective.metric, steps, [run.reports[step] for step in steps])
             summary = MappingProxyType({**summary, objective.metric: curve.summary()})
-        entry.run = replace(
-            run,
-            summary=summary,
-            metrics=last_values(summary) if summary is not entry.run.summary or not run.metrics else run.metrics,
-            values=entry.told if entry.told is not None else objective_values(record, summary, run.state),
-        )
+        metrics = last_values(summary) if summary is not entry.run.summary or not run.metrics else run.metrics
+        values = entry.told if entry.told is not None else objective_values(record, summary, run.state)
+        if (summary, metrics, values) != (run.summary, run.metrics, run.values):  # mostly they stay
+            run = replace(run, summary=summary, metrics=metrics, values=values)
+        entry.run = run
         entry.dirty = True
         if run.state is RunState.RUNNING:
             self.running[run.id] = None

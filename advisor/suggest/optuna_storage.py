@@ -23,7 +23,6 @@ import threading
 import time
 import uuid
 from collections.abc import Container, Hashable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -185,8 +184,7 @@ class AdvisorStorage(BaseStorage):
             body = trial_body(template_trial)
         with self._lock:
             run_id = new_id()
-            name = self._trials.name(study_id) or self._experiment(study_id).name
-            state = self._append(Event.new("run.created", name, run_id, actor=ACTOR, **body))
+            state = self._append(Event.new("run.created", self._experiment(study_id).name, run_id, actor=ACTOR, **body))
             entry = state.entry(run_id)
             if entry is None or entry.hidden or entry.exp != study_id:
                 raise KeyError(f"study {study_id} has been deleted")
@@ -263,10 +261,10 @@ class AdvisorStorage(BaseStorage):
     def _change(self, trial_id: int, slot: Hashable, kind: str, /, **body: Any) -> None:
         """Let a change of a running trial wait for the next commit; of one that is queued, write it at once."""
         live = self._live(trial_id)
-        event = Event.new(kind, live.run.experiment, live.run.id, actor=ACTOR, **body)
-        check_event(event)
         # What cannot be kept is refused here, and what is kept does not change with the caller's own object.
-        event = replace(event, body=decode_body(encode_body(event.body)))
+        kept = decode_body(encode_body(body))
+        event = Event.new(kind, live.run.experiment, live.run.id, actor=ACTOR, **kept)
+        check_event(event)
         if live.run.state is RunState.RUNNING:
             self._buffer.put(live, slot, event)
         elif event.id in (now := self._append(event)).refused:

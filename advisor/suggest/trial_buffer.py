@@ -19,7 +19,7 @@ import time
 import weakref
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from storage.entries import Entry
 from storage.errors import StorageError
@@ -166,11 +166,11 @@ class TrialBuffer(Generic[Seen]):
 
 # -- hooks of the process
 
-_buffers: weakref.WeakSet[TrialBuffer] = weakref.WeakSet()
+_buffers: weakref.WeakSet[TrialBuffer[Any]] = weakref.WeakSet()
 _registered = False
 
 
-def _register(buffer: TrialBuffer) -> None:
+def _register(buffer: TrialBuffer[Any]) -> None:
     """Have a buffer written down at the end of the process; a process killed by a signal runs no hook."""
     global _registered
     _buffers.add(buffer)

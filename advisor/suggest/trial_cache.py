@@ -34,8 +34,6 @@ class StudyTrials:
 
     mark: tuple[int, bytes]
     """See ``State.mark``."""
-    name: str = ""
-    """The experiment's."""
     trials: list[FrozenTrial] = field(default_factory=list)
     """In the order of their numbers."""
     places: dict[str, int] = field(default_factory=dict)
@@ -92,15 +90,6 @@ class TrialCache:
             self._finished[trial._trial_id] = trial
         return trial
 
-    def name(self, exp: int) -> str | None:
-        """Return the name of an experiment that has been read; events under a name that it had still reach it."""
-        study = self._studies.get(exp)
-        return None if study is None else study.name
-
-    def finished(self, trial_id: int) -> FrozenTrial | None:
-        """Return a trial that was run through Optuna and is over: nothing about it changes any more."""
-        return self._finished.get(trial_id)
-
     def declared(self, exp: int, name: str) -> tuple[int, BaseDistribution] | None:
         """Return which run was the first with a parameter, and its distribution, as far as has been read."""
         study = self._studies.get(exp)
@@ -115,8 +104,8 @@ class TrialCache:
     # -- inner workings
 
     def _anew(self, state: State, exp: int, mark: tuple[int, bytes]) -> StudyTrials:
-        study = self._studies[exp] = StudyTrials(mark, state.book(exp).record.name)
-        runs = list(state.runs_of(study.name))
+        study = self._studies[exp] = StudyTrials(mark)
+        runs = list(state.runs_of(state.book(exp).record.name))
         study.foreign = any(map(_is_foreign, runs))
         if study.foreign:
             study.fallback_basis, study.fallback = self._fallback(state, exp)
@@ -132,10 +121,12 @@ class TrialCache:
         """
         n_declared = len(study.declared)
         _learn(study, runs)
-        if study.foreign or any(map(_is_foreign, runs)):
+        foreign = any(map(_is_foreign, runs))
+        if study.foreign or foreign:
             if not study.foreign or len(study.declared) > n_declared:
                 return False
-            if self._basis(state, exp) != study.fallback_basis:
+            inferred = state.book(exp).record.space is None
+            if self._basis(state, exp) != study.fallback_basis or (foreign and inferred):
                 study.fallback_basis, fallback = self._fallback(state, exp)
                 if fallback != study.fallback:
                     return False
