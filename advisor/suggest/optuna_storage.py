@@ -5,7 +5,7 @@ imported are trials to learn from. A study's id is ``Experiment.number``, a tria
 
 What differs from Optuna's own storages: a finished run whose objective is NaN is a failed trial here (the
 store keeps the NaN); a crashed run is a failed trial; an experiment without objectives has the
-direction ``NOT_SET``. There is no heartbeat.
+direction ``NOT_SET``, and none of its trials is complete. There is no heartbeat.
 
 What a running trial sets — parameters, reported values, attributes — waits here for its change of state, or for
 ``trial_buffer.FLUSH_AFTER_S``, and is committed in one piece; this object reads it back at once, others after that

@@ -90,6 +90,10 @@ class TrialCache:
             self._finished[trial._trial_id] = trial
         return trial
 
+    def finished(self, trial_id: int) -> FrozenTrial | None:
+        """Return a trial that was run through Optuna and is over: nothing about it changes any more."""
+        return self._finished.get(trial_id)
+
     def declared(self, exp: int, name: str) -> tuple[int, BaseDistribution] | None:
         """Return which run was the first with a parameter, and its distribution, as far as has been read."""
         study = self._studies.get(exp)

@@ -2,7 +2,7 @@
 
 Imports Optuna as it loads; only ``optuna_storage`` loads it.
 
-Invariant: a trial is complete in Optuna's view only if it has one value, not NaN, for each objective.
+Invariant: a trial is complete in Optuna's view only if it has one value, not NaN, for each objective, and there is one.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def frozen_trial(
     """
     state = _TO_TRIAL_STATE[run.state]
     values: list[float] | None = list(run.values)
-    if len(run.values) != len(objectives) or any(math.isnan(value) for value in run.values):
+    if not objectives or len(run.values) != len(objectives) or any(math.isnan(value) for value in run.values):
         values = None
     if state is TrialState.COMPLETE and values is None:
         state = TrialState.FAIL
