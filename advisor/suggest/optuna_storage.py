@@ -9,9 +9,8 @@ direction ``NOT_SET``, and none of its trials is complete. There is no heartbeat
 
 What a running trial sets — parameters, reported values, attributes — waits here for its change of state, or for
 ``trial_buffer.FLUSH_AFTER_S``, and is committed in one piece; this object reads it back at once, others after that
-delay. Studies, new trials and changes of state are committed before the call returns. SIGKILL, SIGTERM without a
-handler and a power cut lose what waits, never a trial, its number or its result; a normal end, an exception,
-``close`` and pickling write it down first.
+delay. Studies, new trials and changes of state are committed before the call returns. SIGKILL, and SIGTERM without
+a handler, lose what waits and nothing else; a normal end, an exception, ``close`` and pickling write it down first.
 
 Invariant: who came first is read back from the fold, never assumed.
 """

@@ -89,7 +89,7 @@ def test_what_follows_the_events_equals_what_is_made_anew(store: RunStore, seed:
         for exp in (0, 1):
             found = [_plain(trial) for trial in following.get_all_trials(exp)]
             assert found == [_plain(trial) for trial in anew.get_all_trials(exp)]
-            numbers = [each[0] for each in found]
+            numbers = [trial.number for trial in following.get_all_trials(exp)]
             assert numbers == sorted(numbers)
 
 
