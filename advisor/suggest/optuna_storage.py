@@ -272,7 +272,7 @@ class AdvisorStorage(BaseStorage):
     # -- reading trials
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        """Return a run as a trial; it is shared, so do not change it.
+        """Return a run as a trial; one that is over is shared, so do not change it.
 
         A running trial that this object works on is as it was in the store at most ``FLUSH_AFTER_S`` ago, with
         what this object has set since.
@@ -286,13 +286,13 @@ class AdvisorStorage(BaseStorage):
                 state = self._state()
                 entry = self._entry(trial_id, state)
                 trial = self._trials.one(state, entry)
-                if entry.run.state is not RunState.RUNNING:
+                if entry.run.state.is_over:
                     self._buffer.drop(trial_id)
                     return trial
                 if live is None:
-                    return trial
+                    return with_changes(trial, ())  # a copy: Optuna's own Trial writes into what it gets here
                 live = self._buffer.look(entry, trial)
-            return with_changes(live.seen, live.changes.values()) if live.changes else live.seen
+            return with_changes(live.seen, live.changes.values())
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None

@@ -33,6 +33,8 @@ FLUSH_AT: Final = 1_000
 """Changes of one trial that are written down at once, however fast they come: some 300 bytes each."""
 TRY_AGAIN_AFTER_S: Final = 2.0
 """Pause after a commit that failed, as while the store's disk is full."""
+FORK_WAITS_S: Final = 5.0
+"""How long a fork waits for a commit that goes on; without it the child might find the lock taken for ever."""
 
 Seen = TypeVar("Seen")
 
@@ -155,18 +157,29 @@ class TrialBuffer(Generic[Seen]):
             log.warning("what running trials reported is not in the store yet: %s", error)
 
     def flush_at_end(self) -> None:
-        """Write down what waits before the interpreter ends or forks."""
+        """Write down what waits before the interpreter ends."""
         with self._lock:
             self.try_flush()
 
-    def start_anew(self) -> None:
-        """Forget everything in a forked child: it is the parent's, and so are its thread and its lock."""
-        self._live, self._writer = {}, None
+    def before_fork(self) -> bool:
+        """Write down what waits, and keep the writing thread still; return whether that could be had."""
+        if not self._lock.acquire(timeout=FORK_WAITS_S):
+            return False
+        self.try_flush()
+        return True
+
+    def after_fork(self, *, child: bool) -> None:
+        """Let go of what ``before_fork`` took; a child forgets everything, since it is the parent's."""
+        if child:
+            self._live, self._writer = {}, None
+        self._lock.release()
 
 
 # -- hooks of the process
 
 _buffers: weakref.WeakSet[TrialBuffer[Any]] = weakref.WeakSet()
+_held: list[TrialBuffer[Any]] = []
+"""Buffers that stand still while the process forks."""
 _registered = False
 
 
@@ -180,7 +193,11 @@ def _register(buffer: TrialBuffer[Any]) -> None:
         # Children of multiprocessing may end without the former.
         multiprocessing.util.Finalize(None, _flush_all, exitpriority=0)
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(before=_flush_all, after_in_child=_start_anew)
+            os.register_at_fork(
+                before=_before_fork,
+                after_in_parent=lambda: _after_fork(child=False),
+                after_in_child=lambda: _after_fork(child=True),
+            )
 
 
 def _flush_all() -> None:
@@ -188,6 +205,10 @@ def _flush_all() -> None:
         buffer.flush_at_end()
 
 
-def _start_anew() -> None:
-    for buffer in list(_buffers):
-        buffer.start_anew()
+def _before_fork() -> None:
+    _held.extend(buffer for buffer in list(_buffers) if buffer.before_fork())
+
+
+def _after_fork(*, child: bool) -> None:
+    while _held:
+        _held.pop().after_fork(child=child)
