@@ -581,7 +581,8 @@ class State:
         entry = self._live(event)
         if entry is None:
             return False
-        reports = {**entry.run.reports, int(event.body["step"]): float(event.body["value"])}
+        several = event.body.get("reports") or {event.body["step"]: event.body["value"]}
+        reports = {**entry.run.reports, **{int(step): float(value) for step, value in several.items()}}
         return self._put(entry, reports=MappingProxyType(reports))
 
     def _run_attr(self, event: Event) -> bool:

@@ -41,6 +41,7 @@ from advisor.suggest.trials import (
     TO_RUN_STATE,
     default_metric_names,
     directions_of,
+    merged,
     objectives_json,
     system_attrs_of,
     trial_body,
@@ -85,7 +86,7 @@ class AdvisorStorage(BaseStorage):
         self._store, self._owned = store, owned
         self._lock = threading.RLock()
         self._trials = TrialCache(store)
-        self._buffer: TrialBuffer[FrozenTrial] = TrialBuffer(self._lock, store.append)
+        self._buffer: TrialBuffer[FrozenTrial] = TrialBuffer(self._lock, lambda changes: store.append(merged(changes)))
 
     def __getstate__(self) -> dict[str, Any]:
         self.flush()
@@ -237,7 +238,7 @@ class AdvisorStorage(BaseStorage):
             if state.is_finished():
                 body["values"] = [float(value) for value in values or ()]
             event = Event.new("run.state", run.experiment, run.id, actor=ACTOR, **body)
-            now = self._append(*self._buffer.changes(trial_id), event)
+            now = self._append(*merged(self._buffer.changes(trial_id)), event)
             self._buffer.drop(trial_id)
             return event.id not in now.refused or self._raise_if_over(run, now)
 

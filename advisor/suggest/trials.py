@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -148,6 +149,27 @@ def with_changes(trial: FrozenTrial, changes: Iterable[Event]) -> FrozenTrial:
             attrs[body["scope"]][body["key"]] = copy.deepcopy(body["value"])
     out.params, out.distributions, out.intermediate_values = params, distributions, reports
     out.user_attrs, out.system_attrs = attrs["user"], attrs["system"]
+    return out
+
+
+def merged(changes: Iterable[Event]) -> list[Event]:
+    """Return the same changes in fewer events: the values that a run reported as one.
+
+    It names the last step and value as an event of one does, for readers that know no others, and has all of them in
+    ``reports``.
+    """
+    out: list[Event] = []
+    reported: dict[str, dict[str, float]] = {}
+    last: dict[str, Event] = {}
+    for event in changes:
+        if event.kind == "run.reported":
+            reported.setdefault(event.run_id, {})[str(event.body["step"])] = event.body["value"]
+            last[event.run_id] = event
+        else:
+            out.append(event)
+    for run_id, event in last.items():
+        several = reported[run_id]
+        out.append(event if len(several) == 1 else replace(event, body={**event.body, "reports": several}))
     return out
 
 
