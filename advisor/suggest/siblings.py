@@ -1,0 +1,137 @@
+"""Finished runs of an experiment at one progress: what a run that has come this far is compared with.
+
+Fits the model of curves, judges it against the plain rule on runs that neither saw, and keeps the fits that were
+asked for last. Fits are keyed by what they rest on, so that a run that finishes meanwhile makes a new one.
+
+Invariant: a forecast comes from the model only if the model was better on the finished runs at hand.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Final
+
+import numpy as np
+
+from advisor.suggest.curve_features import CLIP, Floats, ParamColumns, Scale, first_part, percentile, reduced, shape
+from advisor.suggest.curve_model import CurveModel, fit_curve_model
+from storage.records import Curve, Objective, Run
+
+MAX_RUNS: Final = 500
+"""The most recent finished runs that are modelled; keeps a fit below a second."""
+KEPT_FITS: Final = 32
+"""Fits in memory: a run in training asks for about 20, one each 5 % of its length."""
+
+_fits: OrderedDict[tuple[object, ...], Siblings] = OrderedDict()
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A run of which the first part is looked at."""
+
+    run: Run
+    part: Curve
+    seen: float
+    """The objective as the first part gives it, finite."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Siblings:
+    """Finished runs cut at one progress, and what can be learned from them."""
+
+    seen: Floats
+    """Shape (n,): the objective by then, in its own unit."""
+    finals: Floats
+    """Shape (n,): the final objective, in its own unit."""
+    _: KW_ONLY
+    model: CurveModel | None
+    """None where the plain rule was no worse."""
+    error_of_model: float
+    """Mean absolute error on unseen runs, scaled; infinite where no model could be fitted."""
+    error_of_rule: float
+    """The same for the last value plus the median gain of the others."""
+    scale: Scale
+    columns: ParamColumns
+    _lasts: Floats
+
+    def outcomes(self, cut: Cut) -> tuple[float, Floats]:
+        """Return the centre of a run's possible final objectives, and one of them a finished run."""
+        if self.model is None:
+            ends = cut.seen + (self.finals - self.seen)
+            return float(np.median(ends)), ends
+        last = float(self.scale(np.array([cut.seen]))[0])
+        row = _row(cut, self.scale, self.columns, self._lasts)
+        centre, ends = self.model.outcomes(row, last)
+        return float(self.scale.back(np.array([centre]))[0]), self.scale.back(ends)
+
+
+def cut_at(run: Run, curve: Curve, length: float, reduce: str, objective: Objective) -> Cut | None:
+    """Return a run's first ``length`` steps, None if they hold no finite value."""
+    part = first_part(curve, length)
+    seen = reduced(part, reduce, objective)
+    return None if seen is None else Cut(run, part, seen)
+
+
+def siblings_at(objective: Objective, reduce: str, cuts: Sequence[Cut]) -> Siblings:
+    """Return the finished runs' fit, from memory where the same was asked for before.
+
+    Parameters
+    ----------
+    cuts
+        Finished runs with a finite objective, at least ``forecast.MIN_RUNS``.
+    """
+    cuts = cuts[-MAX_RUNS:]
+    key = (objective, reduce, tuple((cut.run.id, cut.run.values[0], cut.seen, len(cut.part)) for cut in cuts))
+    with _lock:
+        if key in _fits:
+            _fits.move_to_end(key)
+            return _fits[key]
+    fitted = _fit(objective, cuts)
+    with _lock:
+        _fits[key] = fitted
+        while len(_fits) > KEPT_FITS:
+            _fits.popitem(last=False)
+    return fitted
+
+
+def _fit(objective: Objective, cuts: Sequence[Cut]) -> Siblings:
+    seen = np.array([cut.seen for cut in cuts])
+    finals = np.array([cut.run.values[0] for cut in cuts])
+    firsts = np.array([cut.part.values[np.isfinite(cut.part.values)][0] for cut in cuts])
+    scale = Scale.of(objective, firsts, finals)
+    columns = ParamColumns.of([cut.run for cut in cuts])
+    lasts, ends = scale(seen), scale(finals)
+    rows = np.array([_row(cut, scale, columns, np.delete(lasts, i)) for i, cut in enumerate(cuts)])
+    model = fit_curve_model(rows, lasts, ends)
+    error_of_model, error_of_rule = (
+        float(np.abs(np.clip(guess, *CLIP) - np.clip(ends, *CLIP)).mean())
+        for guess in (model.centres, scale(_rule(seen, finals)))
+    )
+    return Siblings(
+        seen,
+        finals,
+        model=model if error_of_model < error_of_rule else None,
+        error_of_model=error_of_model,
+        error_of_rule=error_of_rule,
+        scale=scale,
+        columns=columns,
+        _lasts=lasts,
+    )
+
+
+def _rule(seen: Floats, finals: Floats) -> Floats:
+    """Return each run's last value plus the median gain of the others."""
+    gains = finals - seen
+    medians = [float(np.median(np.delete(gains, i))) for i in range(gains.size)]
+    return seen + np.array(medians)
+
+
+def _row(cut: Cut, scale: Scale, columns: ParamColumns, others: Floats) -> Floats:
+    """Return a run's features; ``others`` are the scaled last values that it is ranked among."""
+    last = float(scale(np.array([cut.seen]))[0])
+    ranked = percentile(last, others)
+    return np.concatenate([shape(cut.part, cut.seen, scale), [ranked], columns.row(cut.run.params)])
