@@ -108,7 +108,11 @@ def lcbench(folder: Path) -> Iterator[Task]:
         rng, rows = np.random.default_rng(int(code)), []
         for i in range(120):
             u = rng.random(7)
-            params = {"batch_size": 16 * 32 ** u[0], "learning_rate": 1e-4 * 1000 ** u[1], "momentum": 0.1 + 0.89 * u[2]}
+            params = {
+                "batch_size": 16 * 32 ** u[0],
+                "learning_rate": 1e-4 * 1000 ** u[1],
+                "momentum": 0.1 + 0.89 * u[2],
+            }
             params |= {"weight_decay": 1e-5 + (0.1 - 1e-5) * u[3], "num_layers": 1.0 + int(5 * u[4])}
             params |= {"max_units": 64 * 16 ** u[5], "max_dropout": u[6]}
             x = np.column_stack([epochs, np.tile(list(params.values()), (52, 1))]).astype(np.float32)

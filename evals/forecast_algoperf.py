@@ -156,7 +156,9 @@ def table(source: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for name in dict.fromkeys(row["task"] for row in rows):
         mine = [row for row in rows if row["task"] == name and row["at"] == AT[1]]
         keys = ("mae forecast", "mae gain", "rho forecast", "rho last", "coverage")
-        print(f"  {AT[1]:.0%} {name:32s}" + ", ".join(f"{key} {np.nanmean([r[key] for r in mine]):.3f}" for key in keys))
+        print(
+            f"  {AT[1]:.0%} {name:32s}" + ", ".join(f"{key} {np.nanmean([r[key] for r in mine]):.3f}" for key in keys)
+        )
     return out
 
 

@@ -44,6 +44,8 @@ class CurveModel:
     """Shape (n,): each run's forecast by trees that never saw it."""
     scores: Floats
     """Shape (n,): final minus centre, as a share of the forecast's spread."""
+    spreads: Floats
+    """Shape (n,): the spread of each of these forecasts, never below its floor."""
     _forest: ExtraTreesRegressor
     _leaves: NDArray[np.int64]
     """Shape (n, trees)."""
@@ -101,8 +103,8 @@ def fit_curve_model(rows: Floats, last: Floats, finals: Floats, *, seed: int = 0
         weights = _weights((leaves[i][None] == leaves) * counts, counts[i] == 0)
         centres[i], spreads[i] = _middle(finals, gains, float(capped[i]), weights)
     usual = float(np.median(spreads)) or float(np.abs(finals - centres).mean()) or 1e-12
-    scores = (finals - centres) / np.maximum(spreads, SPREAD_FLOOR * usual)
-    return CurveModel(finals, gains, centres, scores, forest, leaves, counts, usual)
+    spreads = np.maximum(spreads, SPREAD_FLOOR * usual)
+    return CurveModel(finals, gains, centres, (finals - centres) / spreads, spreads, forest, leaves, counts, usual)
 
 
 def _weights(shared: Floats, trees: NDArray[np.bool_]) -> Floats:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.suggest.curve_features import length_of
-from advisor.suggest.outcome import best_of, measured
+from advisor.suggest.outcome import measured
 from advisor.suggest.siblings import Cut, Siblings, cut_at, siblings_at
 from storage.records import Curve, Experiment, Objective, Run, RunState
 
@@ -139,9 +139,9 @@ def forecast_run(
     known = siblings_at(objective, experiment.reduce, cuts)
     centre, outcomes = known.outcomes(mine)
     method = "curve" if known.model is None else "curve-model"
-    best = best_of(objective, known.finals.tolist())
-    forecast = from_outcomes(outcomes, best=best, objective=objective, method=method)
-    forecast = replace(forecast, mean=min(max(centre, forecast.low), forecast.high))
+    forecast = from_outcomes(outcomes, best=None, objective=objective, method=method)
+    centre = min(max(centre, forecast.low), forecast.high)
+    forecast = replace(forecast, mean=centre, p_best=known.p_best(outcomes))
     seen = f"from {objective.metric} = {mine.seen:.6g} after {progress}"
     return forecast, f"{seen}, and how {len(cuts)} finished runs went on from there{_judged(known)}"
 

@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from storage.records import Curve, Objective, Run
 
 MAX_RUNS: Final = 500
 """The most recent finished runs that are modelled; keeps a fit below a second."""
+MAX_SHIFT: Final = 10.0
+"""Log-odds beyond which a chance of 1 in 2 becomes 1 in 22,000: more than a few hundred runs can tell."""
 KEPT_FITS: Final = 32
 """Fits in memory: a run in training asks for about 20, one each 5 % of its length."""
 
@@ -56,7 +58,24 @@ class Siblings:
     """The same for the last value plus the median gain of the others."""
     scale: Scale
     columns: ParamColumns
+    shift: float
+    """Added to the log-odds of a new best, so that what is foretold of the finished runs adds up to one best."""
     _lasts: Floats
+
+    @property
+    def best(self) -> float:
+        """The best final objective, in its own unit."""
+        return float(self.finals.max() if self.scale.sign > 0 else self.finals.min())
+
+    def p_best(self, outcomes: Floats) -> float:
+        """Return the chance in (0, 1) that a run with these possible ends becomes the best of all.
+
+        The share of ends that are better than the best, moved by ``shift``. Runs that come in are exchangeable
+        with those that finished or nearly so, and of these exactly one is the best: without that, crowded tops
+        (runs that stop at a target) make every second run look like a new best.
+        """
+        share = ((self.scale.sign * outcomes > self.scale.sign * self.best).sum() + 0.5) / (outcomes.size + 1)
+        return float(_expit(_logit(share) + self.shift))
 
     def outcomes(self, cut: Cut) -> tuple[float, Floats]:
         """Return the centre of a run's possible final objectives, and one of them a finished run."""
@@ -107,27 +126,64 @@ def _fit(objective: Objective, cuts: Sequence[Cut]) -> Siblings:
     lasts, ends = scale(seen), scale(finals)
     rows = np.array([_row(cut, scale, columns, np.delete(lasts, i)) for i, cut in enumerate(cuts)])
     model = fit_curve_model(rows, lasts, ends)
+    rule = scale(_rule(seen, finals))
     error_of_model, error_of_rule = (
-        float(np.abs(np.clip(guess, *CLIP) - np.clip(ends, *CLIP)).mean())
-        for guess in (model.centres, scale(_rule(seen, finals)))
+        float(np.abs(np.clip(guess, *CLIP) - np.clip(ends, *CLIP)).mean()) for guess in (model.centres, rule)
     )
+    is_better = error_of_model < error_of_rule
+    if is_better:
+        shift = _shift(model.centres[:, None] + model.spreads[:, None] * model.scores, ends)
+    else:
+        shift = _shift(scale.sign * (seen[:, None] + (finals - seen)), scale.sign * finals)
     return Siblings(
         seen,
         finals,
-        model=model if error_of_model < error_of_rule else None,
+        model=model if is_better else None,
         error_of_model=error_of_model,
         error_of_rule=error_of_rule,
         scale=scale,
         columns=columns,
+        shift=shift,
         _lasts=lasts,
     )
+
+
+def _shift(possible: Floats, ends: Floats) -> float:
+    """Return what to add to the log-odds of "better than all others", so that they add up to one over the runs.
+
+    Parameters
+    ----------
+    possible
+        Shape (n, n): possible ends of each run, one by the error of each run; its own error is left out.
+    ends
+        Shape (n,): what the runs came to; higher is better, in the same unit.
+    """
+    n = ends.size
+    best_of_others = np.where(np.arange(n) == ends.argmax(), np.sort(ends)[-2], ends.max())
+    better = possible > best_of_others[:, None]
+    np.fill_diagonal(better, False)
+    odds = _logit((better.sum(axis=1) + 0.5) / n)
+    low, high = -MAX_SHIFT, MAX_SHIFT
+    for _ in range(40):  # halving the range 40 times is exact to float32
+        middle = (low + high) / 2
+        low, high = (low, middle) if _expit(odds + middle).sum() > 1 else (middle, high)
+    return (low + high) / 2
+
+
+def _logit(share: Any) -> Any:
+    return np.log(share / (1 - share))
+
+
+def _expit(odds: Any) -> Any:
+    return 1 / (1 + np.exp(-odds))
 
 
 def _rule(seen: Floats, finals: Floats) -> Floats:
     """Return each run's last value plus the median gain of the others."""
     gains = finals - seen
     medians = [float(np.median(np.delete(gains, i))) for i in range(gains.size)]
-    return seen + np.array(medians)
+    guesses: Floats = seen + np.array(medians)
+    return guesses
 
 
 def _row(cut: Cut, scale: Scale, columns: ParamColumns, others: Floats) -> Floats:

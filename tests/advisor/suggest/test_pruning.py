@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from advisor.suggest import should_stop
+from advisor.suggest import Forecast, should_stop
 from tests.advisor.suggest.helpers import curve, experiment
 
 SIBLINGS = [curve([1.0 / (step + 1) + 0.01 * i for step in range(20)]) for i in range(6)]
@@ -62,3 +62,48 @@ def test_with_maximisation_lower_is_worse() -> None:
     rising = [curve([0.1 * step + 0.01 * i for step in range(20)]) for i in range(6)]
     assert should_stop(experiment("maximize"), 7, curve([0.0] * 10), rising)
     assert not should_stop(experiment("maximize"), 7, curve([5.0] * 10), rising)
+
+
+def _foretold(p_best: float) -> Forecast:
+    return Forecast(1.9, low=1.8, high=2.0, p_best=p_best, n_runs=12, method="curve-model")
+
+
+def test_a_run_worse_than_the_median_goes_on_while_it_may_become_the_best() -> None:
+    advice = should_stop(experiment(), 7, curve([2.0] * 10), SIBLINGS, forecast=lambda _: _foretold(0.2))
+    assert not advice.stop
+    assert "but its chance of becoming the best is 20.0% (forecast 1.9, 80 % interval 1.8 to 2)" in advice.reason
+    advice = should_stop(experiment(), 7, curve([2.0] * 10), SIBLINGS, forecast=lambda _: _foretold(0.01))
+    assert advice.stop
+    assert advice.as_json() == {
+        "reason": advice.reason,
+        "step": 9,
+        "value": 2.0,
+        "p_best": 0.01,
+        "forecast": {"mean": 1.9, "low": 1.8, "high": 2.0},
+    }
+
+
+def test_the_forecast_is_asked_at_tenths_of_the_training_and_only_about_runs_worse_than_the_median() -> None:
+    asked: list[float] = []
+
+    def forecast(at: float) -> Forecast:
+        asked.append(at)
+        return _foretold(0.2)
+
+    for n in range(1, 20):
+        should_stop(experiment(), 7, curve([0.001] * n), SIBLINGS, forecast=forecast)
+    assert asked == []
+    for n in range(1, 20):
+        should_stop(experiment(), 7, curve([2.0] * n), SIBLINGS, forecast=forecast)
+    assert set(asked) <= {k / 10 for k in range(1, 11)}
+    assert len(set(asked)) >= 8
+
+
+def test_where_nothing_can_be_foretold_only_the_worst_of_all_stops() -> None:
+    worse_than_median = 0.5 * (SIBLINGS[3].values[9] + SIBLINGS[4].values[9])
+    middling = should_stop(experiment(), 7, curve([worse_than_median] * 10), SIBLINGS, forecast=lambda _: None)
+    assert not middling.stop
+    assert "too little is known to forecast its end" in middling.reason
+    worst = should_stop(experiment(), 7, curve([2.0] * 10), SIBLINGS, forecast=lambda _: None)
+    assert worst.stop
+    assert "and than each of them" in worst.reason
