@@ -34,7 +34,7 @@ from advisor.suggest.curve_features import extrapolated, first_part, length_of, 
 from storage.records import Run
 
 N_KNOWN = 20
-N_ASKED = 150
+N_ASKED = 100
 AT = (0.1, 0.3, 0.5)
 N_BOOTSTRAP = 2000
 RIVALS = ("last", "power law", "gain")
@@ -164,7 +164,7 @@ def table(source: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two seeds and 40 runs asked instead of five and 150")
+    parser.add_argument("--quick", action="store_true", help="two seeds and 40 runs asked instead of five and 100")
     parser.add_argument("--only", default=",".join(SOURCES))
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")

@@ -167,9 +167,9 @@ def _scheduled(n: int, length: int = 40) -> tuple[list[Run], dict[str, dict[str,
     runs, curves = [], {}
     for i in range(n):
         lr = float(10 ** rng.uniform(-4, -1))
-        end = abs(math.log10(lr) + 2.5)
+        end = 1 + abs(math.log10(lr) + 2.5)
         t = np.linspace(0, 1, length)
-        values = end + (3 - 0.5 * end) * (1 - t) + rng.normal(0, 0.02, length)
+        values = end + (3.5 - 0.5 * end) * (1 - t) + rng.normal(0, 0.02, length)
         runs.append(run(i, {"lr": lr, "optimizer": "sgd", "seed": i}, float(values[-1])))
         curves[f"run-{i}"] = {"loss": curve(values.tolist())}
     return runs, curves
