@@ -593,7 +593,7 @@ class Experiment:
             return forecast_run(record, run, {**curves, run_id: {metric: own}}, finished, at=at)[0]
 
         others = [found[metric] for found in curves.values() if metric in found]
-        return should_stop(record, run.number, own, others, forecast=forecast)
+        return should_stop(record, own, others, forecast=forecast)
 
     def _finished_curves(self, metric: str, run_ids: Sequence[str]) -> dict[str, Mapping[str, Curve]]:
         """Return one metric's curves of finished runs; those of a finished run are read once, as they stay."""

@@ -86,7 +86,7 @@ def _stops_at(task: Task, run: Run, curve: Curve, finished: Sequence[Run], polic
         def forecast(at: float, known: Any = known) -> Any:
             return forecast_run(task.experiment, live, known, finished, at=at)[0]
 
-        if should_stop(task.experiment, run.number, part, others, forecast=forecast if policy == "forecast" else None):
+        if should_stop(task.experiment, part, others, forecast=forecast if policy == "forecast" else None):
             return length_of(part)
     return None
 

@@ -1,5 +1,6 @@
 """Whether a run is worth going on with: Optuna's median rule, checked by the forecast, and a reason in plain words.
 
+The rule is computed here, without loading Optuna in the middle of a training; a test holds it against Optuna's pruner.
 The median rule alone stops runs that lead late; the forecast has to agree that the run will hardly become the best.
 With several objectives nothing is advised.
 """
@@ -56,7 +57,6 @@ class StopAdvice:
 
 def should_stop(
     experiment: Experiment,
-    run_number: int,
     own: Curve | None,
     siblings: Sequence[Curve],
     *,
@@ -102,10 +102,11 @@ def should_stop(
     values = _values_at(objective, reached, step)
     best = best_of(objective, own.values.tolist())
     assert best is not None  # the last value is finite
-    worse = _prunes(objective, run_number, own, best, values, step)
+    median = float(np.median(values))
+    worse = best > median if objective.direction == "minimize" else best < median  # NaN, where all diverged: no
     reason = (
         f"best {objective.metric} up to step {step} is {best:.6g}, {'worse than' if worse else 'no worse than'} the "
-        f"median {float(np.median(values)):.6g} of {len(values)} finished runs at that step"
+        f"median {median:.6g} of {len(values)} finished runs at that step"
     )
     if not worse or forecast is None:
         return StopAdvice(worse, reason, step=step, value=last)
@@ -142,34 +143,3 @@ def _values_at(objective: Objective, curves: Sequence[Curve], step: int) -> list
         return values
     worst = max(finite) if objective.direction == "minimize" else min(finite)
     return [value if math.isfinite(value) else worst for value in values]
-
-
-def _prunes(objective: Objective, run_number: int, own: Curve, best: float, values: Sequence[float], step: int) -> bool:
-    import optuna
-    from optuna.trial import FrozenTrial, TrialState, create_trial
-
-    from advisor.suggest.study import no_study_announcement
-
-    finite = [value for value in values if math.isfinite(value)]
-    if len(finite) < MIN_SIBLINGS:
-        return False
-    with no_study_announcement():
-        study = optuna.create_study(direction=objective.direction)
-    study.add_trials(
-        [create_trial(state=TrialState.COMPLETE, value=value, intermediate_values={step: value}) for value in finite]
-    )
-    trial = FrozenTrial(
-        number=run_number,
-        trial_id=-1,
-        state=TrialState.RUNNING,
-        value=None,
-        datetime_start=None,
-        datetime_complete=None,
-        params={},
-        distributions={},
-        user_attrs={},
-        system_attrs={},
-        # The rule needs the best value and the last step, not the whole curve.
-        intermediate_values={step - 1: best, step: own.last},
-    )
-    return bool(optuna.pruners.MedianPruner(n_startup_trials=MIN_SIBLINGS, n_warmup_steps=0).prune(study, trial))
