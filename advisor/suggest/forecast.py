@@ -89,8 +89,8 @@ def forecast_run(
 ) -> tuple[Forecast | None, str]:
     """Forecast a run's final objective from the first part of its curve and its parameters.
 
-    By a model of finished siblings (``curve_model``) where that was better on siblings that it had not seen,
-    else by the plain rule: the last value seen, plus the median of what siblings gained from there. The interval
+    By a model of finished siblings (``curve_model``), or, where that was worse on siblings that it had not seen by
+    more than the standard error, by the plain rule: the last value seen, plus the median of what siblings gained from there. The interval
     is conformal in both (J. Lei et al., "Distribution-free predictive inference for regression", 2018).
 
     A finished run is compared with siblings at the same fraction of their own length, any other run with siblings at
@@ -149,9 +149,11 @@ def forecast_run(
 def _judged(known: Siblings) -> str:
     """Return in words why the model or the plain rule was taken."""
     if known.model is None:
-        return "; a model of curves and parameters did no better on runs left out"
-    saved = 1 - known.error_of_model / known.error_of_rule
-    return f"; on runs left out the model's error is {saved:.0%} below that of the plain rule"
+        return "; a model of curves and parameters did worse on runs left out"
+    saved = known.error_of_rule - known.error_of_model
+    if saved <= 0:
+        return "; on runs left out the model is about as good as the plain rule"
+    return f"; on runs left out the model's error is {saved / known.error_of_rule:.0%} below that of the plain rule"
 
 
 def _finished(

@@ -3,11 +3,13 @@
 Fits the model of curves, judges it against the plain rule on runs that neither saw, and keeps the fits that were
 asked for last. Fits are keyed by what they rest on, so that a run that finishes meanwhile makes a new one.
 
-Invariant: a forecast comes from the model only if the model was better on the finished runs at hand.
+Invariant: a forecast comes from the model unless the plain rule was better on the finished runs at hand, by more than
+the standard error of that difference.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -22,6 +24,8 @@ from storage.records import Curve, Objective, Run
 
 MAX_RUNS: Final = 500
 """The most recent finished runs that are modelled; keeps a fit below a second."""
+MARGIN: Final = 1.0
+"""Standard errors of the paired difference by which the plain rule must be better to be taken instead of the model."""
 MAX_SHIFT: Final = 10.0
 """Log-odds beyond which a chance of 1 in 2 becomes 1 in 22,000: more than a few hundred runs can tell."""
 KEPT_FITS: Final = 32
@@ -51,7 +55,7 @@ class Siblings:
     """Shape (n,): the final objective, in its own unit."""
     _: KW_ONLY
     model: CurveModel | None
-    """None where the plain rule was no worse."""
+    """None where the plain rule was better."""
     error_of_model: float
     """Mean absolute error on unseen runs, scaled; infinite where no model could be fitted."""
     error_of_rule: float
@@ -127,10 +131,9 @@ def _fit(objective: Objective, cuts: Sequence[Cut]) -> Siblings:
     rows = np.array([_row(cut, scale, columns, np.delete(lasts, i)) for i, cut in enumerate(cuts)])
     model = fit_curve_model(rows, lasts, ends)
     rule = scale(_rule(seen, finals))
-    error_of_model, error_of_rule = (
-        float(np.abs(np.clip(guess, *CLIP) - np.clip(ends, *CLIP)).mean()) for guess in (model.centres, rule)
-    )
-    is_better = error_of_model < error_of_rule
+    of_model, of_rule = (np.abs(np.clip(guess, *CLIP) - np.clip(ends, *CLIP)) for guess in (model.centres, rule))
+    worse_by = of_model - of_rule
+    is_better = float(worse_by.mean()) <= MARGIN * float(worse_by.std(ddof=1)) / math.sqrt(worse_by.size)
     if is_better:
         shift = _shift(model.centres[:, None] + model.spreads[:, None] * model.scores, ends)
     else:
@@ -139,8 +142,8 @@ def _fit(objective: Objective, cuts: Sequence[Cut]) -> Siblings:
         seen,
         finals,
         model=model if is_better else None,
-        error_of_model=error_of_model,
-        error_of_rule=error_of_rule,
+        error_of_model=float(of_model.mean()),
+        error_of_rule=float(of_rule.mean()),
         scale=scale,
         columns=columns,
         shift=shift,
