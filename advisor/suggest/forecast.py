@@ -90,8 +90,9 @@ def forecast_run(
     """Forecast a run's final objective from the first part of its curve and its parameters.
 
     By a model of finished siblings (``curve_model``), or, where that was worse on siblings that it had not seen by
-    more than the standard error, by the plain rule: the last value seen, plus the median of what siblings gained from there. The interval
-    is conformal in both (J. Lei et al., "Distribution-free predictive inference for regression", 2018).
+    more than the standard error, by the plain rule: the last value seen, plus the median of what siblings gained from
+    there. The interval is conformal in both (J. Lei et al., "Distribution-free predictive inference for regression",
+    2018).
 
     A finished run is compared with siblings at the same fraction of their own length, any other run with siblings at
     the same step; where fewer than ``MIN_RUNS`` came that far, at the same fraction too.
