@@ -600,9 +600,8 @@ class Experiment:
         known = self._read_curves.setdefault(metric, {})
         new = [run_id for run_id in run_ids if run_id not in known]
         if new:
-            found = self._store.curves(new, metrics=[metric])
-            known.update({run_id: found.get(run_id, {}) for run_id in new})
-        return {run_id: known[run_id] for run_id in run_ids}
+            known.update(self._store.curves(new, metrics=[metric]))
+        return {run_id: known[run_id] for run_id in run_ids if run_id in known}
 
 
 def _words(words: Sequence[str]) -> list[str]:
