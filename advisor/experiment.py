@@ -26,6 +26,7 @@ from storage.errors import (
     ExperimentNotFoundError,
     RecordError,
     RunNotFoundError,
+    StoreUnavailableError,
     did_you_mean,
 )
 from storage.events import finding_opened
