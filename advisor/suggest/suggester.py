@@ -23,6 +23,7 @@ from advisor.suggest import drawing
 from advisor.suggest.explain import nearest_runs, why
 from advisor.suggest.others import Found, Past, find
 from advisor.suggest.problem import Problem
+from advisor.suggest.remembered import remembered
 from advisor.suggest.samplers import Chosen, choose_sampler
 from advisor.suggest.space import Space
 from advisor.suggest.study import Knowledge, gather
@@ -162,8 +163,9 @@ class Question:
     """How often each point was run or suggested, by ``Space.key``."""
 
     def __post_init__(self) -> None:
-        for params in (*(run.params for run in self.runs), *self.pending):
-            self.taken[self.space.key(params)] += 1
+        known = remembered(self.experiment, self.space)
+        self.taken.update(known.place(self.experiment, run).key for run in self.runs)
+        self.taken.update(self.space.key(params) for params in self.pending)
 
     def complete(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return parameters of the free space together with what is fixed."""
@@ -228,7 +230,7 @@ def _choose(
     experiment, knowledge = question.experiment, question.knowledge
     chosen = choose_sampler(
         question.free,
-        len(knowledge.used),
+        len(knowledge.places),
         seed=question.draw_seed,
         name_or_object=sampler,
         n_objectives=len(experiment.objectives),
@@ -281,7 +283,7 @@ def _suggestion(
     """Return a point with its forecast, its neighbours and the reasons in words."""
     knowledge, chosen, proposal = question.knowledge, said.chosen, point.proposal
     forecast = None if said.model is None else said.model.forecast(point.params)
-    nearest = nearest_runs(question.space, knowledge.used, point.params)
+    nearest = nearest_runs(question, point.params)
     teachers = _teachers(said.elsewhere, proposal)
     own = tuple(run.id for run in knowledge.used)
     opened = () if proposal is None or proposal.opened_from is None else (proposal.opened_from,)
