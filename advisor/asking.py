@@ -23,7 +23,6 @@ from storage.records import Event, Experiment, Run
 
 if TYPE_CHECKING:
     from advisor.suggest import Suggestion
-    from advisor.suggest.others import Past
     from storage.journal import State
     from storage.store import RunStore
 
@@ -31,10 +30,6 @@ log = logging.getLogger(__name__)
 
 PENDING_FOR_S: Final = 3600.0
 """A suggestion that nobody has started after this long no longer keeps its place free."""
-MAX_OTHERS: Final = 48
-"""Other experiments that are looked at, the most alike by what is said of them."""
-MAX_OTHER_RUNS: Final = 20_000
-"""Runs of other experiments that are read at most; the most alike come first."""
 MAX_TRIES: Final = 20
 """How often a point that another process was faster to suggest is replaced; each time fewer processes collide."""
 KEPT_IDS: Final = 100
@@ -140,6 +135,7 @@ def space_of(record: Experiment, runs: Sequence[Run]) -> tuple[Space, tuple[str,
 def _suggested(state: State, name: str, wish: Wish, *, now: datetime, seed: int) -> list[Suggestion]:
     """Return suggestions from what a state holds."""
     from advisor.suggest import suggest
+    from advisor.suggest.others import past_of
 
     record = state.experiments[name]
     if not record.objectives:
@@ -159,7 +155,7 @@ def _suggested(state: State, name: str, wish: Wish, *, now: datetime, seed: int)
         sampler=wish.sampler,
         fixed=wish.fixed,
         pending=[params for _, params in _open(state, name, runs, now)],
-        others=_others(state, record) if wish.transfer and len(record.objectives) == 1 else (),
+        others=past_of(state, record) if wish.transfer and len(record.objectives) == 1 else (),
         retry=wish.retry,
         space_notes=notes,
         store_version=state.version,
@@ -178,25 +174,6 @@ def _open(state: State, name: str, runs: Sequence[Run], now: datetime) -> list[t
         book = state.books().get(state.number_at(event.experiment, event.version))
         if book is not None and book.record.name == name:
             found.append((suggestion_id, event.body["params"]))
-    return found
-
-
-def _others(state: State, record: Experiment) -> list[Past]:
-    """Return the other experiments that are most alike by what is said of them, with their runs."""
-    from advisor.suggest.others import MIN_RUNS, Past, likeness
-
-    others = [other for other in state.experiments.values() if other.name != record.name and other.objectives]
-    alike = likeness(record, others) if others else []
-    ordered = sorted(zip(alike, others, strict=True), key=lambda pair: (-pair[0], pair[1].number))
-    found: list[Past] = []
-    n_runs = 0
-    for _, other in ordered[:MAX_OTHERS]:
-        runs = list(state.runs_of(other.name))
-        n_runs += len(runs)
-        if n_runs > MAX_OTHER_RUNS and found:
-            break
-        if len(runs) >= MIN_RUNS:
-            found.append(Past(other, runs))
     return found
 
 

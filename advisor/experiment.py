@@ -26,6 +26,7 @@ from storage.errors import (
     ExperimentNotFoundError,
     RecordError,
     RunNotFoundError,
+    StoreUnavailableError,
     did_you_mean,
 )
 from storage.events import finding_opened
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from advisor.suggest import Forecast, Importances, Ledger, SearchAdvice, StopAdvice, Suggestion
     from advisor.suggest.define_by_run import AskedTrial
     from advisor.tracking.delivery import Watch
+    from storage.records import Curve
     from storage.store import RunStore
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ class Experiment:
     def __init__(self, advisor: Advisor, name: str) -> None:
         self._advisor = advisor
         self.name = name
+        self._read_curves: dict[str, dict[str, Mapping[str, Curve]]] = {}
 
     @property
     def _store(self) -> RunStore:
@@ -555,18 +558,22 @@ class Experiment:
 
         return again(self._store, suggestion_id)
 
-    def forecast(self, run: Run | str | int, *, at: float | None = None) -> Forecast | None:
+    def forecast(self, run: Run | str | int, *, at: float | None = None, keep: bool = False) -> Forecast | None:
         """Forecast a run's final objective from the first part of its curve; None where nobody can tell.
 
         Parameters
         ----------
         at
             Share of the siblings' usual length that may be looked at; by default all there is.
+        keep
+            Whether to write the forecast into the store, so that it can be held against what the run came to.
         """
-        return self.explain_forecast(run, at=at)[0]
+        return self.explain_forecast(run, at=at, keep=keep)[0]
 
-    def explain_forecast(self, run: Run | str | int, *, at: float | None = None) -> tuple[Forecast | None, str]:
-        """Return the forecast, and what it rests on or why there is none."""
+    def explain_forecast(
+        self, run: Run | str | int, *, at: float | None = None, keep: bool = False
+    ) -> tuple[Forecast | None, str]:
+        """Return the forecast, and what it rests on or why there is none; parameters as for ``forecast``."""
         from advisor.suggest import forecast_run
 
         one = run if isinstance(run, Run) else self.run(run)
@@ -575,7 +582,15 @@ class Experiment:
         runs = self.runs()
         metrics = [objective.metric for objective in self.record.objectives]
         curves = self._store.curves([each.id for each in runs], metrics=metrics)
-        return forecast_run(self.record, one, curves, [each for each in runs if each.id != one.id], at=at)
+        found, why = forecast_run(self.record, one, curves, [each for each in runs if each.id != one.id], at=at)
+        if keep and found is not None:
+            body = found.as_json() | {"method": found.method, "at": at, "n_runs": found.n_runs}
+            now = self._advisor.clock()
+            try:
+                self._store.append([Event.new("forecast.made", self.name, one.id, time=now, actor="forecast", **body)])
+            except StoreUnavailableError as error:  # an answer that cannot be kept is still an answer
+                log.warning("the forecast is not kept: %s", error)
+        return found, why
 
     def importances(self, *, method: str = "total-effects") -> tuple[Importances | None, str]:
         """Return which parameters mattered, or None and why that cannot be told.
@@ -705,19 +720,32 @@ class Experiment:
         )
 
     def _advise(self, run_id: str, values: Mapping[int, float]) -> StopAdvice:
-        from advisor.suggest import StopAdvice, should_stop
+        from advisor.suggest import StopAdvice, forecast_run, should_stop
         from storage.records import Curve
 
-        record = self.record
-        metric = record.objectives[0].metric
-        runs = list(self._store.state().runs_of(self.name))
-        finished = [run.id for run in runs if run.state is RunState.FINISHED]
-        curves = self._store.curves(finished, metrics=[metric])
-        own = Curve.of(metric, list(values), list(values.values()))
-        number = next((run.number for run in runs if run.id == run_id), None)
-        if number is None:
+        record, state = self.record, self._store.state()
+        runs = {run.id: run for run in state.runs_of(self.name)}
+        run = runs.get(run_id)
+        if run is None:
             return StopAdvice(stop=False, reason=f"the run is no longer in experiment {self.name!r}")
-        return should_stop(record, number, own, [found[metric] for found in curves.values() if metric in found])
+        metric = record.objectives[0].metric
+        finished = [each for each in runs.values() if each.state is RunState.FINISHED and each.id != run_id]
+        curves = self._finished_curves(metric, [each.id for each in finished])
+        own = Curve.of(metric, list(values), list(values.values()))
+
+        def forecast(at: float) -> Forecast | None:
+            return forecast_run(record, run, {**curves, run_id: {metric: own}}, finished, at=at)[0]
+
+        others = [found[metric] for found in curves.values() if metric in found]
+        return should_stop(record, own, others, forecast=forecast)
+
+    def _finished_curves(self, metric: str, run_ids: Sequence[str]) -> dict[str, Mapping[str, Curve]]:
+        """Return one metric's curves of finished runs; those of a finished run are read once, as they stay."""
+        known = self._read_curves.setdefault(metric, {})
+        new = [run_id for run_id in run_ids if run_id not in known]
+        if new:
+            known.update(self._store.curves(new, metrics=[metric]))
+        return {run_id: known[run_id] for run_id in run_ids if run_id in known}
 
 
 def _words(words: Sequence[str]) -> list[str]:

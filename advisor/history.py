@@ -149,7 +149,7 @@ def lines(
 
 def _together(events: Sequence[Event], context: Context) -> str:
     names = {"run.param": "parameter", "run.reported": "value", "run.attr": "attribute", "experiment.attr": "attribute"}
-    kinds = [event.kind for event in events]
+    kinds = [event.kind for event in events for _ in event.body.get("reports") or (None,)]  # one event, several values
     parts = [_count(kinds.count(kind), name) for kind, name in names.items() if kind in kinds]
     said = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
     about = f"{context.run}: " if events[0].run_id else "experiment: "
@@ -276,6 +276,12 @@ def _run_state(body: Mapping[str, Any], event: Event, context: Context) -> str:
     return f"{context.run} {ended}{_result(body, context)}{not_kept}"
 
 
+def _run_reported(body: Mapping[str, Any], _event: Event, context: Context) -> str:
+    last = f"{_text(body['value'])} at step {_text(body['step'])}"
+    several = body.get("reports")
+    return f"{context.run} reported {_count(len(several), 'value') + ', last ' if several else ''}{last}"
+
+
 def _run_moved(body: Mapping[str, Any], _event: Event, context: Context) -> str:
     to = str(body["to"])
     number = f" as #{context.number}" if context.number is not None and to == context.experiment else ""
@@ -353,7 +359,7 @@ _WORDS: Final[Mapping[str, Say]] = MappingProxyType(
         "experiment.attr": lambda body, _, __: f"attribute {_text(body['key'])} = {_text(body.get('value'))}",
         "run.created": _run_created,
         "run.param": lambda body, _, c: f"{c.run}: parameter {_text(body['name'])} = {_text(body.get('value'))}",
-        "run.reported": lambda body, _, c: f"{c.run} reported {_text(body['value'])} at step {_text(body['step'])}",
+        "run.reported": _run_reported,
         "run.attr": lambda body, _, c: f"{c.run}: attribute {_text(body['key'])} = {_text(body.get('value'))}",
         "run.state": _run_state,
         "run.deleted": lambda _, __, c: f"{c.run} deleted",

@@ -222,7 +222,11 @@ def _differences(here: State, there: State, names: Mapping[int, str]) -> list[st
         mine, record = here.experiments.get(name), there.book(number).record
         if mine is None:
             continue
-        differing = [part for part in ("objectives", "reduce", "space", "problem") if getattr(mine, part) != getattr(record, part)]
+        differing = [
+            part
+            for part in ("objectives", "reduce", "space", "problem")
+            if getattr(mine, part) != getattr(record, part)
+        ]
         if differing:
             notes.append(f"{name!r} differs in {' and '.join(differing)} there; what is said here stands")
         if record.name != name:

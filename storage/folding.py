@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from storage.errors import StoreUnavailableError
 from storage.index import TABLE, BaseDamagedError, BaseGoneError, KeptFold, LiveMetrics, RunIndex
-from storage.journal import Base, State
+from storage.journal import SWEEPING, Base, State
 from storage.journal_table import JournalTable
 from storage.lance import Database
 from storage.provenance import CHECKPOINT, hash_of
@@ -39,8 +39,6 @@ OPTIMIZE_EVERY: Final = 64
 CLAIM_EVERY: Final = 256
 """Events between two checkpoints in the journal, which tell whether what came before is as it was."""
 FROM_ITS_START: Final = "the journal is read from its start, 'advisor store verify' builds the table again"
-SWEEPING: Final = frozenset({"experiment.updated", "experiment.renamed", "experiment.deleted", "experiment.restored"})
-"""Kinds of events that may change every run of an experiment at once."""
 
 
 class Folding:

@@ -12,8 +12,10 @@ import logging
 import math
 import threading
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
@@ -40,6 +42,11 @@ MAX_CACHED: Final = 10_000
 N_RECENT: Final = 2_000
 """Ids of refused events, and of events that belong to no run or experiment, that are remembered, and kept with the
 fold: whoever asks about one, or repeats it, does so right after the append."""
+
+N_CHANGES: Final = 4_096
+"""Events of which is known what they changed, for who follows a fold: some 150 trials of a study."""
+SWEEPING: Final = frozenset({"experiment.updated", "experiment.renamed", "experiment.deleted", "experiment.restored"})
+"""Kinds of events that may change every run of an experiment at once."""
 
 
 class Base(Protocol):
@@ -133,6 +140,7 @@ class State:
         self._kinds: dict[str, dict[str, Event]] = {}
         self._load_kind = load_kind
         self._lock = threading.RLock()
+        self._changes: deque[tuple[bytes, str]] = deque(maxlen=N_CHANGES)  # prefix after an event, run it was about
         if base is not None:
             self._restore(base.checkpoint())
 
@@ -218,6 +226,26 @@ class State:
                 for event in found:
                     known.setdefault(event.id, event)  # of equal ids the first counts
             return list(self._kinds[kind].values())
+
+    def mark(self) -> tuple[int, bytes]:
+        """Return the place up to which everything is folded, to be given to ``changed_since`` later."""
+        with self._lock:
+            return self.n_rows, self.prefix
+
+    def changed_since(self, mark: tuple[int, bytes]) -> set[str] | None:
+        """Return the ids of the runs that have changed since a mark, of this state or of one before it.
+
+        None where that is not known, or where anything may have changed: read all anew.
+        """
+        with self._lock:
+            n_rows, prefix = mark
+            n_since = self.n_rows - n_rows
+            if n_since == 0:
+                return set() if prefix == self.prefix else None
+            if not 0 < n_since < len(self._changes):  # one more is needed, to see that the mark is of this history
+                return None
+            since = list(islice(reversed(self._changes), n_since + 1))
+            return {run_id for _, run_id in since[:-1] if run_id} if since[-1][0] == prefix else None
 
     def entry(self, run_id: str) -> Entry | None:
         """Return the entry of a run, hidden ones included."""
@@ -330,6 +358,7 @@ class State:
         self._aliases = dict(kept["aliases"])
         self._named = [(commit, name, number) for commit, name, number in kept["named"]]
         self._books = {book.record.number: book for book in map(book_in, kept["books"])}
+        self._changes.append((self.prefix, ""))
         self._refresh()
 
     # -- folding
@@ -351,6 +380,9 @@ class State:
             self.last, self.last_version = hash_of(event), event.version
             self.prefix = prefix_hash(self.prefix, self.last)
             self.n_rows += 1
+            if event.kind in SWEEPING or event.kind == PURGED:
+                self._changes.clear()
+            self._changes.append((self.prefix, event.run_id))
             self.version = max(self.version, event.version)
             if self._knows(event):
                 return
@@ -549,7 +581,8 @@ class State:
         entry = self._live(event)
         if entry is None:
             return False
-        reports = {**entry.run.reports, int(event.body["step"]): float(event.body["value"])}
+        several = event.body.get("reports") or {event.body["step"]: event.body["value"]}
+        reports = {**entry.run.reports, **{int(step): float(value) for step, value in several.items()}}
         return self._put(entry, reports=MappingProxyType(reports))
 
     def _run_attr(self, event: Event) -> bool:
@@ -748,12 +781,11 @@ class State:
             steps = list(run.reports)
             curve = Curve.of(objective.metric, steps, [run.reports[step] for step in steps])
             summary = MappingProxyType({**summary, objective.metric: curve.summary()})
-        entry.run = replace(
-            run,
-            summary=summary,
-            metrics=last_values(summary) if summary is not entry.run.summary or not run.metrics else run.metrics,
-            values=entry.told if entry.told is not None else objective_values(record, summary, run.state),
-        )
+        metrics = last_values(summary) if summary is not entry.run.summary or not run.metrics else run.metrics
+        values = entry.told if entry.told is not None else objective_values(record, summary, run.state)
+        if (summary, metrics, values) != (run.summary, run.metrics, run.values):  # mostly they stay
+            run = replace(run, summary=summary, metrics=metrics, values=values)
+        entry.run = run
         entry.dirty = True
         if run.state is RunState.RUNNING:
             self.running[run.id] = None

@@ -30,9 +30,9 @@ from storage.errors import (
     did_you_mean,
 )
 from storage.events import check_event
-from storage.folding import SWEEPING, Folding
+from storage.folding import Folding
 from storage.index import RUNS_ONLY, TABLE, BaseGoneError, KeptFold, Question, RunIndex, names_in
-from storage.journal import State
+from storage.journal import SWEEPING, State
 from storage.journal_table import JournalTable
 from storage.lance import Database, among, quoted
 from storage.migrations import SCHEMA_VERSION

@@ -32,7 +32,9 @@ def register(app: typer.Typer) -> None:
             raise ConfigError(f"--at {at:g} is not a share of the training; give a number above 0 and at most 1")
         with session.open() as adv:
             found = find_run(adv, run)
-            foretold, why = adv.experiment(found.experiment, create=False).explain_forecast(found, at=at)
+            experiment = adv.experiment(found.experiment, create=False)
+            # Of a run that has ended nothing remains to be foretold, so what is asked about it is not kept.
+            foretold, why = experiment.explain_forecast(found, at=at, keep=not found.state.is_over)
             figures = dict.fromkeys(FIELDS) if foretold is None else foretold.as_json()
             if session.as_json:
                 print_json(figures)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from advisor.cli.explained import draw
+from advisor.cli.given import assigned
 from advisor.cli.output import Column, note, print_json, print_table, say
 from advisor.cli.session import Session, command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from advisor.experiment import Experiment
     from advisor.suggest import Suggestion
-    from advisor.suggest.space import Space
 
 
 def register(app: typer.Typer) -> None:
@@ -35,41 +37,50 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option("--fix", metavar="NAME=VALUE", help="Keep a parameter at a value; may be repeated."),
         ] = None,
-    ) -> None:
+        retry: Annotated[
+            bool, typer.Option("--retry", help="First propose again what runs had whose process died.")
+        ] = False,
+        alone: Annotated[
+            bool, typer.Option("--alone", help="Learn from this experiment only, not from the others of the store.")
+        ] = False,
+        explain: Annotated[
+            bool, typer.Option("--explain", help="Draw the forecast, what each parameter does, and who taught it.")
+        ] = False,
+        again: Annotated[
+            str | None,
+            typer.Option("--again", metavar="ID", help="Make an earlier suggestion again; exit code 1 if it differs."),
+        ] = None,
+    ) -> int:
         """Propose parameters for the next runs, with the reasons and a forecast."""
         with session.open() as adv:
             exp = adv.experiment(experiment, create=False)
-            fixed = None
-            if fix:
-                fixed = _fixed(fix, exp.space()[0])
-            found = exp.suggest(n, sampler=sampler, seed=seed, fixed=fixed)
+            if again is not None:
+                return _again(session, exp, again)
+            fixed = assigned(fix, "--fix", exp.space()[0]) if fix else None
+            found = exp.suggest(n, sampler=sampler, seed=seed, fixed=fixed, retry=retry, transfer=not alone)
             if session.as_json:
                 print_json([suggestion.as_json() for suggestion in found])
             else:
                 _print(found)
+                if explain:
+                    best = exp.best()
+                    draw(found, exp.record.objectives[0], None if best is None else best.objective)
                 note("kept as taken for an hour, so that nobody is given the same point twice")
                 note(f"when it is trained: advisor tell {experiment} --params JSON --value X")
+            return 0
 
 
-def _fixed(given: Sequence[str], space: Space) -> Mapping[str, Any]:
-    """Read ``name=value``: a value is JSON where that fits the space, otherwise the text itself."""
-    import json
-
-    from advisor.errors import SpaceError
-
-    fixed: dict[str, Any] = {}
-    for item in given:
-        name, mark, text = item.partition("=")
-        if not mark or not name:
-            raise SpaceError(f"--fix {item!r} names no value; write --fix name=value")
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text
-        if name in space and space[name].problem(value) is not None and space[name].problem(text) is None:
-            value = text
-        fixed[name] = value
-    return fixed
+def _again(session: Session, exp: Experiment, suggestion_id: str) -> int:
+    """Print a suggestion that was made anew from what the store held then; return 1 if it is not the same."""
+    made, same = exp.suggest_again(suggestion_id)
+    if session.as_json:
+        print_json({"same": same, "suggestion": made.as_json()})
+    else:
+        _print([made])
+        note(
+            "the same parameters as then" if same else "other parameters than then: another version or library made it"
+        )
+    return 0 if same else 1
 
 
 def _print(found: Sequence[Suggestion]) -> None:

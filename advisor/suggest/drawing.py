@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from advisor.suggest.samplers import Chosen
     from advisor.suggest.suggester import Question
 
+DIGITS: Final = 7
+"""Decimals of a coordinate to which two points are the same."""
 MAX_REDRAWS: Final = 20
 """How often a sampler is asked again for a point that was tried before, until chance takes over."""
 MAX_RANDOM: Final = 1000
@@ -58,14 +60,13 @@ def elsewhere_of(space: Space, tasks: Sequence[Task]) -> Elsewhere:
 
 
 class _Same:
-    """Tasks over a space that count as equal where they hold the same runs."""
+    """Tasks over a space; equal where they hold the same arrays, which ``others`` keeps for the same runs."""
 
     __slots__ = ("_key", "space", "tasks")
 
     def __init__(self, space: Space, tasks: tuple[Task, ...]) -> None:
         self.space, self.tasks = space, tasks
-        runs = tuple((t.name, tuple(t.run_ids), t.outcomes.tobytes(), t.relevance) for t in tasks)
-        self._key = (repr(space), runs)
+        self._key = (repr(space), tuple((task.name, id(task.outcomes), task.relevance) for task in tasks))
 
     def __hash__(self) -> int:
         return hash(self._key)
@@ -93,8 +94,12 @@ def from_engine(question: Question, elsewhere: Elsewhere, waiting: Sequence[Mapp
     own = own_runs(question.experiment, question.problem, question.knowledge, encoder, waiting)
     setting = Setting(encoder, own, elsewhere, log_prior=_log_prior(question.problem, encoder))
 
+    known = set(map(tuple, _rounded(np.vstack([own.points, own.wrong, own.pending])).tolist()))
+
     def is_taken(point: NDArray[np.float64]) -> bool:
-        return bool(taken[space.key(question.complete(encoder.params(point)))])
+        return tuple(_rounded(point).tolist()) in known or bool(
+            taken[space.key(question.complete(encoder.params(point)))]
+        )
 
     with one_thread():
         proposals = propose(setting, taken=is_taken, seed=question.draw_seed, n=n)
@@ -104,6 +109,11 @@ def from_engine(question: Question, elsewhere: Elsewhere, waiting: Sequence[Mapp
         taken[space.key(params)] += 1
         found.append(Point(params, proposal.source, proposal))
     return found
+
+
+def _rounded(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return coordinates as what is equal for points that differ by the rounding of decimal notation only."""
+    return np.asarray(np.round(np.nan_to_num(points, nan=-1.0), DIGITS))
 
 
 def own_runs(
@@ -117,20 +127,20 @@ def own_runs(
     from advisor.suggest.engine import Own
 
     sign = 1.0 if experiment.objectives[0].direction == "maximize" else -1.0
-    pairs = list(zip(knowledge.used, knowledge.params, strict=True))
-    pairs.sort(key=lambda pair: ((pair[0].ended or pair[0].created).timestamp(), pair[0].number))
-    good = [(run, params) for run, params in pairs if not experiment.went_wrong(run)]
-    bad = [params for run, params in pairs if experiment.went_wrong(run)]
-    runs = [run for run, _ in good]
+    ordered = sorted(knowledge.places, key=lambda each: (each.ended, each.run.number))
+    good = [each for each in ordered if not each.wrong]
+    bad = [each for each in ordered if each.wrong]
+    runs = [each.run for each in good]
+    width = len(encoder.names)
     violations = np.array([problem.violations(run) for run in runs]).reshape(len(runs), len(problem.constraints))
     costs = None
     if problem.cost is not None:
         found = [problem.cost_of(run) for run in runs]
         costs = np.array([np.nan if cost is None else cost for cost in found], dtype=np.float64)
     return Own(
-        encoder.coordinates([params for _, params in good]),
+        np.array([each.coordinates for each in good]).reshape(-1, width),
         np.array([sign * run.values[0] for run in runs], dtype=np.float64),
-        wrong=encoder.coordinates(bad),
+        wrong=np.array([each.coordinates for each in bad]).reshape(-1, width),
         pending=encoder.coordinates([*knowledge.pending, *waiting]),
         pruned=np.array([run.state is RunState.PRUNED for run in runs], dtype=bool),
         costs=costs,

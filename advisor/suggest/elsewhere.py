@@ -105,9 +105,16 @@ class Elsewhere:
         self.kernel: Kernel = learn(
             [_standardised(c[:LEARN_RUNS], z[:LEARN_RUNS]) for _, c, z, _ in parts[:MAX_LEARNED]], prior
         )
+        self.kernels: dict[tuple[bytes, bool], Kernel] = {}
+        """Covariances of runs here, by what they were fitted to; kept by ``engine``."""
         self.belief = _belief(np.array([task.relevance for task in ordered]))
         self._inducing, self._weights = self._fit([(columns, scores) for _, columns, scores, _ in parts])
         self.opening_points, self.opening_runs = self._candidates(parts)
+        every = [coordinates for coordinates, *_ in parts]
+        self.run_points: Array = encoder.snap(np.vstack(every)) if every else self.opening_points
+        """Coordinates of the runs elsewhere that are modelled, inside today's space."""
+        self.run_said: Array = self.say(encoder.columns(self.run_points))
+        """Shape (tasks, runs): what each experiment says of them."""
 
     def __bool__(self) -> bool:
         return bool(self.tasks)

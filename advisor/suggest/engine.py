@@ -17,6 +17,8 @@ Invariant: equal arguments give equal proposals.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Final
@@ -45,12 +47,24 @@ N_RANDOM: Final = 500
 """Random candidates."""
 N_LOCAL: Final = 700
 """Candidates near the best runs."""
+N_TRIED: Final = 200
+"""Candidates that were run elsewhere."""
 N_REFINED: Final = 200
 """Candidates near the best candidates, in a second round."""
 N_CENTERS: Final = 4
 """Best runs around which candidates are drawn."""
+MAX_FATES: Final = 400
+"""Runs that came through, and that did not, which the chance of a crash is told from; the latest."""
+MAX_BEST: Final = 50
+"""Runs among which the best expected one is looked for."""
+MAX_KERNELS: Final = 64
+"""Covariances that are kept."""
 MAX_OWN: Final = 200
 """Runs that the model holds: the best half, the latest quarter, and others evenly down the ranks."""
+EVIDENCE: Final = 0.5
+"""Weight of what the runs say about which model foretells better: they were chosen by these models, not at random."""
+UNFORETOLD: Final = 0.3
+"""Variance of what past experiments do not foretell, of normal scores that vary by 1."""
 PRIOR_STRENGTH: Final = 5.0
 """How many runs a user's belief outweighs (the beta of πBO)."""
 FLOOR: Final = 1e-12
@@ -149,7 +163,10 @@ class _Fitted:
     cold: bool
     columns: Array
     scores: Array
+    """Of the runs, on the scale of the past: few runs that are all thought good differ less than ranks make believe."""
     said: Array
+    evidence: float
+    """Log density of each run given all others, summed, on the scale of the ranks."""
 
 
 class _Model:
@@ -158,16 +175,18 @@ class _Model:
     def __init__(self, setting: Setting) -> None:
         self.setting, self.encoder, self.own, self.elsewhere = setting, setting.encoder, setting.own, setting.elsewhere
         own = self.own
-        self.columns = self.encoder.columns(own.points)
         self.scores = _scores(own)
+        self.rows = _held(self.scores)
+        self.columns = self.encoder.columns(own.points[self.rows])
         self.said = self.elsewhere.say(self.columns)
-        self.path = self.elsewhere.weights(self.said, self.scores)
+        self.path = self.elsewhere.weights(self.said, self.scores[self.rows])
         self.weights = self.path[-1]
         self.kernel = self.elsewhere.kernel if self.elsewhere else Kernel.default(self.encoder.n_columns)
-        over = np.vstack([self.columns, self.encoder.columns(own.wrong)])
-        came = np.r_[np.ones(len(self.columns), bool), np.zeros(len(own.wrong), bool)]
-        self.survival = Survival(over, came, self.kernel)
+        came, gone = self.encoder.columns(own.points[-MAX_FATES:]), self.encoder.columns(own.wrong[-MAX_FATES:])
+        fates = np.concatenate([np.ones(len(came), dtype=bool), np.zeros(len(gone), dtype=bool)])
+        self.survival = Survival(np.vstack([came, gone]), fates, self.kernel)
         self._fitted: dict[bool, _Fitted] = {}
+        self._promising: NDArray[np.intp] | None = None
 
     def next(self, pending: Array, taken: Taken, rng: np.random.Generator) -> Proposal | None:
         n_seen = len(self.own.points) + len(self.own.wrong) + len(pending)
@@ -227,11 +246,11 @@ class _Model:
 
     def _improve(self, pending: Array, taken: Taken, rng: np.random.Generator) -> Proposal | None:
         fitted = self._believing(self._choose(rng), pending)
-        best = self._best()
+        best = self._best(fitted)
         centers = self.own.points[np.argsort(-self.scores, kind="stable")[:N_CENTERS]]
         points = np.vstack([self.encoder.draw(rng, N_RANDOM), self.encoder.vary(rng, centers, N_LOCAL)])
         if not fitted.cold:
-            points = np.vstack([points, self.elsewhere.opening_points])
+            points = np.vstack([points, self._tried_elsewhere()])
         value = self._value(fitted, points, best)
         near = self.encoder.vary(rng, points[np.argsort(-value, kind="stable")[:N_CENTERS]], N_REFINED)
         points = np.vstack([points, near])
@@ -240,6 +259,14 @@ class _Model:
             if not taken(points[i]):
                 return self._proposal(fitted, points[i], best)
         return None
+
+    def _tried_elsewhere(self) -> Array:
+        """Return the configurations of past experiments of which the past as a whole says most."""
+        points = self.elsewhere.run_points
+        if self._promising is None:
+            said = self.weights @ self.elsewhere.run_said
+            self._promising = np.argsort(-said, kind="stable")[:N_TRIED]
+        return points[self._promising]
 
     def _choose(self, rng: np.random.Generator) -> _Fitted:
         """Return the model with the past or the one without it, each as often as it deserves.
@@ -252,31 +279,49 @@ class _Model:
             return cold
         warm = self._surface(cold=False)
         trust = float(self.elsewhere.belief.sum())
-        gap = warm.model.evidence - cold.model.evidence
-        odds = np.log(trust / (1.0 - trust)) + gap
+        gap = warm.evidence - cold.evidence
+        odds = np.log(trust / (1.0 - trust)) + EVIDENCE * gap
         return warm if rng.random() < 1.0 / (1.0 + np.exp(-np.clip(odds, -50, 50))) else cold
 
     def _surface(self, *, cold: bool) -> _Fitted:
         """Return a model of the runs here."""
         if cold not in self._fitted:
-            n = len(self.scores)
-            until = surface.milestone(n)
-            kernel = None if until == n else self._fit(_first(self.own, until), cold, None).model.kernel
-            self._fitted[cold] = self._fit(self.own, cold, kernel)
+            until = surface.milestone(len(self.scores))
+            kernel = None if until == len(self.scores) else self._kernel_at(until, cold=cold)
+            scores = self.scores[self.rows]
+            self._fitted[cold] = self._fit(scores, self.columns, self.said, self.path, cold=cold, kernel=kernel)
         return self._fitted[cold]
 
-    def _fit(self, own: Own, cold: bool, kernel: Kernel | None) -> _Fitted:
-        scores = _scores(own)
-        rows = _held(scores)
-        said, foretold = np.zeros(rows.size), None
+    def _kernel_at(self, until: int, *, cold: bool) -> Kernel:
+        """Return the covariance as it was fitted when there were ``until`` runs."""
+        own = self.own
+        data = (own.points[:until], own.outcomes[:until], own.pruned[:until])
+        key = (hashlib.blake2b(b"".join(part.tobytes() for part in data)).digest(), cold)
+        kernels = self.elsewhere.kernels
+        if key not in kernels:
+            scores = _scores(Own(*data[:2], wrong=own.wrong, pending=own.pending, pruned=data[2]))
+            rows = _held(scores)
+            columns = self.encoder.columns(own.points[rows])
+            said = self.elsewhere.say(columns)
+            path = self.elsewhere.weights(said, scores[rows])
+            if len(kernels) >= MAX_KERNELS:
+                kernels.clear()
+            kernels[key] = self._fit(scores[rows], columns, said, path, cold=cold, kernel=None).model.kernel
+        return kernels[key]
+
+    def _fit(
+        self, scores: Array, columns: Array, said: Array, path: Array, *, cold: bool, kernel: Kernel | None
+    ) -> _Fitted:
+        believed, foretold, scale = np.zeros(scores.size), None, 1.0
         prior = Kernel.default(self.encoder.n_columns) if cold else self.kernel
         if not cold:
-            path = self.path[: len(scores) + 1]
-            said = path[-1] @ self.said[:, rows]
-            foretold = np.einsum("nt,tn->n", path[rows], self.said[:, rows])
-        columns = self.columns[rows]
-        model = surface.fit(columns, scores[rows], said, prior, cold=cold, foretold=foretold, kernel=kernel)
-        return _Fitted(model, cold, columns, scores[rows], said)
+            believed = path[-1] @ said
+            foretold = np.einsum("nt,tn->n", path[:-1], said)
+            scale = min(1.0, float(np.sqrt(foretold.var() + UNFORETOLD)) / (float(scores.std()) or 1.0))
+        scaled = scores * scale
+        model = surface.fit(columns, scaled, believed, prior, cold=cold, foretold=foretold, kernel=kernel)
+        evidence = model.evidence + scores.size * float(np.log(scale))
+        return _Fitted(model, cold, columns, scaled, believed, evidence=evidence)
 
     def _believing(self, fitted: _Fitted, pending: Array) -> _Fitted:
         """Return the model as if the runs that go on had come out as expected."""
@@ -293,11 +338,19 @@ class _Model:
     def _said(self, columns: Array, fitted: _Fitted) -> Array:
         return np.zeros(len(columns)) if fitted.cold else self.elsewhere.mean(columns, self.weights)
 
-    def _best(self) -> float:
-        """Return the score to improve on: the best among the runs that keep all constraints, else the lowest."""
+    def _best(self, fitted: _Fitted) -> float:
+        """Return the score to improve on: what is expected of the best run that keeps all constraints.
+
+        Not its own score: the best of many noisy ones was lucky, and nothing would seem to improve on it.
+        """
         violations = self.own.violations
-        fine = np.ones(len(self.scores), bool) if violations.size == 0 else (violations <= 0).all(axis=1)
-        return float(self.scores[fine].max()) if fine.any() else float(self.scores.min())
+        kept = np.ones(len(self.scores), dtype=bool) if violations.size == 0 else (violations <= 0).all(axis=1)
+        if not kept.any():
+            return float(self.scores.min())
+        likely = np.flatnonzero(kept)[np.argsort(-self.scores[kept], kind="stable")[:MAX_BEST]]
+        columns = self.encoder.columns(self.own.points[likely])
+        mean, _ = fitted.model.predict(columns, self._said(columns, fitted))
+        return float(mean.max())
 
     def _value(self, fitted: _Fitted, points: Array, best: float) -> Array:
         """Return the logarithm of what trying each point is worth."""
@@ -307,46 +360,43 @@ class _Model:
         value = value + np.log(np.maximum(self.survival.probability(columns), FLOOR))
         if self.own.violations.size:
             value = value + np.log(np.maximum(self._p_feasible(columns), FLOOR))
-        if self.own.costs is not None:
-            value = value - self._log_cost(columns)
+        if self._costs is not None:
+            value = value - self._costs.predict(columns, np.zeros(len(columns)))[0]
         if self.setting.log_prior is not None:
             value = value + self.setting.log_prior(points) * PRIOR_STRENGTH / max(len(self.scores), 1)
         return np.asarray(value)
 
     def _p_feasible(self, columns: Array) -> Array:
-        """Return the probability that all constraints are kept, each by a Gaussian process of its own."""
+        """Return the probability that all constraints are kept."""
         from scipy.special import ndtr
 
         out = np.ones(len(columns))
-        for k in range(self.own.violations.shape[1]):
-            values = self.own.violations[:, k]
-            known = np.flatnonzero(np.isfinite(values))[-MAX_OWN:]
-            if known.size < 2:
-                continue
-            scale = float(values[known].std()) or 1.0
-            process = surface.fit(
-                self.columns[known],
-                values[known] / scale,
-                np.zeros(known.size),
-                self.kernel,
-                cold=True,
-                kernel=self.kernel,
-            )
+        for process in self._constraints:
             mean, deviation = process.predict(columns, np.zeros(len(columns)))
             out = out * ndtr(-mean / deviation)
         return out
 
-    def _log_cost(self, columns: Array) -> Array:
-        """Return the logarithm of the predicted cost of each point, by the mean of a Gaussian process."""
-        assert self.own.costs is not None  # asked only then
-        known = np.flatnonzero(np.isfinite(self.own.costs) & (self.own.costs > 0))[-MAX_OWN:]
-        if known.size < 2:
-            return np.zeros(len(columns))
-        logs = np.log(self.own.costs[known])
-        process = surface.fit(
-            self.columns[known], logs, np.zeros(known.size), self.kernel, cold=True, kernel=self.kernel
-        )
-        return process.predict(columns, np.zeros(len(columns)))[0]
+    @functools.cached_property
+    def _constraints(self) -> list[surface.Surface]:
+        """A Gaussian process of each constraint's violation, in units of its spread."""
+        found = []
+        for values in self.own.violations.T:
+            known = np.flatnonzero(np.isfinite(values))[-MAX_OWN:]
+            if known.size >= 2:
+                found.append(self._plain(known, values[known] / (float(values[known].std()) or 1.0)))
+        return found
+
+    @functools.cached_property
+    def _costs(self) -> surface.Surface | None:
+        """A Gaussian process of the logarithm of the cost; None where too little is known of it."""
+        costs = np.zeros(0) if self.own.costs is None else self.own.costs
+        known = np.flatnonzero(np.isfinite(costs) & (costs > 0))[-MAX_OWN:]
+        return self._plain(known, np.log(costs[known])) if known.size >= 2 else None
+
+    def _plain(self, rows: NDArray[np.intp], values: Array) -> surface.Surface:
+        """Return a Gaussian process of some figure of the runs, with the lengths of the past."""
+        columns = self.encoder.columns(self.own.points[rows])
+        return surface.fit(columns, values, np.zeros(rows.size), self.kernel, cold=True, kernel=self.kernel)
 
     def _proposal(self, fitted: _Fitted, point: Array, best: float) -> Proposal:
         columns = self.encoder.columns(point[None, :])
@@ -387,10 +437,6 @@ def _scores(own: Own) -> Array:
     """Return the outcomes as normal scores; a pruned run counts as no better than the median of the others."""
     scores = normal_scores(own.outcomes)
     return np.where(own.pruned, np.minimum(scores, 0.0), scores)
-
-
-def _first(own: Own, n: int) -> Own:
-    return Own(own.points[:n], own.outcomes[:n], wrong=own.wrong, pending=own.pending, pruned=own.pruned[:n])
 
 
 def _held(scores: Array) -> NDArray[np.intp]:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from advisor.suggest.geometry import coordinates, distances
+from advisor.suggest.remembered import remembered
 from advisor.suggest.samplers import Chosen
-from advisor.suggest.space import Space
 from advisor.suggest.study import Knowledge
 from advisor.suggest.suggestion import Neighbour, Suggestion, Teacher
-from storage.records import Experiment, Run, RunState
+from storage.records import Experiment, RunState
 
 if TYPE_CHECKING:
     from advisor.suggest.suggester import Question
@@ -31,12 +31,14 @@ SHORT_ID: Final = 8
 """Characters of a run's id that are shown."""
 
 
-def nearest_runs(space: Space, runs: Sequence[Run], params: Mapping[str, Any]) -> tuple[Neighbour, ...]:
-    """Return the runs closest to ``params``, closest first, at most three."""
+def nearest_runs(question: Question, params: Mapping[str, Any]) -> tuple[Neighbour, ...]:
+    """Return the runs learned from that are closest to ``params``, closest first, at most three."""
+    runs = question.knowledge.used
     if not runs:
         return ()
-    points = coordinates(space, [run.params for run in runs])
-    gaps = distances(space, points, coordinates(space, [params])[0])
+    known = remembered(question.experiment, question.space)
+    points = np.array([known.place(question.experiment, run).coordinates for run in runs])
+    gaps = distances(question.space, points, coordinates(question.space, [params])[0])
     order = np.argsort(gaps, kind="stable")[:N_NEAREST]
     return tuple(
         Neighbour(
@@ -85,7 +87,7 @@ def why(
 def _source(question: Question, made: Suggestion, chosen: Chosen, about: str | None) -> str:
     """Return where the point comes from."""
     knowledge = question.knowledge
-    n_seen = len(knowledge.used) + len(knowledge.pending)
+    n_seen = len(knowledge.places) + len(knowledge.pending)
     known = {run.id: run.number for run in question.runs}
     text = {
         "first": "This point was asked for first.",
@@ -101,7 +103,7 @@ def _source(question: Question, made: Suggestion, chosen: Chosen, about: str | N
             "earlier runs."
         ),
         "gp": (
-            f"A Gaussian process on {_runs(len(knowledge.used))} expects more of this point than of any other, its "
+            f"A Gaussian process on {_runs(len(knowledge.places))} expects more of this point than of any other, its "
             "uncertainty and the chance of a crash counted in."
         ),
     }.get(made.source)
@@ -144,7 +146,7 @@ def _foretold(made: Suggestion, metric: str) -> str:
 
 
 def _learned(knowledge: Knowledge) -> str:
-    n = len(knowledge.used)
+    n = len(knowledge.places)
     if n == 0:
         text = "Learned from no run here yet"
     elif knowledge.n_wrong:

@@ -1,20 +1,22 @@
 """The final objective of a run, foretold: the value type, and the forecast from the first part of a curve.
 
-The forecast from parameters alone is in ``surrogate``, which needs scikit-learn; nothing here does.
-Where the runs at hand cannot tell, there is no forecast but a sentence that says so.
+The forecast from parameters alone is in ``surrogate``, the fit to finished runs' curves in ``siblings``; scikit-learn
+is loaded when one of them is fitted. Where the runs at hand cannot tell, there is no forecast but a sentence that says
+so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from advisor.suggest.outcome import best_of, measured
-from storage.curves import mean_last
+from advisor.suggest.curve_features import length_of
+from advisor.suggest.outcome import measured
+from advisor.suggest.siblings import Cut, Siblings, cut_at, siblings_at
 from storage.records import Curve, Experiment, Objective, Run, RunState
 
 COVERAGE: Final = 0.8
@@ -40,7 +42,7 @@ class Forecast:
     n_runs: int
     """Finished runs that it rests on."""
     method: str
-    """``parameters`` or ``curve``."""
+    """``parameters``, ``curve-model`` (curves and parameters of finished runs), or ``curve`` (the plain rule)."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the public JSON form."""
@@ -85,11 +87,15 @@ def forecast_run(
     *,
     at: float | None = None,
 ) -> tuple[Forecast | None, str]:
-    """Forecast a run's final objective from the first part of its curve.
+    """Forecast a run's final objective from the first part of its curve and its parameters.
 
-    The last value seen, plus what finished siblings gained from the same fraction of their own curves on: the
-    median gain gives the centre, its split-conformal quantiles the 80 % interval (J. Lei et al., "Distribution-free
-    predictive inference for regression", 2018). Extrapolating power laws from the single curve ranks runs worse.
+    By a model of finished siblings (``curve_model``), or, where that was worse on siblings that it had not seen by
+    more than the standard error, by the plain rule: the last value seen, plus the median of what siblings gained from
+    there. The interval is conformal in both (J. Lei et al., "Distribution-free predictive inference for regression",
+    2018).
+
+    A finished run is compared with siblings at the same fraction of their own length, any other run with siblings at
+    the same step; where fewer than ``MIN_RUNS`` came that far, at the same fraction too.
 
     Parameters
     ----------
@@ -124,18 +130,31 @@ def forecast_run(
     if len(others) < MIN_RUNS:
         return None, f"not enough runs to tell: {len(others)} finished with a curve, {MIN_RUNS} are needed"
     whole, fraction, progress = _progress(run, own, others, at)
-    seen = _seen(own, fraction * whole, experiment.reduce, objective)
-    if seen is None:
+    mine = cut_at(run, own, fraction * whole, experiment.reduce, objective)
+    if mine is None:
         return None, f"{objective.metric} has no finite value yet"
-    pairs = _then_and_final(others, fraction, experiment.reduce, objective)
-    if len(pairs) < MIN_RUNS:
-        return None, f"not enough runs to tell: {len(pairs)} had a value this early, {MIN_RUNS} are needed"
-    outcomes = np.array([seen + (final - then) for then, final in pairs])
-    best = best_of(objective, [final for _, final in pairs])
-    note = (
-        f"from {objective.metric} = {seen:.6g} after {progress}, and how {len(pairs)} finished runs went on from there"
-    )
-    return from_outcomes(outcomes, best=best, objective=objective, method="curve"), note
+    same_step = None if run.state is RunState.FINISHED else fraction * whole
+    cuts = _cuts(others, fraction, same_step, experiment.reduce, objective)
+    if len(cuts) < MIN_RUNS:
+        return None, f"not enough runs to tell: {len(cuts)} had a value this early, {MIN_RUNS} are needed"
+    known = siblings_at(objective, experiment.reduce, cuts)
+    centre, outcomes = known.outcomes(mine)
+    method = "curve" if known.model is None else "curve-model"
+    forecast = from_outcomes(outcomes, best=None, objective=objective, method=method)
+    centre = min(max(centre, forecast.low), forecast.high)
+    forecast = replace(forecast, mean=centre, p_best=known.p_best(outcomes))
+    seen = f"from {objective.metric} = {mine.seen:.6g} after {progress}"
+    return forecast, f"{seen}, and how {len(cuts)} finished runs went on from there{_judged(known)}"
+
+
+def _judged(known: Siblings) -> str:
+    """Return in words why the model or the plain rule was taken."""
+    if known.model is None:
+        return "; a model of curves and parameters did worse on runs left out"
+    saved = known.error_of_rule - known.error_of_model
+    if saved <= 0:
+        return "; on runs left out the model is about as good as the plain rule"
+    return f"; on runs left out the model's error is {saved / known.error_of_rule:.0%} below that of the plain rule"
 
 
 def _finished(
@@ -152,34 +171,22 @@ def _finished(
 
 def _progress(run: Run, own: Curve, others: Sequence[tuple[Run, Curve]], at: float | None) -> tuple[float, float, str]:
     """Return the length of the whole training, the fraction of it to forecast from, and that in words."""
-    whole = _length(own) if run.state is RunState.FINISHED else float(np.median([_length(c) for _, c in others]))
-    logged = min(_length(own) / whole, 1.0)
+    whole = length_of(own) if run.state is RunState.FINISHED else float(np.median([length_of(c) for _, c in others]))
+    logged = min(length_of(own) / whole, 1.0)
     if at is None or at <= logged:
         fraction = logged if at is None else at
         return whole, fraction, f"{fraction:.0%} of the training"
     return whole, logged, f"{logged:.0%} of the training (no more was logged, {at:.0%} was asked for)"
 
 
-def _then_and_final(
-    others: Sequence[tuple[Run, Curve]], fraction: float, reduce: str, objective: Objective
-) -> list[tuple[float, float]]:
-    """Return the objective after a fraction of each run's own curve, and its final value."""
-    found = [(_seen(curve, fraction * _length(curve), reduce, objective), run.values[0]) for run, curve in others]
-    return [(then, final) for then, final in found if then is not None]
-
-
-def _length(curve: Curve) -> float:
-    """Return the progress at the end of a curve, at least 1: its last step counted from its first."""
-    return float(curve.steps.max()) - float(curve.steps.min()) + 1.0
-
-
-def _seen(curve: Curve, length: float, reduce: str, objective: Objective) -> float | None:
-    """Return the objective as the first ``length`` steps would have given it, None without a finite value."""
-    first = curve.steps.min()
-    kept = (curve.steps - first) < max(length, 1.0)
-    part = Curve.of(curve.metric, curve.steps[kept], curve.values[kept])
-    if reduce == "best":
-        return best_of(objective, part.values.tolist())
-    if reduce.startswith("mean-last-"):
-        return mean_last(part, int(reduce.rsplit("-", 1)[1]))
-    return part.last_finite
+def _cuts(
+    others: Sequence[tuple[Run, Curve]], fraction: float, same_step: float | None, reduce: str, objective: Objective
+) -> list[Cut]:
+    """Return the siblings at the step that the run has come to, or after the same fraction of their own curves."""
+    if same_step is not None:
+        far = [(run, curve) for run, curve in others if length_of(curve) >= same_step]
+        if len(far) >= MIN_RUNS:
+            found = [cut_at(run, curve, same_step, reduce, objective) for run, curve in far]
+            return [cut for cut in found if cut is not None]
+    found = [cut_at(run, curve, fraction * length_of(curve), reduce, objective) for run, curve in others]
+    return [cut for cut in found if cut is not None]

@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 import re
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
-from typing import Any, Final
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +33,19 @@ from advisor.suggest.surface import milestone
 from storage.describe import words
 from storage.records import Experiment, Run, RunState
 
+if TYPE_CHECKING:
+    from storage.journal import State
+
 MIN_RUNS: Final = 8
 """Runs below which a past experiment says too little."""
 MIN_OVERLAP: Final = 0.1
 """Part of the space that it has to cover at least."""
+MAX_OTHERS: Final = 48
+"""Other experiments that are looked at, the most alike by what is said of them."""
+MAX_OTHER_RUNS: Final = 20_000
+"""Runs of other experiments that are read at most; the most alike come first."""
+MAX_KEPT: Final = 256
+"""Past experiments that are kept in memory in the terms of some space."""
 MAX_NOTES: Final = 6
 """Sentences about what could not be carried over; of more the number is said."""
 FACTORS: Final = (100.0, 0.01, 1000.0, 0.001, 1e6, 1e-6, 60.0, 1 / 60, 1024.0, 1 / 1024)
@@ -89,6 +101,23 @@ def _hashed(text: str) -> NDArray[np.float32]:
     return vector
 
 
+def past_of(state: State, record: Experiment) -> list[Past]:
+    """Return the experiments of a store that are most alike by what is said of them, with their runs."""
+    others = [other for other in state.experiments.values() if other.name != record.name and other.objectives]
+    alike = likeness(record, others) if others else []
+    ordered = sorted(zip(alike, others, strict=True), key=lambda pair: (-pair[0], pair[1].number))
+    found: list[Past] = []
+    n_runs = 0
+    for _, other in ordered[:MAX_OTHERS]:
+        runs = list(state.runs_of(other.name))
+        n_runs += len(runs)
+        if n_runs > MAX_OTHER_RUNS and found:
+            break
+        if len(runs) >= MIN_RUNS:
+            found.append(Past(other, runs))
+    return found
+
+
 def find(
     experiment: Experiment,
     space: Space,
@@ -112,7 +141,7 @@ def find(
     alike = likeness(experiment, [past.experiment for past in candidates], vectors)
     tasks, notes = [], []
     for past, similarity in zip(candidates, alike, strict=True):
-        task, why_not = _task(experiment, space, past, similarity, renamed or {})
+        task, why_not = _task(space, past, similarity, renamed or {})
         if task is not None:
             tasks.append(task)
         notes += why_not
@@ -132,10 +161,51 @@ def _end(run: Run) -> tuple[float, str]:
     return ((run.ended or run.created).timestamp(), run.id)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    """What was made of a past experiment, and of which records."""
+
+    experiment: Experiment
+    runs: tuple[Run, ...]
+    task: Task | None
+    notes: list[str]
+
+
+_kept: OrderedDict[tuple[str, str, str], _Kept] = OrderedDict()
+_keeping = threading.Lock()
+
+
 def _task(
-    experiment: Experiment, space: Space, past: Past, similarity: float, renamed: Mapping[str, Sequence[str]]
+    space: Space, past: Past, similarity: float, renamed: Mapping[str, Sequence[str]]
 ) -> tuple[Task | None, list[str]]:
-    """Return a past experiment in the terms of a space, or None and why."""
+    """Return a past experiment in the terms of a space, or None and why; made once of the same records."""
+    key = (past.experiment.name, repr(space), repr(sorted(renamed.items())))
+    with _keeping:
+        found = _kept.get(key)
+    runs = tuple(past.runs)
+    same = found is not None and found.experiment == past.experiment and len(found.runs) == len(runs)
+    if found is None or not same or any(map(operator.is_not, found.runs, runs)):
+        task, notes = _carried(space, past, renamed)
+        if found is not None and found.experiment == past.experiment:
+            task = _older(found.task, task)
+        found = _Kept(past.experiment, runs, task, notes)
+        with _keeping:
+            _kept[key] = found
+            while len(_kept) > MAX_KEPT:
+                _kept.popitem(last=False)
+    task = None if found.task is None else replace(found.task, similarity=similarity)
+    return task, found.notes
+
+
+def _older(before: Task | None, now: Task | None) -> Task | None:
+    """Return the earlier one of two equal tasks, so that models of it are found again."""
+    if before is None or now is None or before.run_ids != now.run_ids:
+        return now
+    return before if np.array_equal(before.outcomes, now.outcomes, equal_nan=True) else now
+
+
+def _carried(space: Space, past: Past, renamed: Mapping[str, Sequence[str]]) -> tuple[Task | None, list[str]]:
+    """Return a past experiment in the terms of a space, its likeness left open, or None and why."""
     name, record = past.experiment.name, past.experiment
     runs = [run for run in over(past.runs) if _says_something(record, run)]
     if record.objective is None or len(runs) < MIN_RUNS:
@@ -155,7 +225,7 @@ def _task(
         for run in runs
     ]
     ids = [run.id for run in runs]
-    return Task(name, rows=rows, outcomes=outcomes, run_ids=ids, similarity=similarity, overlap=overlap), notes
+    return Task(name, rows=rows, outcomes=outcomes, run_ids=ids, similarity=1.0, overlap=overlap), notes
 
 
 @dataclass(frozen=True, slots=True)

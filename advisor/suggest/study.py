@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from advisor.errors import ConfigError
 from advisor.suggest.outcome import worse_than_all
 from advisor.suggest.problem import Problem
-from advisor.suggest.space import Choice, Space, plain
+from advisor.suggest.remembered import Place, place, remembered
+from advisor.suggest.space import Space
 from storage.records import Experiment, Run, RunState
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
-
-CLIP_MARGIN: Final = 0.1
-"""How far outside today's range, as a share of it on its scale, a value may be to count as its border."""
 
 INTERRUPTED: Final = "interrupted"
 """Tag of a run that was ended by hand, with the program that had started it."""
@@ -39,10 +37,8 @@ _quiet = threading.Lock()
 class Knowledge:
     """What of the runs a sampler can learn from, before it is a study."""
 
-    used: tuple[Run, ...]
-    """Runs that are over and enter the study."""
-    params: tuple[Mapping[str, Any], ...]
-    """Their parameters, inside today's space."""
+    places: tuple[Place, ...]
+    """Runs that are over and enter the study, and where they lie in today's space."""
     _: KW_ONLY
     pending: tuple[Mapping[str, Any], ...]
     """Parameters of runs that go on or wait, and of suggestions that nobody has started."""
@@ -56,6 +52,16 @@ class Knowledge:
     """Runs left out: they lack a parameter of the space."""
     n_unmeasured: int
     """Runs left out: over, but without a value for each objective."""
+
+    @property
+    def used(self) -> tuple[Run, ...]:
+        """Runs that are over and enter the study."""
+        return tuple(each.run for each in self.places)
+
+    @property
+    def params(self) -> tuple[Mapping[str, Any], ...]:
+        """Their parameters, inside today's space."""
+        return tuple(each.params or {} for each in self.places)
 
     def notes(self) -> list[str]:
         """Return in plain words what was not taken as it is."""
@@ -77,41 +83,33 @@ def gather(
     modelling the others together; where such runs outnumber the complete ones (a parameter was added
     in the middle of an experiment) they are kept with what they have.
     """
-    complete: list[tuple[Run, dict[str, Any], bool]] = []
-    partial: list[tuple[Run, dict[str, Any], bool]] = []
+    complete: list[Place] = []
+    partial: list[Place] = []
     n_outside = n_unmeasured = n_empty = 0
-    waiting = [dict(params) for params in pending]
+    waiting: list[Mapping[str, Any] | None] = [place(space, params)[0] for params in pending]
+    known = remembered(experiment, space)
     for run in runs:
+        placed = known.place(experiment, run)
         if not run.state.is_over:
-            waiting.append(dict(run.params))
-            continue
-        if INTERRUPTED in run.tags:  # somebody ended it; that says nothing of its parameters
-            n_unmeasured += 1
-            continue
-        if not experiment.went_wrong(run) and len(run.values) != len(experiment.objectives):
-            n_unmeasured += 1
-            continue
-        placed = _place(space, run.params)
-        if placed is None:
+            waiting.append(placed.params)
+        elif INTERRUPTED in run.tags or (not placed.wrong and len(run.values) != len(experiment.objectives)):
+            n_unmeasured += 1  # what somebody ended says nothing of its parameters either
+        elif placed.params is None:
             n_outside += 1
-            continue
-        params, clipped = placed
-        if not params:
+        elif not placed.params:
             n_empty += 1
         else:
-            (partial if space.missing(params) else complete).append((run, params, clipped))
+            (complete if placed.complete else partial).append(placed)
     kept = complete
     n_incomplete = n_empty + len(partial)
     if len(partial) > len(complete):
-        kept = sorted(complete + partial, key=lambda item: item[0].number)
+        kept = sorted(complete + partial, key=lambda placed: placed.run.number)
         n_incomplete = n_empty
-    placed_waiting = [placed[0] for params in waiting if (placed := _place(space, params)) is not None and placed[0]]
     return Knowledge(
-        tuple(run for run, _, _ in kept),
-        tuple(params for _, params, _ in kept),
-        pending=tuple(placed_waiting),
-        n_wrong=sum(experiment.went_wrong(run) for run, _, _ in kept),
-        n_clipped=sum(clipped for _, _, clipped in kept),
+        tuple(kept),
+        pending=tuple(params for params in waiting if params),
+        n_wrong=sum(placed.wrong for placed in kept),
+        n_clipped=sum(placed.clipped for placed in kept),
         n_outside=n_outside,
         n_incomplete=n_incomplete,
         n_unmeasured=n_unmeasured,
@@ -205,33 +203,6 @@ def _last_step(run: Run, experiment: Experiment) -> int:
     """Return how far a pruned run got; Optuna ranks pruned trials by it."""
     figures = run.summary.get(experiment.objectives[0].metric, {})
     return int(figures.get("last_step") or max(run.reports, default=0))
-
-
-def _place(space: Space, params: Mapping[str, Any]) -> tuple[dict[str, Any], bool] | None:
-    """Return the parameters that the space knows, brought inside it, and whether any had to be moved.
-
-    None where a value is too far outside to stand for the border.
-    """
-    placed: dict[str, Any] = {}
-    clipped = False
-    params = space.active(params, fill=True)
-    for name, dimension in space.items():
-        value = params.get(name)
-        if isinstance(dimension, Choice):
-            if name not in params:
-                continue
-            if dimension.index(value) is None:
-                return None
-            placed[name] = dimension.nearest(value)
-            continue
-        position = dimension.unit(value)
-        if position is None:  # absent, null, NaN or text
-            continue
-        if not -CLIP_MARGIN <= position <= 1 + CLIP_MARGIN or (dimension.low == dimension.high != value):
-            return None
-        clipped |= dimension.problem(value) is not None
-        placed[name] = plain(dimension, dimension.nearest(value))
-    return placed, clipped
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from advisor.suggest import drawing
 from advisor.suggest.explain import nearest_runs, why
 from advisor.suggest.others import Found, Past, find
 from advisor.suggest.problem import Problem
+from advisor.suggest.remembered import remembered
 from advisor.suggest.samplers import Chosen, choose_sampler
 from advisor.suggest.space import Space
 from advisor.suggest.study import Knowledge, gather
@@ -95,6 +96,31 @@ def suggest(
         If the sampler needs a package that is not installed.
     """
     _check_question(experiment, space, n)
+    question, notes = ask(experiment, runs, space, seed=seed, n=n, fixed=fixed, pending=pending)
+    points = list(_wanted(question, retry=retry))[:n]
+    chosen, past, elsewhere = _choose(question, sampler, others, vectors)
+    left = n - len(points)
+    if left:
+        points += _drawn(question, points, chosen, elsewhere, left)
+    model, forecast_note = kept_params_model(experiment, runs, space)
+    said = _Said(chosen, past, elsewhere, model, forecast_note, tuple(space_notes) + notes + past.notes)
+    return [
+        _suggestion(question, said, point, place=place, now=now, store_version=store_version)
+        for place, point in enumerate(points)
+    ]
+
+
+def ask(
+    experiment: Experiment,
+    runs: Sequence[Run],
+    space: Space,
+    *,
+    seed: int,
+    n: int = 1,
+    fixed: Mapping[str, Any] | None = None,
+    pending: Sequence[Mapping[str, Any]] = (),
+) -> tuple[Question, tuple[str, ...]]:
+    """Return what is asked and known, and sentences on what of the problem does not fit the space any more."""
     problem, notes = Problem.of(experiment.problem).fitting(space)
     fixed = {**problem.fixed, **(fixed or {})}
     space.check(fixed, partial=True)
@@ -113,17 +139,7 @@ def suggest(
         # A caller that gives one seed for a whole loop must not get the same draws at each turn.
         draw_seed=int(np.random.SeedSequence([abs(seed), len(runs), len(pending)]).generate_state(1)[0]),
     )
-    points = list(_wanted(question, retry=retry))[:n]
-    chosen, past, elsewhere = _choose(question, sampler, others, vectors)
-    left = n - len(points)
-    if left:
-        points += _drawn(question, points, chosen, elsewhere, left)
-    model, forecast_note = kept_params_model(experiment, runs, space)
-    said = _Said(chosen, past, elsewhere, model, forecast_note, tuple(space_notes) + notes + past.notes)
-    return [
-        _suggestion(question, said, point, place=place, now=now, store_version=store_version)
-        for place, point in enumerate(points)
-    ]
+    return question, notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +163,9 @@ class Question:
     """How often each point was run or suggested, by ``Space.key``."""
 
     def __post_init__(self) -> None:
-        for params in (*(run.params for run in self.runs), *self.pending):
-            self.taken[self.space.key(params)] += 1
+        known = remembered(self.experiment, self.space)
+        self.taken.update(known.place(self.experiment, run).key for run in self.runs)
+        self.taken.update(self.space.key(params) for params in self.pending)
 
     def complete(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return parameters of the free space together with what is fixed."""
@@ -213,7 +230,7 @@ def _choose(
     experiment, knowledge = question.experiment, question.knowledge
     chosen = choose_sampler(
         question.free,
-        len(knowledge.used),
+        len(knowledge.places),
         seed=question.draw_seed,
         name_or_object=sampler,
         n_objectives=len(experiment.objectives),
@@ -266,7 +283,7 @@ def _suggestion(
     """Return a point with its forecast, its neighbours and the reasons in words."""
     knowledge, chosen, proposal = question.knowledge, said.chosen, point.proposal
     forecast = None if said.model is None else said.model.forecast(point.params)
-    nearest = nearest_runs(question.space, knowledge.used, point.params)
+    nearest = nearest_runs(question, point.params)
     teachers = _teachers(said.elsewhere, proposal)
     own = tuple(run.id for run in knowledge.used)
     opened = () if proposal is None or proposal.opened_from is None else (proposal.opened_from,)

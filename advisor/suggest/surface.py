@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 
 SLOPE_MAX: Final = 1.5
 """The past may be believed a little more than it says, since it smooths."""
-SLOPE_RIDGE: Final = 1.0
+SLOPE_RIDGE: Final = 2.0
 """Belief in a slope of 1 before any run, in units of squared normal scores."""
 WARM_SD: Final = 0.5
 """How far lengths may differ from those of the past, in natural logarithms (one standard deviation)."""

@@ -2,26 +2,29 @@
 
 Imports Optuna as it loads; only ``optuna_storage`` loads it.
 
-Invariant: a trial is complete in Optuna's view only if it has one value, not NaN, for each objective.
+Invariant: a trial is complete in Optuna's view only if it has one value, not NaN, for each objective, and there is one.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     distribution_to_json,
+    json_to_distribution,
 )
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from storage.records import Curve, Experiment, Objective, Run, RunState
+from storage.records import Curve, Event, Experiment, Objective, Run, RunState
 
 METRIC_NAMES: Final = "study:metric_names"
 """Optuna's own key for the names that ``Study.set_metric_names`` gives to the objectives."""
@@ -105,7 +108,7 @@ def frozen_trial(
     """
     state = _TO_TRIAL_STATE[run.state]
     values: list[float] | None = list(run.values)
-    if len(run.values) != len(objectives) or any(math.isnan(value) for value in run.values):
+    if not objectives or len(run.values) != len(objectives) or any(math.isnan(value) for value in run.values):
         values = None
     if state is TrialState.COMPLETE and values is None:
         state = TrialState.FAIL
@@ -128,6 +131,52 @@ def frozen_trial(
         system_attrs=copy.deepcopy(dict(run.system_attrs)),
         intermediate_values=reports,
     )
+
+
+def with_changes(trial: FrozenTrial, changes: Iterable[Event]) -> FrozenTrial:
+    """Return a copy of a trial as it is after some events of its run: parameters, reported values, attributes."""
+    out = copy.copy(trial)
+    params, distributions, reports = dict(trial.params), dict(trial.distributions), dict(trial.intermediate_values)
+    attrs = {"user": dict(trial.user_attrs), "system": dict(trial.system_attrs)}
+    for event in changes:
+        body = event.body
+        if event.kind == "run.param":
+            params[body["name"]] = body["value"]
+            distributions[body["name"]] = distribution_of(body["distribution"])
+        elif event.kind == "run.reported":
+            reports[int(body["step"])] = float(body["value"])
+        else:
+            attrs[body["scope"]][body["key"]] = copy.deepcopy(body["value"])
+    out.params, out.distributions, out.intermediate_values = params, distributions, reports
+    out.user_attrs, out.system_attrs = attrs["user"], attrs["system"]
+    return out
+
+
+def merged(changes: Iterable[Event]) -> list[Event]:
+    """Return the same changes in fewer events: the values that a run reported as one.
+
+    It names the last step and value as an event of one does, for readers that know no others, and has all of them in
+    ``reports``.
+    """
+    out: list[Event] = []
+    reported: dict[str, dict[str, float]] = {}
+    last: dict[str, Event] = {}
+    for event in changes:
+        if event.kind == "run.reported":
+            reported.setdefault(event.run_id, {})[str(event.body["step"])] = event.body["value"]
+            last[event.run_id] = event
+        else:
+            out.append(event)
+    for run_id, event in last.items():
+        several = reported[run_id]
+        out.append(event if len(several) == 1 else replace(event, body={**event.body, "reports": several}))
+    return out
+
+
+@lru_cache(maxsize=4_096)
+def distribution_of(text: str) -> BaseDistribution:
+    """Return the distribution that Optuna wrote as JSON; equal texts give one object, so do not change it."""
+    return json_to_distribution(text)
 
 
 def fits(distribution: BaseDistribution, value: Any) -> bool:

@@ -116,6 +116,7 @@ class LiveRun:
         self._calls = itertools.count()
         self._next_step = 0
         self._advised_stop = False
+        self._kept_stop = False
         self.ends_within_s = FINISH_WITHIN_S
         """How long its end waits for the store."""
 
@@ -293,9 +294,10 @@ class LiveRun:
         return sha256, size
 
     def should_stop(self) -> bool:
-        """Return whether other runs of the experiment were so much better by now that going on is hardly worth it.
+        """Return whether the run, by now worse than the median, has hardly a chance of becoming the best.
 
-        False where nobody can tell: no objective, or too few finished runs. ``stop_reason`` says why.
+        The first advice to stop is kept with the run. False where nobody can tell: no objective, or too few finished
+        runs. ``stop_reason`` says why.
         """
         self._check_alive("ask")
         advise = self._with.advise
@@ -314,6 +316,9 @@ class LiveRun:
             return False
         self.stop_reason = advice.reason
         self._advised_stop = advice.stop
+        if advice.stop and not self._kept_stop:
+            self._kept_stop = True
+            self._add("stop.advised", **advice.as_json())
         return advice.stop
 
     stop_reason: str = ""

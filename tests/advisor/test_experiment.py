@@ -217,6 +217,21 @@ def test_a_forecast_says_when_nobody_can_tell(adv: Advisor) -> None:
     assert "not enough" in note or "too few" in note
 
 
+def test_a_forecast_is_kept_where_that_is_asked_for(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    for i in range(9):
+        with exp.start(params={"lr": 0.1 * i}) as run:
+            for step in range(10):
+                run.log({"loss": i + 1.0 / (step + 1)}, step=step)
+    assert exp.forecast(0, at=0.5) is not None
+    assert adv.store.state().of_kind("forecast.made") == []
+    forecast = exp.forecast(0, at=0.5, keep=True)
+    assert forecast is not None
+    (kept,) = adv.store.state().of_kind("forecast.made")
+    assert kept.run_id == exp.run(0).id
+    assert kept.body == forecast.as_json() | {"method": forecast.method, "at": 0.5, "n_runs": 8}
+
+
 def test_search_finds_by_words_and_by_filter(adv: Advisor) -> None:
     exp = trained(adv, 3)
     with exp.start(

@@ -55,6 +55,8 @@ def test_every_kind_of_event_has_words() -> None:
         ("run.summarized", {"summary": FIGURES}, "figures of run #3 worked out anew: val_loss, acc"),
         ("run.param", {"name": "lr", "value": 0.1}, "run #3: parameter lr = 0.1"),
         ("run.reported", {"step": 3, "value": 0.5}, "run #3 reported 0.5 at step 3"),
+        ("run.reported", {"step": 3, "value": 0.5, "reports": {"2": 0.7, "3": 0.5}},
+         "run #3 reported 2 values, last 0.5 at step 3"),
         ("finding.opened", {"code": "ADV102", "title": "val_loss is NaN", "severity": "error", "finding_id": "f"},
          "finding ADV102 opened on run #3: val_loss is NaN"),
         ("finding.state", {"finding_id": "f", "state": "resolved"}, "finding ADV102 on run #3 resolved"),
@@ -128,7 +130,9 @@ def test_whatever_an_event_holds_it_is_one_visible_line(kind: str, body: dict[st
 
 def test_what_optuna_reports_piece_by_piece_is_one_line() -> None:
     pieces = [event("run.param", f"r{i % 2}", actor="optuna", name="p", value=i) for i in range(8)]
-    pieces += [event("run.reported", f"r{i % 2}", actor="optuna", step=i, value=0.5) for i in range(6)]
+    pieces += [event("run.reported", f"r{i % 2}", actor="optuna", step=i, value=0.5) for i in range(4)]
+    both = {"4": 1, "5": 0.5}
+    pieces += [event("run.reported", f"r{i}", actor="optuna", step=5, value=0.5, reports=both) for i in range(2)]
     end = event("run.state", "r0", actor="optuna", state="finished", values=[0.5])
     late = event("run.attr", "r0", actor="optuna", key="k", value=1)
     joined = event("writer.joined", "", **ANA)
@@ -138,8 +142,8 @@ def test_what_optuna_reports_piece_by_piece_is_one_line() -> None:
         return lines(events, lambda each: Context(f"run {each.run_id}"), {}, folded=folded)
 
     assert [(line.text, line.n_events) for line in told(folded=True)] == [
-        ("run r0: 4 parameters and 3 values reported through Optuna", 7),
-        ("run r1: 4 parameters and 3 values reported through Optuna", 7),
+        ("run r0: 4 parameters and 4 values reported through Optuna", 7),
+        ("run r1: 4 parameters and 4 values reported through Optuna", 7),
         ("run r0 finished: value 0.5", 1),
         ("run r0: attribute k = 1", 1),
     ]

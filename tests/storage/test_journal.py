@@ -124,6 +124,7 @@ OF_RUNS: list[tuple[str, dict[str, Any]]] = [
     ("run.created", {"state": "waiting"}),
     ("run.param", {"name": "p", "value": 3}),
     ("run.reported", {"step": 1, "value": 1.0}),
+    ("run.reported", {"step": 1, "value": 1.0, "reports": {"0": float("nan"), "1": 1.0}}),
     ("run.attr", {"key": "k", "value": 1}),
     ("run.state", {"state": "running"}),
     ("run.state", {"state": "failed", "error": "e"}),

@@ -161,6 +161,92 @@ def test_the_whole_of_a_finished_run_is_its_own_length() -> None:
     assert "after 100% of the training" in forecast_run(experiment(), short, curves, runs)[1]
 
 
+def _scheduled(n: int, length: int = 40) -> tuple[list[Run], dict[str, dict[str, Curve]]]:
+    """Curves that look alike until a schedule ends; what they end with depends on lr, and leading early is no help."""
+    rng = np.random.default_rng(3)
+    runs, curves = [], {}
+    for i in range(n):
+        lr = float(10 ** rng.uniform(-4, -1))
+        end = 1 + abs(math.log10(lr) + 2.5)
+        t = np.linspace(0, 1, length)
+        values = end + (3.5 - 0.5 * end) * (1 - t) + rng.normal(0, 0.02, length)
+        runs.append(run(i, {"lr": lr, "optimizer": "sgd", "seed": i}, float(values[-1])))
+        curves[f"run-{i}"] = {"loss": curve(values.tolist())}
+    return runs, curves
+
+
+def test_with_parameters_and_siblings_the_model_beats_the_last_value() -> None:
+    runs, curves = _scheduled(60)
+    errors, naive, hits, p_best = [], [], [], []
+    for held_out in runs[30:]:
+        forecast, note = forecast_run(experiment(), held_out, curves, runs[:30], at=0.3)
+        assert forecast is not None
+        assert forecast.method == "curve-model"
+        assert "on runs left out the model's error is" in note
+        seen = curves[held_out.id]["loss"].values[11]
+        gain = np.median([r.values[0] - curves[r.id]["loss"].values[11] for r in runs[:30]])
+        errors.append(abs(forecast.mean - held_out.values[0]))
+        naive.append(abs(seen + gain - held_out.values[0]))
+        hits.append(forecast.low <= held_out.values[0] <= forecast.high)
+        p_best.append(forecast.p_best)
+    assert np.mean(errors) < np.mean(naive) / 2
+    assert 0.6 <= np.mean(hits) <= 0.97
+    assert 0 < np.mean(p_best) < 0.12  # 1 in 31 where runs come at random
+
+
+def test_the_direction_does_not_matter() -> None:
+    runs, curves = _scheduled(30)
+    turned = [run(each.number, each.params, -each.values[0]) for each in runs]
+    mirrored = {run_id: {"loss": curve((-found["loss"].values).tolist())} for run_id, found in curves.items()}
+    down, _ = forecast_run(experiment(), runs[-1], curves, runs[:-1], at=0.3)
+    up, _ = forecast_run(experiment("maximize"), turned[-1], mirrored, turned[:-1], at=0.3)
+    assert down is not None
+    assert up is not None
+    assert (up.mean, up.low, up.high) == pytest.approx((-down.mean, -down.high, -down.low))
+    assert up.p_best == pytest.approx(down.p_best)
+
+
+def test_nothing_after_the_fraction_is_looked_at() -> None:
+    runs, curves = _scheduled(30)
+    known, _ = forecast_run(experiment(), runs[-1], curves, runs[:-1], at=0.3)
+    other_end = run(runs[-1].number, runs[-1].params, 1e6)
+    values = curves[other_end.id]["loss"].values.copy()
+    values[20:] = 1e6
+    changed = curves | {other_end.id: {"loss": curve(values.tolist())}}
+    assert forecast_run(experiment(), other_end, changed, runs[:-1], at=0.3)[0] == known
+
+
+def test_diverging_starts_equal_ends_and_odd_parameters_are_no_obstacle() -> None:
+    runs, curves = _decaying(12)
+    odd: list[object] = [None, math.nan, math.inf, 10**400, "a", "b", True, [1], {"x": 1}, 1e300, -1.0, 0]
+    runs = [run(each.number, {"p": value}, each.values[0]) for each, value in zip(runs, odd, strict=True)]
+    for i, value in enumerate([math.nan, math.inf, 1e300, -1e300]):
+        values = curves[f"run-{i}"]["loss"].values.copy()
+        values[:10] = value
+        curves[f"run-{i}"] = {"loss": curve(values.tolist())}
+    for held_out in runs:
+        forecast, _ = forecast_run(experiment(), held_out, curves, [r for r in runs if r is not held_out], at=0.6)
+        assert forecast is not None
+        assert forecast.low <= forecast.mean <= forecast.high
+        assert math.isfinite(forecast.mean)
+    same = [run(i, {"p": i}, 1.0) for i in range(12)]
+    forecast, _ = forecast_run(experiment(), same[0], curves, same[1:], at=0.6)
+    assert forecast is not None
+
+
+def test_a_run_that_goes_on_is_compared_with_siblings_at_the_same_step() -> None:
+    runs, curves = _decaying(20)
+    for each in runs[:10]:  # these trained half as long
+        short = curves[each.id]["loss"].values[:25]
+        curves[each.id] = {"loss": curve(short.tolist())}
+    runs[:10] = [run(each.number, {}, float(curves[each.id]["loss"].last)) for each in runs[:10]]
+    live = run(99, {}, state=RunState.RUNNING)
+    curves[live.id] = {"loss": curve(curves["run-15"]["loss"].values[:30].tolist())}
+    forecast, note = forecast_run(experiment(), live, curves, runs)
+    assert forecast is not None
+    assert "how 10 finished runs went on" in note
+
+
 @pytest.mark.parametrize(
     ("n", "own", "reason"),
     [

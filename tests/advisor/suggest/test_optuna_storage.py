@@ -128,6 +128,15 @@ def test_only_one_of_two_claims_a_waiting_trial(store: RunStore) -> None:
         two.set_trial_state_values(trial_id, TrialState.COMPLETE, [2.0])
 
 
+def test_an_experiment_without_an_objective_has_trials_and_no_best_one(store: RunStore) -> None:
+    store.append([Event.new("experiment.created", "aimless")])
+    store.append([Event.new("run.created", "aimless", run_id, state="finished", params={"x": 1}) for run_id in "ab"])
+    study = optuna.load_study(study_name="aimless", storage=AdvisorStorage(store))
+    assert [(trial.state, trial.values) for trial in study.trials] == [(TrialState.FAIL, None)] * 2
+    with pytest.raises(ValueError, match="No trials are completed yet"):
+        _ = study.best_trial
+
+
 def test_threads_share_one_storage(store: RunStore) -> None:
     study = optuna.create_study(storage=AdvisorStorage(store), study_name="threads")
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=16, n_jobs=4)

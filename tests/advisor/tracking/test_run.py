@@ -230,6 +230,19 @@ def test_stopping_is_advised_for_a_hopeless_run_with_the_reason(adv: Advisor) ->
                 break
     assert exp.run(6).state is RunState.PRUNED
     assert "worse than the median" in run.stop_reason
+    (kept,) = adv.store.state().of_kind("stop.advised")
+    assert kept.run_id == run.id
+    assert kept.body["reason"] == run.stop_reason
+    assert kept.body["value"] == 10.0
+
+
+def test_advice_that_is_not_followed_is_kept_once(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    with exp.start(params={}) as run:
+        for step in range(3):
+            run.log({"loss": float("nan")}, step=step)
+            assert run.should_stop()
+    assert [event.body["step"] for event in adv.store.state().of_kind("stop.advised")] == [0]
 
 
 def test_values_must_be_as_many_as_objectives(adv: Advisor) -> None:

@@ -1,0 +1,127 @@
+"""What is worked out of a run once: where it lies in a space, what makes it equal to another, whether it went wrong.
+
+An ask looks at every run of an experiment, and most of them are those of the last ask. Runs are frozen, so what was
+worked out of one holds as long as the record is the same object.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advisor.suggest.dimensions import Choice, plain
+from advisor.suggest.geometry import coordinates
+from advisor.suggest.space import Space
+from storage.records import Experiment, Objective, Run
+
+CLIP_MARGIN: Final = 0.1
+"""How far outside today's range, as a share of it on its scale, a value may be to count as its border."""
+MAX_KEPT: Final = 50_000
+"""Runs of one space that are remembered, some 300 bytes each."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """One run in one space."""
+
+    run: Run
+    params: Mapping[str, Any] | None
+    """What the space knows of its parameters, brought inside; None where one is too far outside to be the border."""
+    clipped: bool
+    """Whether any had to be moved."""
+    complete: bool
+    """Whether no parameter that has a meaning is missing."""
+    wrong: bool
+    """Whether it failed, crashed or diverged."""
+    key: str
+    """What makes two points the same (``Space.key``)."""
+    coordinates: NDArray[np.float64]
+    """Shape (d,), of ``params``."""
+    ended: float
+    """When it ended, or was made, in seconds."""
+
+
+class Remembered:
+    """The runs of an experiment in one space."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._kept: dict[str, Place] = {}
+
+    def place(self, experiment: Experiment, run: Run) -> Place:
+        """Return what is known of a run."""
+        found = self._kept.get(run.id)
+        if found is None or found.run is not run:
+            if len(self._kept) >= MAX_KEPT:
+                self._kept.clear()
+            found = self._kept[run.id] = _placed(self._space, experiment, run)
+        return found
+
+
+def remembered(experiment: Experiment, space: Space) -> Remembered:
+    """Return what is remembered of an experiment's runs in a space, which is the same object for equal ones."""
+    return _remembered(experiment.objectives, repr(space), _Held(space))
+
+
+class _Held:
+    """A space that does not count when calls are told apart."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@functools.lru_cache(maxsize=16)
+def _remembered(objectives: tuple[Objective, ...], space_repr: str, held: _Held) -> Remembered:
+    return Remembered(held.space)
+
+
+def _placed(space: Space, experiment: Experiment, run: Run) -> Place:
+    placed, clipped = place(space, run.params)
+    return Place(
+        run,
+        placed,
+        clipped,
+        placed is not None and not space.missing(placed),
+        experiment.went_wrong(run),
+        space.key(run.params),
+        coordinates(space, [placed or {}])[0],
+        (run.ended or run.created).timestamp(),
+    )
+
+
+def place(space: Space, params: Mapping[str, Any]) -> tuple[dict[str, Any] | None, bool]:
+    """Return the parameters that the space knows, brought inside it, and whether any had to be moved.
+
+    None where a value is too far outside to stand for the border.
+    """
+    placed: dict[str, Any] = {}
+    clipped = False
+    params = space.active(params, fill=True)
+    for name, dimension in space.items():
+        value = params.get(name)
+        if isinstance(dimension, Choice):
+            if name not in params:
+                continue
+            if dimension.index(value) is None:
+                return None, False
+            placed[name] = dimension.nearest(value)
+            continue
+        position = dimension.unit(value)
+        if position is None:  # absent, null, NaN or text
+            continue
+        if not -CLIP_MARGIN <= position <= 1 + CLIP_MARGIN or (dimension.low == dimension.high != value):
+            return None, False
+        clipped |= dimension.problem(value) is not None
+        placed[name] = plain(dimension, dimension.nearest(value))
+    return placed, clipped

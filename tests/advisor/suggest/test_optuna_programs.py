@@ -1,0 +1,294 @@
+"""Optuna programs as people write them, each run for a few trials on ``AdvisorStorage``, none changed for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    PatientPruner,
+    PercentilePruner,
+    SuccessiveHalvingPruner,
+    ThresholdPruner,
+    WilcoxonPruner,
+)
+from optuna.samplers import (
+    BaseSampler,
+    BruteForceSampler,
+    CmaEsSampler,
+    GPSampler,
+    GridSampler,
+    NSGAIIISampler,
+    NSGAIISampler,
+    PartialFixedSampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.trial import FrozenTrial, TrialState
+
+from advisor.optuna import AdvisorStorage
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::optuna.exceptions.ExperimentalWarning", "ignore::DeprecationWarning:optuna", "ignore::FutureWarning:optuna"
+)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[AdvisorStorage]:
+    opened = AdvisorStorage(tmp_path / "store")
+    yield opened
+    opened.close()
+
+
+def _again(storage: AdvisorStorage) -> AdvisorStorage:
+    """Return what another process would see."""
+    storage.flush()
+    return AdvisorStorage(storage._store.uri)
+
+
+def _bowl(trial: optuna.Trial) -> float:
+    x, y = trial.suggest_float("x", -5, 5), trial.suggest_int("y", -3, 3)
+    return x**2 + y**2
+
+
+def _grid_bowl(trial: optuna.Trial) -> float:
+    return float(trial.suggest_float("x", 0, 1, step=0.5) ** 2 + trial.suggest_int("y", 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("make", "n_trials", "objective"),
+    [
+        (lambda: TPESampler(seed=0, n_startup_trials=3), 7, _bowl),
+        (lambda: TPESampler(seed=0, n_startup_trials=3, multivariate=True, group=True, constant_liar=True), 7, _bowl),
+        (lambda: CmaEsSampler(seed=0, popsize=4), 10, _bowl),
+        (lambda: CmaEsSampler(seed=0, popsize=4, with_margin=True), 10, _bowl),
+        (lambda: NSGAIISampler(seed=0, population_size=4), 9, _bowl),
+        (lambda: NSGAIIISampler(seed=0, population_size=4), 9, _bowl),
+        (lambda: GPSampler(seed=0, n_startup_trials=3), 5, _bowl),
+        (lambda: QMCSampler(seed=0, scramble=True), 5, _bowl),
+        (lambda: GridSampler({"x": [0, 0.5, 1], "y": [0, 1]}, seed=0), 10, _grid_bowl),
+        (lambda: BruteForceSampler(seed=0), 10, _grid_bowl),
+        (lambda: PartialFixedSampler({"y": 1}, RandomSampler(seed=0)), 4, _bowl),
+    ],
+    ids=["tpe", "tpe-group", "cma-es", "cma-es-margin", "nsga-2", "nsga-3", "gp", "qmc", "grid", "brute", "fixed"],
+)
+def test_samplers_choose_as_they_do_on_optunas_own_storage(
+    storage: AdvisorStorage, make: Callable[[], BaseSampler], n_trials: int, objective: Callable[[optuna.Trial], float]
+) -> None:
+    ours = optuna.create_study(storage=storage, study_name="s", sampler=make())
+    ours.optimize(objective, n_trials=n_trials)
+    theirs = optuna.create_study(study_name="s", sampler=make())
+    theirs.optimize(objective, n_trials=n_trials)
+    assert [trial.params for trial in ours.trials] == [trial.params for trial in theirs.trials]
+    assert [trial.values for trial in ours.trials] == [trial.values for trial in theirs.trials]
+    assert ours.best_params == theirs.best_params
+
+
+def _curve(trial: optuna.Trial) -> float:
+    x = trial.suggest_float("x", 0, 1)
+    for step in range(1, 9):
+        trial.report(x + 1 / step, step)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+    return x
+
+
+@pytest.mark.parametrize(
+    ("make", "prunes"),
+    [
+        (lambda: MedianPruner(n_startup_trials=2), True),
+        (lambda: PercentilePruner(25.0, n_startup_trials=2), True),
+        (lambda: SuccessiveHalvingPruner(min_resource=1, reduction_factor=2), True),
+        (lambda: HyperbandPruner(min_resource=1, max_resource=8, reduction_factor=2), True),
+        (lambda: PatientPruner(MedianPruner(n_startup_trials=2), patience=1), False),
+        (lambda: ThresholdPruner(upper=1.5), True),
+        (lambda: WilcoxonPruner(p_threshold=0.3, n_startup_steps=2), True),
+    ],
+    ids=["median", "percentile", "halving", "hyperband", "patient", "threshold", "wilcoxon"],
+)
+def test_pruners_stop_the_same_trials_as_on_optunas_own_storage(
+    storage: AdvisorStorage, make: Callable[[], BasePruner], prunes: bool
+) -> None:
+    found = []
+    for where in (storage, None):
+        sampler = RandomSampler(seed=3)
+        study = optuna.create_study(storage=where, study_name="s", sampler=sampler, pruner=make())
+        study.optimize(_curve, n_trials=10)
+        found.append([(trial.state, trial.params, trial.intermediate_values, trial.value) for trial in study.trials])
+    assert found[0] == found[1]
+    assert any(state == TrialState.PRUNED for state, *_ in found[0]) == prunes
+
+
+def test_several_objectives_with_constraints_have_a_pareto_front(storage: AdvisorStorage) -> None:
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        x = trial.suggest_float("x", 0, 1)
+        trial.set_user_attr("over", x - 0.7)
+        return x, 1 - x
+
+    def constraints(trial: FrozenTrial) -> tuple[float]:
+        return (float(trial.user_attrs["over"]),)
+
+    sampler = NSGAIISampler(seed=0, population_size=4, constraints_func=constraints)
+    study = optuna.create_study(storage=storage, study_name="s", directions=["minimize", "minimize"], sampler=sampler)
+    study.optimize(objective, n_trials=10)
+    feasible = {trial.number for trial in study.trials if trial.params["x"] <= 0.7}
+    seen = optuna.load_study(study_name="s", storage=_again(storage))
+    assert {trial.number for trial in seen.best_trials} == feasible
+    assert 0 < len(feasible) < 10
+
+
+def test_a_constraint_that_a_trial_sets_decides_what_is_best(storage: AdvisorStorage) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        trial.set_constraint("enough", 0.5 - x)
+        return x
+
+    study = optuna.create_study(storage=storage, study_name="s", sampler=TPESampler(seed=0, n_startup_trials=3))
+    study.optimize(objective, n_trials=8)
+    seen = optuna.load_study(study_name="s", storage=_again(storage))
+    assert seen.best_value == min(trial.params["x"] for trial in study.trials if trial.params["x"] >= 0.5)
+
+
+def test_queued_trials_are_run_first_and_with_their_own_parameters(storage: AdvisorStorage) -> None:
+    study = optuna.create_study(storage=storage, study_name="s", sampler=RandomSampler(seed=0))
+    study.enqueue_trial({"x": 1.5, "y": 2}, user_attrs={"why": "a hunch"})
+    study.enqueue_trial({"x": 0.5})
+    study.enqueue_trial({"x": 0.5}, skip_if_exists=True)
+    assert [trial.state for trial in study.trials] == [TrialState.WAITING] * 2
+    other = optuna.load_study(study_name="s", storage=_again(storage), sampler=RandomSampler(seed=1))
+    other.optimize(_bowl, n_trials=3)
+    assert study.trials[0].params == {"x": 1.5, "y": 2}
+    assert study.trials[0].user_attrs == {"why": "a hunch"}
+    assert study.trials[1].params["x"] == 0.5
+    assert len(study.trials) == 3
+
+
+def test_trials_are_added_and_a_study_is_copied_there_and_back(storage: AdvisorStorage) -> None:
+    source = optuna.create_study(study_name="memory", sampler=RandomSampler(seed=0), direction="maximize")
+    source.optimize(_curve, n_trials=3)
+    source.set_user_attr("team", "blue")
+    memory = source._storage
+    optuna.copy_study(from_study_name="memory", from_storage=memory, to_storage=storage)
+    copied = optuna.load_study(study_name="memory", storage=_again(storage))
+    assert copied.trials == source.trials
+    assert (copied.user_attrs, copied.direction) == (source.user_attrs, source.direction)
+    copied.add_trials(source.trials)
+    assert [trial.params for trial in copied.trials] == [trial.params for trial in source.trials] * 2
+    optuna.copy_study(from_study_name="memory", from_storage=storage, to_storage=memory, to_study_name="back")
+    assert len(optuna.load_study(study_name="back", storage=memory).trials) == 6
+
+
+def test_callbacks_see_each_trial_and_can_stop_the_study(storage: AdvisorStorage) -> None:
+    seen: list[tuple[int, float | None, TrialState]] = []
+
+    def callback(study: optuna.Study, trial: FrozenTrial) -> None:
+        seen.append((trial.number, trial.value, trial.state))
+        study.set_user_attr("last", trial.number)
+        if len(seen) == 3:
+            study.stop()
+
+    study = optuna.create_study(storage=storage, study_name="s", sampler=RandomSampler(seed=0))
+    study.optimize(_bowl, n_trials=10, callbacks=[callback])
+    assert seen == [(trial.number, trial.value, TrialState.COMPLETE) for trial in study.trials]
+    assert study.user_attrs == {"last": 2}
+    study.optimize(_bowl, callbacks=[optuna.study.MaxTrialsCallback(5)])
+    assert len(study.trials) == 5
+
+
+def test_a_data_frame_holds_parameters_values_and_attributes(storage: AdvisorStorage) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        trial.set_user_attr("kind", "bowl")
+        return _bowl(trial)
+
+    study = optuna.create_study(storage=storage, study_name="s", sampler=RandomSampler(seed=0))
+    study.optimize(objective, n_trials=3)
+    frame = optuna.load_study(study_name="s", storage=_again(storage)).trials_dataframe()
+    assert list(frame["number"]) == [0, 1, 2]
+    assert list(frame["params_x"]) == [trial.params["x"] for trial in study.trials]
+    assert list(frame["value"]) == [trial.value for trial in study.trials]
+    assert set(frame["user_attrs_kind"]) == {"bowl"}
+    assert (frame["datetime_complete"] >= frame["datetime_start"]).all()
+
+
+def test_a_failed_trial_is_queued_again_by_optunas_own_callback(storage: AdvisorStorage) -> None:
+    again = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=2)
+
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        trial.report(x, 0)
+        raise OSError("the network is gone")
+
+    study = optuna.create_study(storage=storage, study_name="s", sampler=RandomSampler(seed=0))
+    for number in range(3):
+        study.optimize(objective, n_trials=1, catch=(OSError,))
+        again(study, study.trials[number])
+    first, second, third = study.trials
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL] * 3
+    assert first.params == second.params == third.params
+    assert type(again).retry_history(third) == [0, 1]
+    assert type(again).retried_trial_number(third) == 0
+
+
+def test_artifacts_are_listed_from_the_attributes_of_trials_and_studies(
+    storage: AdvisorStorage, tmp_path: Path
+) -> None:
+    (tmp_path / "files").mkdir()
+    kept = optuna.artifacts.FileSystemArtifactStore(tmp_path / "files")
+    (tmp_path / "model.json").write_text(json.dumps({"w": 1}))
+    study = optuna.create_study(storage=storage, study_name="s")
+    trial = study.ask()
+    file = str(tmp_path / "model.json")
+    optuna.artifacts.upload_artifact(artifact_store=kept, file_path=file, study_or_trial=trial)
+    optuna.artifacts.upload_artifact(artifact_store=kept, file_path=file, study_or_trial=study)
+    study.tell(trial, 1.0)
+    seen = optuna.load_study(study_name="s", storage=_again(storage))
+    for thing in (seen, seen.trials[0]):
+        (meta,) = optuna.artifacts.get_all_artifact_meta(thing, storage=storage)
+        assert meta.filename == "model.json"
+        target = str(tmp_path / f"{type(thing).__name__}.json")
+        optuna.artifacts.download_artifact(artifact_store=kept, artifact_id=meta.artifact_id, file_path=target)
+        assert json.loads(Path(target).read_text()) == {"w": 1}
+
+
+def test_studies_are_asked_told_summarised_and_deleted(storage: AdvisorStorage) -> None:
+    study = optuna.create_study(storage=storage, study_name="s", direction="maximize")
+    space = {"x": FloatDistribution(0, 1), "kind": CategoricalDistribution([None, True, 2, "three", 4.5])}
+    asked = [study.ask(space) for _ in range(3)]
+    for trial in asked[:2]:
+        study.tell(trial, trial.params["x"])
+    study.tell(asked[2].number, state=TrialState.FAIL)
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        storage.set_trial_user_attr(asked[0]._trial_id, "late", 1)
+    with pytest.raises(ValueError, match="COMPLETE"):
+        study.tell(asked[0].number, 2.0)
+    (summary,) = optuna.get_all_study_summaries(storage)
+    assert (summary.study_name, summary.n_trials) == ("s", 3)
+    assert summary.best_trial is not None
+    assert summary.best_trial.number == max(asked[:2], key=lambda trial: trial.params["x"]).number
+    assert optuna.get_all_study_names(_again(storage)) == ["s"]
+    optuna.delete_study(study_name="s", storage=storage)
+    assert optuna.get_all_study_names(storage) == []
+    with pytest.raises(KeyError):
+        optuna.load_study(study_name="s", storage=storage)
+    assert optuna.create_study(storage=storage, study_name="s").trials == []
+
+
+def test_importances_are_computed(storage: AdvisorStorage) -> None:
+    study = optuna.create_study(storage=storage, study_name="s", sampler=RandomSampler(seed=0))
+    study.optimize(_bowl, n_trials=12)
+    assert set(optuna.importance.get_param_importances(study)) == {"x", "y"}
+
+
+def test_there_is_no_heartbeat(storage: AdvisorStorage) -> None:
+    study = optuna.create_study(storage=storage, study_name="s")
+    study.ask()
+    optuna.storages.fail_stale_trials(study)
+    assert [trial.state for trial in study.trials] == [TrialState.RUNNING]
