@@ -106,7 +106,8 @@ class ARLBench:
         chosen = rng.choice(len(values), n_runs, replace=False)
         seeds = rng.integers(values.shape[1], size=n_runs)
         runs = [
-            finished(experiment.name, i, self._rows[task][k], float(values[k, seeds[i]])) for i, k in enumerate(chosen)
+            finished(experiment.name, f"{n_runs}-{seed}", i, self._rows[task][k], float(values[k, seeds[i]]))
+            for i, k in enumerate(chosen)
         ]
         return Past(experiment, runs)
 

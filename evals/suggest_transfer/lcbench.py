@@ -117,7 +117,7 @@ class LCBench:
         rows = [self._space.draw(rng) for _ in range(n_runs)]
         values = self._accuracy(task, np.array([[row[name] for name in NAMES] for row in rows], dtype=float))
         experiment = self.experiment(task)
-        runs = [finished(experiment.name, i, row, float(values[i])) for i, row in enumerate(rows)]
+        runs = [finished(experiment.name, f"{n_runs}-{seed}", i, row, float(values[i])) for i, row in enumerate(rows)]
         return Past(experiment, runs)
 
     def answering(self, task: str) -> Answer:

@@ -55,7 +55,7 @@ def play(where: str, method: str, task: str, seed: int, budget: int) -> Result:
         params = ask(runs)
         asks.append(time.perf_counter() - began)
         params, value = answer(params)
-        runs.append(finished(name, number, params, value))
+        runs.append(finished(name, f"{method}-{seed}", number, params, value))
         regrets.append(min(bench.regret(task, value), regrets[-1] if regrets else float("inf")))
     return Result(where, method, task, bench.group(task), seed, tuple(regrets), tuple(asks))
 

@@ -77,11 +77,14 @@ def missing(name: str) -> str | None:
     return None
 
 
-def finished(experiment: str, number: int, params: Mapping[str, Any], value: float) -> Run:
-    """Return a run that is over; each ends a minute after the one before."""
+def finished(experiment: str, batch: str, number: int, params: Mapping[str, Any], value: float) -> Run:
+    """Return a run that is over; each ends a minute after the one before.
+
+    The batch keeps apart the ids of runs that were drawn or searched in different ways.
+    """
     ended = BEGIN + timedelta(minutes=number + 1)
     return Run(
-        f"{experiment}-{number}",
+        f"{experiment}-{batch}-{number}",
         number=number,
         experiment=experiment,
         state=RunState.FINISHED,
