@@ -15,7 +15,7 @@ export MKL_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format evals bench-store build smoke clean
+.PHONY: help demo test lint format evals evals-suggest bench-store build smoke clean
 
 help: ## list what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/'
@@ -40,7 +40,8 @@ evals: $(READY) ## measure on real data: findings, suggestions; tables and JSON 
 	@mkdir -p build/evals
 	$(BIN)/python evals/findings_deepobs.py --out build/evals/findings_deepobs.json
 	$(BIN)/python evals/forecast_coverage.py --out build/evals/forecast_coverage.json
-	$(BIN)/python evals/suggest_cold.py --json build/evals/suggest_cold.json
+	$(BIN)/python evals/suggest_transfer --quick --out build/evals/suggest_transfer_quick.json
+	$(BIN)/python evals/suggest_latency.py --quick --out build/evals/suggest_latency_quick.json
 	$(BIN)/python evals/log_latency.py --out build/evals/log_latency.json
 	$(BIN)/python evals/start_cost.py --out build/evals/start_cost.json
 	$(BIN)/python evals/sigkill.py --out build/evals/sigkill.json
@@ -51,6 +52,10 @@ evals: $(READY) ## measure on real data: findings, suggestions; tables and JSON 
 	$(BIN)/python evals/many_writers.py --out build/evals/many_writers.json
 	$(BIN)/python evals/many_writers.py --compacting --out build/evals/many_writers_compacting.json
 	$(BIN)/python evals/many_writers.py --s3 --out build/evals/many_writers_s3.json
+
+evals-suggest: $(READY) ## suggestions with a past beside Optuna's, and their latency, in an hour; SUGGEST_ARGS=--quick in minutes
+	$(BIN)/python evals/suggest_transfer $(SUGGEST_ARGS)
+	$(BIN)/python evals/suggest_latency.py --out build/evals/suggest_latency.json $(filter --quick,$(SUGGEST_ARGS))
 
 bench-store: $(READY) ## our store beside trackio, wandb, MLflow and Aim, in 20 minutes; BENCH_ARGS=--quick tries it
 	$(BIN)/python evals/store_rivals $(BENCH_ARGS)

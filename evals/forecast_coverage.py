@@ -3,7 +3,7 @@
     python evals/forecast_coverage.py [--repeats 20] [--out PATH]
 
 From parameters: two synthetic functions of four parameters, and a support vector classifier on the UCI digits
-(the problem of ``suggest_cold``), each with runs drawn at random. From the first part of a curve: the training
+(the problem of ``digits_svm``), each with runs drawn at random. From the first part of a curve: the training
 runs of ``deepobs/`` under $ADVISOR_EVAL_DATA or ../shared/data; skipped where that is absent. In each repeat n
 runs are known and others, drawn from the rest, are forecast. Nothing is fitted to the result.
 
@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from digits_svm import SPACE as DIGITS_SPACE
+from digits_svm import problem as digits
 from findings_deepobs import OBJECTIVE, data_folder, load
 from scipy.stats import binomtest
-from suggest_cold import SPACE as DIGITS_SPACE
-from suggest_cold import problem as digits
 
 from advisor.suggest import Float, Forecast, Space, forecast_run
 from advisor.suggest.surrogate import fit_params_model
