@@ -76,7 +76,7 @@ def ask(store: RunStore, name: str, wish: Wish, *, now: datetime, seed: int | No
         except StoreUnavailableError as error:  # an answer that cannot be kept is still an answer
             log.warning("the suggestion is not kept: %s", error)
             return found + made
-        late = _overtaken(store.state(), name, made, wish, now)
+        late = _overtaken(store.state(), name, made, now)
         found += [suggestion for suggestion in made if suggestion.id not in late]
         if len(found) == wish.n or attempt == MAX_TRIES - 1:
             return found + [suggestion for suggestion in made if suggestion.id in late and len(found) < wish.n]
@@ -177,20 +177,24 @@ def _open(state: State, name: str, runs: Sequence[Run], now: datetime) -> list[t
     return found
 
 
-def _overtaken(state: State, name: str, made: Sequence[Suggestion], wish: Wish, now: datetime) -> set[str]:
-    """Return the ids of those suggestions whose point a run, or a suggestion earlier in the journal's order, has."""
+def _overtaken(state: State, name: str, made: Sequence[Suggestion], now: datetime) -> set[str]:
+    """Return the ids of those suggestions whose point a run, or a suggestion earlier in the journal's order, has.
+
+    When they were made no run had their points, so a run that has one now was started in between; only a point that
+    is tried again has had a run before.
+    """
     record, runs = state.experiments[name], list(state.runs_of(name))
-    repeats = int(record.problem.get("repeats", 1))
-    if repeats > 1 or wish.retry:
+    if int(record.problem.get("repeats", 1)) > 1:  # then points are to be run several times
         return set()
     space, _ = space_of(record, runs)
-    mine = {suggestion.id for suggestion in made}
-    # What another process suggested may be started by now: then a run has the point, and the suggestion is not open.
-    seen = {space.key(run.params) for run in runs}
+    mine = {suggestion.id: suggestion for suggestion in made}
+    ran = {space.key(run.params) for run in runs}
+    seen: set[str] = set()
     late: set[str] = set()
     for suggestion_id, params in _open(state, name, runs, now):
         key = space.key(params)
-        if suggestion_id in mine and key in seen:
+        one = mine.get(suggestion_id)
+        if one is not None and (key in seen or (key in ran and one.source != "retry")):
             late.add(suggestion_id)
         seen.add(key)
     return late

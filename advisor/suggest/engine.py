@@ -39,6 +39,8 @@ Taken = Callable[[Array], bool]
 
 N_OPENING: Final = 3
 """Points of the portfolio; from then on the model, which heeds the past as well, does no worse."""
+P_OPENING: Final = 1 / 3
+"""Chance of coming through below which a past configuration opens nothing: two or three crashes right beside it."""
 N_SPREAD: Final = 5
 """Points that are spread out where there is no past."""
 N_LONELY: Final = 16
@@ -221,7 +223,7 @@ class _Model:
         p_ok = self.survival.probability(columns)
         left = left + (1.0 - p_ok) * self.weights.sum()  # a crash serves nobody
         for i in np.argsort(left, kind="stable"):
-            if not taken(elsewhere.opening_points[i]):
+            if p_ok[i] >= P_OPENING and not taken(elsewhere.opening_points[i]):
                 return Proposal(
                     elsewhere.opening_points[i],
                     source="portfolio",
