@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from play import Result
+
+if TYPE_CHECKING:
+    from play import Result
 
 CHECKPOINTS = (1, 3, 5, 10, 20, 30, 40, 50)
 N_RESAMPLES = 10_000
