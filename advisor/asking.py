@@ -178,14 +178,15 @@ def _open(state: State, name: str, runs: Sequence[Run], now: datetime) -> list[t
 
 
 def _overtaken(state: State, name: str, made: Sequence[Suggestion], wish: Wish, now: datetime) -> set[str]:
-    """Return the ids of those suggestions whose point another one had earlier in the journal's order."""
+    """Return the ids of those suggestions whose point a run, or a suggestion earlier in the journal's order, has."""
     record, runs = state.experiments[name], list(state.runs_of(name))
     repeats = int(record.problem.get("repeats", 1))
     if repeats > 1 or wish.retry:
         return set()
     space, _ = space_of(record, runs)
     mine = {suggestion.id for suggestion in made}
-    seen: set[str] = set()
+    # What another process suggested may be started by now: then a run has the point, and the suggestion is not open.
+    seen = {space.key(run.params) for run in runs}
     late: set[str] = set()
     for suggestion_id, params in _open(state, name, runs, now):
         key = space.key(params)

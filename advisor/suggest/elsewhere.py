@@ -146,12 +146,13 @@ class Elsewhere:
         n = scores.size
         if not self.tasks:
             return np.zeros((n + 1, 0))
-        order = np.sign(scores[:, None] - scores[None, :])
-        right = (np.sign(said[:, :, None] - said[:, None, :]) == order) & (order != 0)
-        # Pairs with an earlier run, summed up: what could be told when so many runs were over.
-        earlier = np.tril(np.ones((n, n), dtype=bool), -1)
-        n_right = np.concatenate([[np.zeros(len(self.tasks))], np.cumsum((right & earlier).sum(axis=2), axis=1).T])
-        n_pairs = np.concatenate([[0], np.cumsum(((order != 0) & earlier).sum(axis=1))])[:, None]
+        n_right, n_pairs = np.zeros((n + 1, len(self.tasks))), np.zeros((n + 1, 1))
+        for i in range(1, n):  # pairs with an earlier run: what could be told when so many runs were over
+            order = np.sign(scores[:i] - scores[i])
+            right = (np.sign(said[:, :i] - said[:, i, None]) == order) & (order != 0)
+            n_right[i + 1] = right.sum(axis=1)
+            n_pairs[i + 1] = np.count_nonzero(order)
+        n_right, n_pairs = n_right.cumsum(axis=0), n_pairs.cumsum(axis=0)
         chance = np.full((n + 1, 1), CHANCE)
         agreement = np.hstack([np.where(n_pairs > 0, n_right / np.maximum(n_pairs, 1), CHANCE), chance])
         sharpness = AGREEMENT * np.sqrt(np.arange(n + 1) / 10.0)[:, None]

@@ -64,19 +64,22 @@ class Encoder:
 
     def draw(self, rng: np.random.Generator, n: int) -> Array:
         """Return ``n`` random points, uniform on each parameter's scale."""
+        return self._without_inactive(self._draw_all(rng, n))
+
+    def _draw_all(self, rng: np.random.Generator, n: int) -> Array:
+        """Return random coordinates of all parameters, those without a meaning included."""
         points = rng.random((n, len(self.names)))
         for j, dimension in enumerate(self._dimensions):
             if isinstance(dimension, Choice):
                 points[:, j] = np.floor(points[:, j] * len(dimension.choices))
             else:
                 points[:, j] = _snapped(dimension, points[:, j], equal_shares=True)
-        return self._without_inactive(points)
+        return points
 
     def vary(self, rng: np.random.Generator, centers: Array, n: int) -> Array:
         """Return ``n`` points near some centers, shape (m, d): a few parameters moved, each on its scale."""
         points = centers[rng.integers(len(centers), size=n)].copy()
-        fresh = self.draw(rng, n) if self.space.is_conditional else rng.random(points.shape)
-        points = np.where(np.isnan(points), fresh, points)
+        points = np.where(np.isnan(points), self._draw_all(rng, n), points)  # what is absent may get a meaning
         moved = rng.random(points.shape) < SHARE_MOVED
         steps = rng.standard_normal(points.shape) * rng.choice(MOVES, size=(n, 1))
         for j, dimension in enumerate(self._dimensions):

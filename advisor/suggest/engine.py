@@ -53,7 +53,10 @@ N_REFINED: Final = 200
 """Candidates near the best candidates, in a second round."""
 N_CENTERS: Final = 4
 """Best runs around which candidates are drawn."""
-MAX_FATES: Final = 400
+CARE: Final = 8.0
+"""How much more the chance of a crash counts as crashes become the rule: it is raised to 1 plus 8 times their share.
+Expected improvement by itself takes any risk for a promise that the crashes keep from being tested."""
+MAX_FATES: Final = 200
 """Runs that came through, and that did not, which the chance of a crash is told from; the latest."""
 MAX_BEST: Final = 50
 """Runs among which the best expected one is looked for."""
@@ -185,6 +188,7 @@ class _Model:
         came, gone = self.encoder.columns(own.points[-MAX_FATES:]), self.encoder.columns(own.wrong[-MAX_FATES:])
         fates = np.concatenate([np.ones(len(came), dtype=bool), np.zeros(len(gone), dtype=bool)])
         self.survival = Survival(np.vstack([came, gone]), fates, self.kernel)
+        self.care = 1.0 + CARE * _share_wrong(own)
         self._fitted: dict[bool, _Fitted] = {}
         self._promising: NDArray[np.intp] | None = None
 
@@ -357,7 +361,7 @@ class _Model:
         columns = self.encoder.columns(points)
         mean, deviation = fitted.model.predict(columns, self._said(columns, fitted))
         value = np.log(deviation) + log_improvement((mean - best) / deviation)
-        value = value + np.log(np.maximum(self.survival.probability(columns), FLOOR))
+        value = value + self.care * np.log(np.maximum(self.survival.probability(columns), FLOOR))
         if self.own.violations.size:
             value = value + np.log(np.maximum(self._p_feasible(columns), FLOOR))
         if self._costs is not None:
@@ -437,6 +441,12 @@ def _scores(own: Own) -> Array:
     """Return the outcomes as normal scores; a pruned run counts as no better than the median of the others."""
     scores = normal_scores(own.outcomes)
     return np.where(own.pruned, np.minimum(scores, 0.0), scores)
+
+
+def _share_wrong(own: Own) -> float:
+    """Return the share of runs that went wrong, one that came through added."""
+    n_wrong = len(own.wrong)
+    return n_wrong / (n_wrong + len(own.points) + 1)
 
 
 def _held(scores: Array) -> NDArray[np.intp]:

@@ -140,8 +140,9 @@ def find(
     candidates = [past for past in others if past.experiment.name != experiment.name]
     alike = likeness(experiment, [past.experiment for past in candidates], vectors)
     tasks, notes = [], []
+    terms = (repr(space), repr(sorted((renamed or {}).items())))
     for past, similarity in zip(candidates, alike, strict=True):
-        task, why_not = _task(space, past, similarity, renamed or {})
+        task, why_not = _task(space, past, similarity, renamed or {}, terms)
         if task is not None:
             tasks.append(task)
         notes += why_not
@@ -176,10 +177,10 @@ _keeping = threading.Lock()
 
 
 def _task(
-    space: Space, past: Past, similarity: float, renamed: Mapping[str, Sequence[str]]
+    space: Space, past: Past, similarity: float, renamed: Mapping[str, Sequence[str]], terms: tuple[str, str]
 ) -> tuple[Task | None, list[str]]:
     """Return a past experiment in the terms of a space, or None and why; made once of the same records."""
-    key = (past.experiment.name, repr(space), repr(sorted(renamed.items())))
+    key = (past.experiment.name, *terms)
     with _keeping:
         found = _kept.get(key)
     runs = tuple(past.runs)

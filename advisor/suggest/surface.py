@@ -46,16 +46,16 @@ GROWTH: Final = 1.1
 """Beyond, everything is refitted when there are a tenth more."""
 
 
-def milestone(n: int) -> int:
+def milestone(n: int, *, exact_until: int = EXACT_UNTIL, growth: float = GROWTH) -> int:
     """Return the largest number of runs, at most ``n``, at which models are refitted.
 
     >>> [milestone(n) for n in (5, 32, 34, 36, 1000)]
     [5, 32, 32, 35, 924]
     """
-    if n <= EXACT_UNTIL:
+    if n <= exact_until:
         return n
-    at = EXACT_UNTIL
-    while (following := max(at + 1, int(at * GROWTH))) <= n:
+    at = exact_until
+    while (following := max(at + 1, int(at * growth))) <= n:
         at = following
     return at
 

@@ -33,6 +33,8 @@ N_TREES: Final = 100
 """Each run is out of bag in about 37 of them, enough for a stable mean."""
 MAX_RUNS: Final = 400
 """The most recent runs that are modelled; keeps a fit below half a second."""
+GROWTH: Final = 1.25
+"""A forecast is made from a new forest when there are a quarter more runs."""
 N_EFFECT: Final = 24
 """Values of a parameter over which its effect is averaged; repeats differ by a tenth of the effect."""
 N_DRAWS: Final = 2000
@@ -168,7 +170,7 @@ def kept_params_model(experiment: Experiment, runs: Sequence[Run], space: Space)
     n_values = len(experiment.objectives)
     over = (run for run in runs if run.state is RunState.FINISHED and len(run.values) == n_values)
     known = [run for run in over if not places.place(experiment, run).wrong]  # as ``measured``, looked up
-    fitted = known[: milestone(len(known))][-MAX_RUNS:]
+    fitted = known[: milestone(len(known), exact_until=MIN_RUNS, growth=GROWTH)][-MAX_RUNS:]
     model, note = _kept(_Fit(experiment, tuple(fitted), space))
     if model is not None and experiment.objective is not None:
         best = best_of(experiment.objective, [run.values[0] for run in known])

@@ -1,14 +1,13 @@
 """How likely a run is to come through: neither crash, nor fail, nor diverge.
 
-A smoothed share of the runs nearby that did, as in a Beta-Bernoulli model whose counts are weighted by a kernel
-(R. Goetschalckx et al., "Continuous correlated beta processes", IJCAI 2011): one crash lowers its neighbourhood to
-about a half, five to a sixth, and far away nothing changes. Only the runs of the experiment itself count; what went
-wrong elsewhere ranks last there.
+A Gaussian process on labels (C. E. Rasmussen and C. Williams, "Gaussian Processes for Machine Learning", 2006, 6.5:
+least-squares classification): it draws borders between what came through and what did not, where a share of the runs
+nearby would blur them. One crash lowers its place to about a third, three to a tenth, and far away nothing changes.
+Only the runs of the experiment itself count; what went wrong elsewhere ranks last there.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -18,28 +17,56 @@ from advisor.suggest.kernel import LENGTH, Kernel
 
 Array = NDArray[np.float64]
 
-PRIOR_RUNS: Final = 1.0
-"""Runs that the prior counts as."""
 PRIOR_SHARE: Final = 0.95
 """Share of runs that come through where nothing is known."""
-REACH: Final = 0.5
+LABEL: Final = 3.0
+"""A run that came through counts as this probit, one that did not as its negative."""
+SIGNAL: Final = 4.0
+"""Variance of the probit over the space."""
+ACCIDENT: Final = 2.0
+"""Variance of the label of one run: it may have crashed for a reason of its own, a full disk or a colleague."""
+REACH: Final = 0.8
 """How far a crash is felt, as a share of the lengths over which the objective changes: borders are sharp."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Survival:
-    """Runs that are over, and which of them came through."""
+    """The chance of coming through, from runs that are over.
 
-    columns: Array
-    """Shape (n, D)."""
-    came_through: NDArray[np.bool_]
-    """Shape (n,)."""
-    kernel: Kernel
+    Parameters
+    ----------
+    columns
+        Shape (n, D).
+    came_through
+        Shape (n,): whether each run did.
+    kernel
+        Covariance of the objective.
+    """
+
+    def __init__(self, columns: Array, came_through: NDArray[np.bool_], kernel: Kernel) -> None:
+        self._kernel = Kernel(np.minimum(kernel.lengths, LENGTH) * REACH)
+        self._columns = columns
+        self._factor: tuple[Array, bool] | None = None
+        if came_through.all():
+            return
+        from scipy.linalg import cho_factor, cho_solve
+        from scipy.special import ndtri
+
+        # Far from all runs, averaging over the variance has to leave the prior share.
+        self._prior = float(ndtri(PRIOR_SHARE)) * float(np.sqrt(1.0 + SIGNAL))
+        labels = np.where(came_through, LABEL, -LABEL) - self._prior
+        covariance = SIGNAL * self._kernel.between(columns, columns) + ACCIDENT * np.eye(len(columns))
+        self._factor = cho_factor(covariance, lower=True)
+        self._weights = cho_solve(self._factor, labels)
 
     def probability(self, columns: Array) -> Array:
         """Return the probability, shape (m,), that runs at points with columns (m, D) come through."""
-        if self.came_through.all():
+        if self._factor is None or not len(columns):
             return np.full(len(columns), PRIOR_SHARE)
-        near = Kernel(np.minimum(self.kernel.lengths, LENGTH) * REACH).between(columns, self.columns)
-        above = PRIOR_RUNS * PRIOR_SHARE + near @ self.came_through.astype(np.float64)
-        return np.asarray(above / (PRIOR_RUNS + near.sum(axis=1)))
+        from scipy.linalg import solve_triangular
+        from scipy.special import ndtr
+
+        cross = SIGNAL * self._kernel.between(columns, self._columns)
+        known = solve_triangular(self._factor[0], cross.T, lower=True)
+        variance = np.maximum(SIGNAL - (known * known).sum(axis=0), 0.0)
+        mean = self._prior + cross @ self._weights
+        return np.asarray(ndtr(mean / np.sqrt(1.0 + variance)))

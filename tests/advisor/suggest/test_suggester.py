@@ -26,8 +26,16 @@ def test_suggestions_lie_in_the_space_and_are_plain_values() -> None:
         assert {type(value) for value in suggestion.params.values()} == {float, int, str}
 
 
-def test_the_first_ten_are_startup_draws_and_then_tpe_models() -> None:
-    early, late = ask(random_runs(N_STARTUP - 1))[0], ask(random_runs(N_STARTUP))[0]
+def test_the_first_points_are_spread_out_and_then_the_model_proposes() -> None:
+    early, late = ask(random_runs(2))[0], ask(random_runs(8))[0]
+    assert (early.source, early.sampler) == ("random-startup", "TransferSampler")
+    assert (late.source, late.sampler) == ("gp", "TransferSampler")
+
+
+def test_several_objectives_begin_with_startup_draws_and_go_on_with_tpe() -> None:
+    two = experiment("minimize", "maximize")
+    runs = [run(i, each.params, each.values[0], float(i % 5)) for i, each in enumerate(random_runs(N_STARTUP))]
+    early, late = ask(runs[:-1], experiment=two)[0], ask(runs, experiment=two)[0]
     assert (early.source, early.sampler) == ("random-startup", "SpreadSampler")
     assert (late.source, late.sampler) == ("tpe", "TPESampler")
 
@@ -58,7 +66,7 @@ def test_the_reasons_name_figures_runs_and_what_is_missing() -> None:
     runs = [*random_runs(12), run(12, {"lr": 0.9, "hidden": 20, "optimizer": "sgd"}, state=RunState.CRASHED)]
     runs.append(run(13, {"lr": 0.8, "hidden": 30, "optimizer": "sgd"}, math.nan))
     suggestion = ask(runs)[0]
-    assert "14 runs, of which 2 failed or diverged" in suggestion.why
+    assert "14 runs here, of which 2 failed or diverged" in suggestion.why
     assert suggestion.learned_from == tuple(each.id for each in runs)
     assert f"#{suggestion.nearest[0].number}" in suggestion.why
     assert suggestion.nearest == tuple(sorted(suggestion.nearest, key=lambda near: near.distance))
@@ -150,8 +158,8 @@ def test_several_objectives_are_supported() -> None:
 def test_choosing_a_sampler_warns_nobody() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert choose_sampler(SPACE, 50, seed=0).name == "TPESampler"
+        assert choose_sampler(SPACE, 50, seed=0, n_objectives=2).name == "TPESampler"
 
 
 def test_an_inferred_space_is_mentioned() -> None:
-    assert "it was inferred from the runs (lr: guessed)" in ask(random_runs(3), space_notes=("lr: guessed",))[0].why
+    assert "Lr was guessed." in ask(random_runs(3), space_notes=("lr was guessed",))[0].why
