@@ -110,6 +110,7 @@ def main() -> int:
     if given.quick:
         for name, chosen in tasks.items():
             print(f"{name}: only {len(chosen)} of {len(benchmark(name).tasks)} tasks, {', '.join(chosen)}")
+        print("so few tasks and one seed tell whether something broke, not whether a target holds")
     print(report.text(results))
     print(f"\n{took_s / 60:.1f} minutes; load {load[0]:.1f} before, {os.getloadavg()[0]:.1f} after")
     given.out.parent.mkdir(parents=True, exist_ok=True)
