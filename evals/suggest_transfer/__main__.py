@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import report
 from methods import METHODS
-from play import Cell, play_all
+from play import Cell, Result, play_all
 from problems import ROOT, benchmark, missing
 
 BENCHMARKS = ("lcbench", "arlbench")
@@ -94,20 +95,36 @@ def main() -> int:
         os.environ.setdefault(variable, "1")  # for the processes to be started: more threads make small matrices slower
     began, load = time.monotonic(), os.getloadavg()
     tasks = tasks_of(cells, quick=given.quick)
-    results = sorted(
-        play_all(cells, tasks, given.jobs), key=lambda one: (one.benchmark, one.method, one.task, one.seed)
-    )
+    results: list[Result] = []
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    code = 0
+    try:
+        results.extend(play_all(cells, tasks, given.jobs))  # what was found stays when this is interrupted
+    except KeyboardInterrupt:
+        code = 130
+        print("\ninterrupted; what was found until then:", file=sys.stderr)
+        if not results:
+            return code
+    results.sort(key=lambda one: (one.benchmark, one.method, one.task, one.seed))
     took_s = time.monotonic() - began
     if given.quick:
         for name, chosen in tasks.items():
             print(f"{name}: only {len(chosen)} of {len(benchmark(name).tasks)} tasks, {', '.join(chosen)}")
+        print("so few tasks and one seed tell whether something broke, not whether a target holds")
     print(report.text(results))
     print(f"\n{took_s / 60:.1f} minutes; load {load[0]:.1f} before, {os.getloadavg()[0]:.1f} after")
     given.out.parent.mkdir(parents=True, exist_ok=True)
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
-    head = {"quick": given.quick, "machine": machine, "load_before": load, "took_s": took_s, "tasks": tasks}
+    head = {
+        "complete": code == 0,
+        "quick": given.quick,
+        "machine": machine,
+        "load_before": load,
+        "took_s": took_s,
+        "tasks": tasks,
+    }
     given.out.write_text(json.dumps({**head, **report.content(results)}, indent=1) + "\n")
-    return 0
+    return code
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import multiprocessing
 import sys
 import time
@@ -75,7 +74,10 @@ def play_all(cells: Sequence[Cell], tasks: dict[str, Sequence[str]], jobs: int) 
         return
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         futures = [pool.submit(_batch, batch) for batch in batches]
-        yield from _counted((future.result() for future in as_completed(futures)), len(batches))
+        try:
+            yield from _counted((future.result() for future in as_completed(futures)), len(batches))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _batch(batch: tuple[str, str, int, list[tuple[str, int]]]) -> list[Result]:
@@ -86,7 +88,7 @@ def _batch(batch: tuple[str, str, int, list[tuple[str, int]]]) -> list[Result]:
 
 def _counted(batches: Iterator[list[Result]], n: int) -> Iterator[Result]:
     began = time.monotonic()
-    for done, results in zip(itertools.count(1), batches, strict=False):
+    for done, results in enumerate(batches, 1):
         print(f"\r{done}/{n} searches of a task and seed, {time.monotonic() - began:.0f} s", end="", file=sys.stderr)
         yield from results
     print(file=sys.stderr)
