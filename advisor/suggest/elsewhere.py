@@ -182,7 +182,8 @@ class Elsewhere:
                 ids.append(str(self.tasks[k].run_ids[rows[i]]))
         if not points:
             return np.zeros((0, len(self.encoder.names))), []
-        return self.encoder.snap(np.array(points)), ids
+        # What an experiment did not have gets a value by chance, another one for each run.
+        return self.encoder.complete(np.random.default_rng(0), self.encoder.snap(np.array(points))), ids
 
 
 def _belief(relevance: Array) -> Array:
