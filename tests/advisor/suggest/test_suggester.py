@@ -454,18 +454,3 @@ def test_a_past_under_other_names_and_units_helps_once_it_is_told_and_is_hinted_
     first = ask([], SQUARE, others=others, experiment=explicit)[0]
     assert square_loss(first.params) < 0.04
     assert "perhaps" not in first.why
-
-
-def test_an_unrelated_past_does_not_hurt() -> None:
-    """The mean over ten seeds of the best of ten runs, with a past that is best elsewhere and without one."""
-    others = [past(f"digits-{i}", lambda p: -square_loss(p), seed=i) for i in range(3)]
-
-    def best(seed: int, others: list[Past]) -> float:
-        runs: list[Run] = []
-        for i in range(10):
-            params = ask(runs, SQUARE, others=others, experiment=ABOUT, seed=100 * seed)[0].params
-            runs.append(run(i, params, square_loss(params)))
-        return min(each.values[0] for each in runs)
-
-    warm, cold = (float(np.mean([best(seed, o) for seed in range(10)])) for o in (others, []))
-    assert warm < cold + 0.03
