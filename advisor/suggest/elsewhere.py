@@ -111,7 +111,8 @@ class Elsewhere:
         self._inducing, self._weights = self._fit([(columns, scores) for _, columns, scores, _ in parts])
         self.opening_points, self.opening_runs = self._candidates(parts)
         every = [coordinates for coordinates, *_ in parts]
-        self.run_points: Array = encoder.snap(np.vstack(every)) if every else self.opening_points
+        points = encoder.snap(np.vstack(every)) if every else self.opening_points
+        self.run_points: Array = encoder.complete(np.random.default_rng(1), points)
         """Coordinates of the runs elsewhere that are modelled, inside today's space."""
         self.run_said: Array = self.say(encoder.columns(self.run_points))
         """Shape (tasks, runs): what each experiment says of them."""
@@ -189,7 +190,8 @@ class Elsewhere:
                 ids.append(str(self.tasks[k].run_ids[rows[i]]))
         if not points:
             return np.zeros((0, len(self.encoder.names))), []
-        return self.encoder.snap(np.array(points)), ids
+        # What an experiment did not have gets a value by chance, another one for each run.
+        return self.encoder.complete(np.random.default_rng(0), self.encoder.snap(np.array(points))), ids
 
 
 def _belief(relevance: Array) -> Array:

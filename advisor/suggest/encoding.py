@@ -3,7 +3,8 @@
 A coordinate is the position on a parameter's own scale in [0, 1], the index of a choice, or NaN for a parameter that
 is absent or has no meaning in that point. Columns are what a Gaussian process measures distances in.
 
-Invariant: what ``draw``, ``vary`` and ``snap`` return are coordinates of allowed values.
+Invariant: what ``draw``, ``vary`` and ``snap`` return are coordinates of allowed values; what ``draw``, ``vary`` and
+``complete`` return lacks no parameter that has a meaning.
 """
 
 from __future__ import annotations
@@ -98,6 +99,10 @@ class Encoder:
             if not isinstance(dimension, Choice):
                 out[:, j] = _snapped(dimension, np.clip(points[:, j], 0.0, 1.0), equal_shares=False)
         return out
+
+    def complete(self, rng: np.random.Generator, points: Array) -> Array:
+        """Return points with random values for what is absent though it has a meaning."""
+        return self._without_inactive(np.where(np.isnan(points), self._draw_all(rng, len(points)), points))
 
     def params(self, point: Array) -> dict[str, Any]:
         """Return the parameters at coordinates, shape (d,), as plain Python values."""

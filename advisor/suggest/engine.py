@@ -10,7 +10,8 @@
 3. Without past experiments, the first points are **spread** out: each as far from the others as chance allows.
 
 Runs that go on count with what is expected of them (D. Ginsbourger et al., "Kriging is well-suited to parallelize
-optimization", 2010). Nothing here knows of stores, experiments or words.
+optimization", 2010), and those that went wrong with the worst where nothing comes through.
+Nothing here knows of stores, experiments or words.
 
 Invariant: equal arguments give equal proposals.
 """
@@ -330,12 +331,20 @@ class _Model:
         return _Fitted(model, cold, columns, scaled, believed, evidence=evidence)
 
     def _believing(self, fitted: _Fitted, pending: Array) -> _Fitted:
-        """Return the model as if the runs that go on had come out as expected."""
-        if not len(pending):
+        """Return the model as if the runs that go on had come out as expected, and those that went wrong badly.
+
+        A run that went wrong counts as between what was expected of it and the worst, as far down as its place is
+        unlikely to come through: a crash beside runs that came through says less than one of many. The lengths are
+        not fitted to it, since the border of what runs is sharp.
+        """
+        wrong = self.own.wrong[-MAX_OWN:]
+        if not len(pending) and not len(wrong):
             return fitted
-        columns = self.encoder.columns(pending)
+        columns = self.encoder.columns(np.vstack([pending, wrong]))
         told = self._said(columns, fitted)
         mean, _ = fitted.model.predict(columns, told)
+        p_ok = np.concatenate([np.ones(len(pending)), self.survival.probability(columns[len(pending) :])])
+        mean = np.minimum(mean, p_ok * mean + (1.0 - p_ok) * fitted.scores.min())
         both, scores = np.vstack([fitted.columns, columns]), np.concatenate([fitted.scores, mean])
         said = np.concatenate([fitted.said, told])
         kernel = fitted.model.kernel

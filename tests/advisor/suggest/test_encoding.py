@@ -116,3 +116,17 @@ def test_values_outside_the_range_keep_their_place_and_are_snapped_to_the_border
     outside = encoder.coordinates([{"x": 1.2, "n": -5}])
     assert outside.tolist() == [[1.2, -0.5]]
     assert encoder.params(encoder.snap(outside)[0]) == {"x": 1.0, "n": 0}
+
+
+@pytest.mark.parametrize("kind", ["mixed", "conditional"])
+def test_what_is_absent_gets_a_value_where_it_has_a_meaning_and_the_rest_stays(kind: str) -> None:
+    space = Space.of(SPACES[kind])
+    encoder = Encoder(space)
+    rng = np.random.default_rng(0)
+    partial = encoder.draw(rng, 40)
+    partial[rng.random(partial.shape) < 0.4] = np.nan
+    whole = encoder.complete(rng, partial)
+    for point in whole:
+        space.check(encoder.params(point))
+    kept = ~np.isnan(partial) & ~np.isnan(whole)
+    np.testing.assert_array_equal(whole[kept], partial[kept])

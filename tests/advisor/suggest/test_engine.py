@@ -167,6 +167,17 @@ def test_a_past_that_misleads_is_overcome() -> None:
     assert (-bowl(points)).max() > 0.95 * float(-bowl(corner)[0])
 
 
+def test_an_unrelated_past_does_not_hurt() -> None:
+    """The mean over ten seeds of the best of twelve runs, with a past that is best elsewhere and without one."""
+    encoder = Encoder(SQUARE)
+    tasks = [past(f"other-{i}", lambda at: -bowl(at), seed=i) for i in range(3)]
+    warm, cold = (
+        np.mean([bowl(searched(encoder, bowl, 12, tasks=t, seed=100 * seed)).max() for seed in range(10)])
+        for t in (tasks, [])
+    )
+    assert warm > cold - 0.03
+
+
 def test_equal_arguments_give_equal_proposals() -> None:
     encoder = Encoder(SQUARE)
     points = np.random.default_rng(0).random((10, 2))
