@@ -75,5 +75,6 @@ def test_the_same_past_is_modelled_once() -> None:
         ids = [str(i) for i in range(9)]
         return [Task("a", rows=rows, outcomes=np.r_[np.arange(8.0), last], run_ids=ids, similarity=0.5, overlap=1.0)]
 
-    assert elsewhere_of(SPACE, tasks(3.5)) is elsewhere_of(Space.of({"x": Float(0, 10)}), tasks(3.5))
-    assert elsewhere_of(SPACE, tasks(3.5)) is not elsewhere_of(SPACE, tasks(4.5))
+    same = tasks(3.5)
+    assert elsewhere_of(SPACE, same) is elsewhere_of(Space.of({"x": Float(0, 10)}), list(same))
+    assert elsewhere_of(SPACE, same) is not elsewhere_of(SPACE, tasks(4.5))

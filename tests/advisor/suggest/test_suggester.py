@@ -14,7 +14,7 @@ from advisor.errors import AdvisorError, ConfigError, SpaceError
 from advisor.suggest import Suggestion, suggest
 from advisor.suggest.engine import N_SPREAD
 from advisor.suggest.others import Past
-from advisor.suggest.samplers import choose_sampler
+from advisor.suggest.samplers import N_STARTUP, choose_sampler
 from advisor.suggest.space import Choice, Float, Int, Space
 from storage.records import Experiment, Run, RunState
 from tests.advisor.suggest.helpers import NOW, SPACE, experiment, loss_of, random_runs, run
