@@ -75,3 +75,10 @@ def test_a_misleading_past_is_judged_at_every_checkpoint(figures: Any) -> None:
     target = next(t for t in figures.targets(misled) if "least" in t.aim)
     assert not target.holds
     assert "missed after [1, 3, 5, 10]" in target.found
+
+
+def test_searches_of_one_method_alone_meet_no_target(figures: Any) -> None:
+    for method in ("transfer", "cold", "tpe", "random", "least"):
+        for benchmark in ("lcbench", "arlbench"):
+            found = [Search(method, "a", 0, (0.5,) * 50, benchmark), Search(method, "b", 0, (0.5,) * 50, benchmark)]
+            assert all(benchmark in target.aim for target in figures.targets(found))

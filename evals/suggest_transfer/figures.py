@@ -115,7 +115,7 @@ def _lcbench(results: Sequence[Result]) -> list[Target]:
         if at in checkpoints(ours):
             mean = regret(ours, at).mean
             out.append(Target(f"lcbench: regret after {at} runs at most {goal}", mean <= goal, f"{mean:.3f}"))
-    if 50 in checkpoints(tpe):
+    if ours and 50 in checkpoints(tpe):
         goal = regret(tpe, 50).mean
         needed = runs_needed(ours, goal)
         found = f"{needed or 'more than all'} runs to {goal:.3f}"
@@ -125,7 +125,7 @@ def _lcbench(results: Sequence[Result]) -> list[Target]:
 
 def _arlbench(results: Sequence[Result]) -> list[Target]:
     ours, chance = chosen(results, "arlbench", "transfer"), chosen(results, "arlbench", "random")
-    if 40 not in checkpoints(chance) or not ours:
+    if 40 not in checkpoints(chance) or 5 not in checkpoints(ours):
         return []
     a, b = regret(ours, 5).mean, regret(chance, 40).mean
     return [Target("arlbench: 5 suggestions no worse than 40 random runs", a <= b, f"{a:.3f} against {b:.3f}")]

@@ -51,6 +51,11 @@ class Search:
         others = (task for task in self.benchmark.tasks if task != self.task)
         return [self.benchmark.past(task, self.seed, n_runs) for task in others]
 
+    @property
+    def drawn(self) -> int:
+        """A seed of its own for each task and seed: one unlucky draw must not meet all tasks alike."""
+        return int(np.random.SeedSequence([self.seed, self.benchmark.tasks.index(self.task)]).generate_state(1)[0])
+
     def rng(self) -> np.random.Generator:
         return np.random.default_rng([self.seed, self.benchmark.tasks.index(self.task), 9])
 
@@ -63,7 +68,7 @@ def _ours(search: Search, pasts: Sequence[Past], vectors: Any = None) -> Ask:
 
     def ask(runs: Sequence[Run]) -> Mapping[str, Any]:
         now = BEGIN + timedelta(minutes=len(runs), seconds=5)
-        return suggest(experiment, runs, search.space, seed=search.seed, now=now, others=pasts, vectors=vectors)[
+        return suggest(experiment, runs, search.space, seed=search.drawn, now=now, others=pasts, vectors=vectors)[
             0
         ].params
 
@@ -130,13 +135,13 @@ def chance(search: Search) -> Ask:
 
 
 def tpe(search: Search) -> Ask:
-    return _in_study(search, optuna.samplers.TPESampler(seed=search.seed))
+    return _in_study(search, optuna.samplers.TPESampler(seed=search.drawn))
 
 
 def gp(search: Search) -> Ask:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return _in_study(search, optuna.samplers.GPSampler(seed=search.seed))
+        return _in_study(search, optuna.samplers.GPSampler(seed=search.drawn))
 
 
 def _in_study(search: Search, sampler: optuna.samplers.BaseSampler) -> Ask:
@@ -176,7 +181,7 @@ def naive(search: Search) -> Ask:
         ]
 
     def ask(runs: Sequence[Run]) -> Mapping[str, Any]:
-        seed = int(np.random.SeedSequence([search.seed, len(runs)]).generate_state(1)[0])
+        seed = int(np.random.SeedSequence([search.drawn, len(runs)]).generate_state(1)[0])
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
         study.add_trials(old)
         scores = _standardised([run.values[0] for run in runs])

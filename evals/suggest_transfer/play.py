@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import random
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -61,10 +62,9 @@ def play(where: str, method: str, task: str, seed: int, budget: int) -> Result:
 
 def play_all(cells: Sequence[Cell], tasks: dict[str, Sequence[str]], jobs: int) -> Iterator[Result]:
     """Yield the result of each search, in no certain order; the searches of one task and seed share a process."""
-    together = sorted(
-        {(cell.benchmark, seed, task) for cell in cells for task in tasks[cell.benchmark] for seed in cell.seeds},
-        key=lambda one: (one[1], one[0], one[2]),
-    )
+    together = sorted({(c.benchmark, seed, task) for c in cells for task in tasks[c.benchmark] for seed in c.seeds})
+    random.Random(0).shuffle(together)  # so that an interrupted evaluation has tasks of all kinds
+    together.sort(key=lambda one: one[1])
     batches = [
         (where, task, seed, [(c.method, c.budget) for c in cells if c.benchmark == where and seed in c.seeds])
         for where, seed, task in together
