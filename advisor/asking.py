@@ -16,7 +16,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from advisor.errors import ConfigError, NotEnoughRunsError
+from advisor.errors import ConfigError, NotEnoughRunsError, SpaceError
 from advisor.suggest.space import Space
 from storage.errors import RecordError, StoreUnavailableError
 from storage.records import Event, Experiment, Run
@@ -63,12 +63,21 @@ def ask(store: RunStore, name: str, wish: Wish, *, now: datetime, seed: int | No
     ConfigError
         If the experiment has no objective.
     SpaceError, NotEnoughRunsError
-        If there is no space, or all of it has been tried.
+        If there is no space, or all of it has been tried. Where that shows after some suggestions were kept, these are
+        returned with a warning.
+    StoreUnavailableError
+        If other processes were faster each time.
     """
     drawn = secrets.randbelow(2**31) if seed is None else seed
     found: list[Suggestion] = []
     for attempt in range(MAX_TRIES):
-        made = _suggested(store.state(), name, replace(wish, n=wish.n - len(found)), now=now, seed=drawn + attempt)
+        try:
+            made = _suggested(store.state(), name, replace(wish, n=wish.n - len(found)), now=now, seed=drawn + attempt)
+        except SpaceError as error:
+            if not found:
+                raise
+            log.warning("%d of %d suggestions can be made: %s", len(found), wish.n, error)
+            return found
         if not keep:
             return made
         try:
@@ -78,9 +87,13 @@ def ask(store: RunStore, name: str, wish: Wish, *, now: datetime, seed: int | No
             return found + made
         late = _overtaken(store.state(), name, made, now)
         found += [suggestion for suggestion in made if suggestion.id not in late]
-        if len(found) == wish.n or attempt == MAX_TRIES - 1:
-            return found + [suggestion for suggestion in made if suggestion.id in late and len(found) < wish.n]
+        if not late:
+            return found
         store.append([_taken_back(name, suggestion_id, now) for suggestion_id in sorted(late)])
+    busy = f"other processes suggested the same points of {name!r} just before, {MAX_TRIES} times in a row; ask again"
+    if not found:
+        raise StoreUnavailableError(busy)
+    log.warning("%d of %d suggestions: %s", len(found), wish.n, busy)
     return found
 
 

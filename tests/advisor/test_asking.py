@@ -271,3 +271,22 @@ def test_processes_that_ask_at_once_never_train_the_same_point(
     assert len({tuple(run.params.values()) for run in runs}) == n_processes * n_each
     assert {run.state for run in runs} == {RunState.FINISHED}
     assert len({run.suggestion_id for run in runs}) == n_processes * n_each
+
+
+def test_a_space_that_runs_out_on_the_way_gives_what_there_was(adv: Advisor, caplog: pytest.LogCaptureFixture) -> None:
+    exp = made(adv, {"n": advisor.Int(1, 3)})
+    found = ask_while(exp, lambda: exp.suggest(n=2, seed=7), n=2)
+    assert len(found) == 1  # the third point; the other two were suggested in between
+    assert "1 of 2 suggestions can be made" in caplog.text
+
+
+def test_who_is_overtaken_each_time_gets_no_point_that_another_one_has(
+    adv: Advisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import advisor.asking as asking
+    from storage.errors import StoreUnavailableError
+
+    monkeypatch.setattr(asking, "_overtaken", lambda state, name, made, now: {one.id for one in made})
+    with pytest.raises(StoreUnavailableError, match="20 times in a row; ask again"):
+        made(adv).suggest()
+    assert len(adv.store.state().closed_suggestions) == asking.MAX_TRIES
