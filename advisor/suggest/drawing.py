@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from advisor.errors import SpaceError
+from advisor.suggest.keyed import Keyed
 from advisor.suggest.problem import Problem
 from advisor.suggest.space import Choice, Space
 from advisor.suggest.study import Knowledge, build_study
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from advisor.suggest.elsewhere import Elsewhere, Task
     from advisor.suggest.encoding import Encoder
     from advisor.suggest.engine import Own, Proposal
+    from advisor.suggest.question import Question
     from advisor.suggest.samplers import Chosen
-    from advisor.suggest.suggester import Question
 
 DIGITS: Final = 7
 """Decimals of a coordinate to which two points are the same."""
@@ -56,33 +57,20 @@ class Point:
 
 def elsewhere_of(space: Space, tasks: Sequence[Task]) -> Elsewhere:
     """Return the model of past experiments over a space; the same ones are modelled once."""
-    return _elsewhere(_Same(space, tuple(tasks)))
-
-
-class _Same:
-    """Tasks over a space; equal where they hold the same arrays, which ``others`` keeps for the same runs."""
-
-    __slots__ = ("_key", "space", "tasks")
-
-    def __init__(self, space: Space, tasks: tuple[Task, ...]) -> None:
-        self.space, self.tasks = space, tasks
-        self._key = (repr(space), tuple((task.name, id(task.outcomes), task.relevance) for task in tasks))
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self._key == other._key
+    # ``others`` keeps the arrays of the same runs, so that they are known by their identity.
+    key = (repr(space), tuple((task.name, id(task.outcomes), task.relevance) for task in tasks))
+    return _elsewhere(Keyed(key, (space, tuple(tasks))))
 
 
 @functools.lru_cache(maxsize=32)
-def _elsewhere(same: _Same) -> Elsewhere:
+def _elsewhere(about: Keyed[tuple[Space, tuple[Task, ...]]]) -> Elsewhere:
     from advisor.suggest.elsewhere import Elsewhere
     from advisor.suggest.encoding import Encoder
     from advisor.suggest.threads import one_thread
 
+    space, tasks = about.value
     with one_thread():
-        return Elsewhere(Encoder(same.space), same.tasks)
+        return Elsewhere(Encoder(space), tasks)
 
 
 def from_engine(question: Question, elsewhere: Elsewhere, waiting: Sequence[Mapping[str, Any]], n: int) -> list[Point]:

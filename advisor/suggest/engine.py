@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from advisor.suggest import surface
 from advisor.suggest.elsewhere import Elsewhere, normal_scores
 from advisor.suggest.encoding import Encoder
-from advisor.suggest.geometry import distances
+from advisor.suggest.geometry import N_LONELY, loneliness
 from advisor.suggest.kernel import Kernel
 from advisor.suggest.survival import Survival
 
@@ -44,8 +44,6 @@ P_OPENING: Final = 1 / 3
 """Chance of coming through below which a past configuration opens nothing: two or three crashes right beside it."""
 N_SPREAD: Final = 5
 """Points that are spread out where there is no past."""
-N_LONELY: Final = 16
-"""Random points of which the loneliest is taken; many more would favour corners."""
 N_RANDOM: Final = 500
 """Random candidates."""
 N_LOCAL: Final = 700
@@ -96,11 +94,6 @@ class Own:
     violations: Array = field(default_factory=lambda: np.zeros((0, 0)))
     """Shape (n, c): by how much each constraint is broken, at most 0 where it is kept; NaN where unknown."""
 
-    @property
-    def n_seen(self) -> int:
-        """Runs that are over, go on or wait."""
-        return len(self.points) + len(self.wrong) + len(self.pending)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proposal:
@@ -113,12 +106,6 @@ class Proposal:
     """``portfolio``, ``gp`` or ``random-startup``."""
     p_ok: float
     """Probability in (0, 1] that the run comes through."""
-    mean: float | None = None
-    """Expected normal score among the runs here; None before there is a model."""
-    deviation: float | None = None
-    """Its standard deviation."""
-    improvement: float | None = None
-    """Expected improvement on the best, in normal scores, crash and constraints not counted."""
     p_feasible: float | None = None
     """Probability that all constraints are kept; None where there are none."""
     slope: float | None = None
@@ -215,11 +202,11 @@ class _Model:
         columns = self.encoder.columns(elsewhere.opening_points)
         said = elsewhere.say(columns)
         gaps = np.maximum(said.max(axis=1, keepdims=True, initial=-np.inf) - said, 0.0)
-        tried = np.vstack([self.columns, self.encoder.columns(pending), self.encoder.columns(self.own.wrong)])
-        served = np.full(len(elsewhere.tasks), np.inf)
+        served = np.full(len(elsewhere.tasks), np.inf)  # by runs that came to something, and those that may
+        tried = np.vstack([self.columns, self.encoder.columns(pending)])
         if len(tried):
             there = said.max(axis=1, keepdims=True) - elsewhere.say(tried)
-            served = np.maximum(there, 0.0)[:, : len(self.columns) + len(pending)].min(axis=1, initial=np.inf)
+            served = np.maximum(there, 0.0).min(axis=1)
         left = self.weights @ np.minimum(served[:, None], gaps)
         p_ok = self.survival.probability(columns)
         left = left + (1.0 - p_ok) * self.weights.sum()  # a crash serves nobody
@@ -242,9 +229,7 @@ class _Model:
             return None
         drawn = np.array(points)
         p_ok = self.survival.probability(self.encoder.columns(drawn))
-        gaps = np.ones(len(drawn))
-        if len(known):
-            gaps = np.array([distances(self.encoder.space, known, point, wrap=True).min() for point in drawn])
+        gaps = loneliness(self.encoder.space, known, drawn)
         belief = 0.0 if self.setting.log_prior is None else self.setting.log_prior(drawn)
         best = int(np.argmax(np.log(np.maximum(gaps * p_ok, FLOOR)) + belief))
         return Proposal(drawn[best], source="random-startup", p_ok=float(p_ok[best]))
@@ -264,7 +249,7 @@ class _Model:
         value = np.concatenate([value, self._value(fitted, near, best)])
         for i in np.argsort(-value, kind="stable"):
             if not taken(points[i]):
-                return self._proposal(fitted, points[i], best)
+                return self._proposal(fitted, points[i])
         return None
 
     def _tried_elsewhere(self) -> Array:
@@ -293,8 +278,7 @@ class _Model:
     def _surface(self, *, cold: bool) -> _Fitted:
         """Return a model of the runs here."""
         if cold not in self._fitted:
-            until = surface.milestone(len(self.scores))
-            kernel = None if until == len(self.scores) else self._kernel_at(until, cold=cold)
+            kernel = self._kernel_at(surface.milestone(len(self.scores)), cold=cold)
             scores = self.scores[self.rows]
             self._fitted[cold] = self._fit(scores, self.columns, self.said, self.path, cold=cold, kernel=kernel)
         return self._fitted[cold]
@@ -413,18 +397,12 @@ class _Model:
         columns = self.encoder.columns(self.own.points[rows])
         return surface.fit(columns, values, np.zeros(rows.size), self.kernel, cold=True, kernel=self.kernel)
 
-    def _proposal(self, fitted: _Fitted, point: Array, best: float) -> Proposal:
+    def _proposal(self, fitted: _Fitted, point: Array) -> Proposal:
         columns = self.encoder.columns(point[None, :])
-        said = self._said(columns, fitted)
-        mean, deviation = (float(each[0]) for each in fitted.model.predict(columns, said))
-        gain = float(np.exp(np.log(deviation) + log_improvement(np.array([(mean - best) / deviation]))[0]))
         return Proposal(
             point,
             source="gp",
             p_ok=float(self.survival.probability(columns)[0]),
-            mean=mean,
-            deviation=deviation,
-            improvement=gain,
             p_feasible=float(self._p_feasible(columns)[0]) if self.own.violations.size else None,
             slope=None if fitted.cold else fitted.model.slope,
             weights=self.weights,

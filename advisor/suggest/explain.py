@@ -20,7 +20,7 @@ from advisor.suggest.suggestion import Neighbour, Suggestion, Teacher
 from storage.records import Experiment, RunState
 
 if TYPE_CHECKING:
-    from advisor.suggest.suggester import Question
+    from advisor.suggest.question import Question
 
 N_NEAREST: Final = 3
 N_TEACHERS: Final = 3

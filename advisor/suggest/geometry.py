@@ -10,7 +10,7 @@ a default that the space declares stands for a missing one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,10 @@ from advisor.suggest.space import Choice, Space
 
 MISSING = -1.0
 """Stands for a missing value in a design matrix: outside [0, 1], so that a tree can split it off."""
+
+
+N_LONELY: Final = 16
+"""Random points of which the loneliest is taken; many more would only favour corners of the space."""
 
 
 def coordinates(space: Space, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
@@ -60,6 +64,18 @@ def distances(
     each[conditional & np.isnan(points) & np.isnan(to)] = 0.0
     means: NDArray[np.float64] = each.mean(axis=1) if each.shape[1] else np.zeros(len(points))
     return means
+
+
+def loneliness(space: Space, known: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how far each point, shape (m, d), is from all known ones, shape (n, d); 1 where none is known.
+
+    Of ``N_LONELY`` random points, the one farthest from all others spreads better than independent draws and needs no
+    memory (best-candidate sampling: D. P. Mitchell, "Spectrally optimal sampling for distribution ray tracing", 1991).
+    Distances wrap around, so borders have no pull.
+    """
+    if not len(known):
+        return np.ones(len(points))
+    return np.array([distances(space, known, point, wrap=True).min() for point in points])
 
 
 def design(space: Space, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from advisor.suggest.dimensions import Choice, plain
 from advisor.suggest.geometry import coordinates
+from advisor.suggest.keyed import Keyed
 from advisor.suggest.space import Space
-from storage.records import Experiment, Objective, Run
+from storage.records import Experiment, Run
 
 CLIP_MARGIN: Final = 0.1
 """How far outside today's range, as a share of it on its scale, a value may be to count as its border."""
@@ -65,25 +66,12 @@ class Remembered:
 
 def remembered(experiment: Experiment, space: Space) -> Remembered:
     """Return what is remembered of an experiment's runs in a space, which is the same object for equal ones."""
-    return _remembered(experiment.objectives, repr(space), _Held(space))
-
-
-class _Held:
-    """A space that does not count when calls are told apart."""
-
-    def __init__(self, space: Space) -> None:
-        self.space = space
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held)
-
-    def __hash__(self) -> int:
-        return 0
+    return _remembered(Keyed((experiment.objectives, repr(space)), space))
 
 
 @functools.lru_cache(maxsize=16)
-def _remembered(objectives: tuple[Objective, ...], space_repr: str, held: _Held) -> Remembered:
-    return Remembered(held.space)
+def _remembered(space: Keyed[Space]) -> Remembered:
+    return Remembered(space.value)
 
 
 def _placed(space: Space, experiment: Experiment, run: Run) -> Place:

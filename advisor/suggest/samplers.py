@@ -86,18 +86,18 @@ def choose_sampler(
     MissingExtraError
         If the sampler needs a package that is not installed.
     """
-    by_rule = name_or_object is None or (isinstance(name_or_object, str) and name_or_object.lower() == "auto")
-    if isinstance(name_or_object, str) and _short(name_or_object) == _short(OWN) and n_objectives > 1:
+    name = name_or_object if isinstance(name_or_object, str) else "" if name_or_object is None else None
+    by_rule = name is not None and _short(name) in ("", "auto")
+    own_wanted = name is not None and _short(name) == _short(OWN)
+    if own_wanted and n_objectives > 1:
         raise ConfigError(f"{OWN} takes one objective, the experiment has {n_objectives}; leave sampler out")
-    if (by_rule and n_objectives == 1 and len(space) <= MAX_PARAMETERS) or (
-        isinstance(name_or_object, str) and _short(name_or_object) == _short(OWN)
-    ):
+    if own_wanted or (by_rule and n_objectives == 1 and len(space) <= MAX_PARAMETERS):
         return Chosen(None, name=OWN, source="transfer", why="")
     from optuna import samplers
 
     if isinstance(name_or_object, samplers.BaseSampler):
-        name = type(name_or_object).__name__
-        return Chosen(name_or_object, name=name, source=_short(name), why=f"{name} was asked for")
+        kind = type(name_or_object).__name__
+        return Chosen(name_or_object, name=kind, source=_short(kind), why=f"{kind} was asked for")
     if not by_rule:
         return _by_name(str(name_or_object), seed)
     if n_finished < N_STARTUP:

@@ -6,22 +6,19 @@ Imports Optuna as it loads; only ``samplers`` loads it, and only when a sampler 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from advisor.suggest.geometry import coordinates, distances
+from advisor.suggest.geometry import N_LONELY, coordinates, loneliness
 from advisor.suggest.space import Space, plain
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
     from optuna.trial import FrozenTrial
-
-N_CANDIDATES: Final = 16
-"""Random points of which the loneliest is taken; many more would only favour corners of the space."""
 
 
 class SpreadSampler(BaseSampler):
@@ -53,12 +50,8 @@ class SpreadSampler(BaseSampler):
         """Return the parameters of one startup draw."""
         others = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING))
         known = coordinates(self._space, [other.params for other in others if other.params])
-        rows = [self._space.draw(self._rng) for _ in range(N_CANDIDATES if len(known) else 1)]
-        if len(known) == 0:
-            return rows[0]
-        candidates = coordinates(self._space, rows)
-        gaps = [float(distances(self._space, known, candidate, wrap=True).min()) for candidate in candidates]
-        return rows[int(np.argmax(gaps))]
+        rows = [self._space.draw(self._rng) for _ in range(N_LONELY if len(known) else 1)]
+        return rows[int(np.argmax(loneliness(self._space, known, coordinates(self._space, rows))))]
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -10,9 +10,8 @@ repeats are asked for.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +21,9 @@ from advisor.errors import ConfigError, SpaceError
 from advisor.suggest import drawing
 from advisor.suggest.explain import nearest_runs, why
 from advisor.suggest.others import Found, Past, find
-from advisor.suggest.problem import Problem
-from advisor.suggest.remembered import remembered
+from advisor.suggest.question import Question
 from advisor.suggest.samplers import Chosen, choose_sampler
 from advisor.suggest.space import Space
-from advisor.suggest.study import Knowledge, gather
 from advisor.suggest.suggestion import Suggestion, Teacher
 from advisor.suggest.surrogate import kept_params_model
 from storage.records import Experiment, Run, RunState, new_id
@@ -36,8 +33,6 @@ if TYPE_CHECKING:
 
     from advisor.suggest.elsewhere import Elsewhere
     from advisor.suggest.others import Vectors
-
-__all__ = ["Suggestion", "suggest"]
 
 
 def suggest(
@@ -96,7 +91,7 @@ def suggest(
         If the sampler needs a package that is not installed.
     """
     _check_question(experiment, space, n)
-    question, notes = ask(experiment, runs, space, seed=seed, n=n, fixed=fixed, pending=pending)
+    question, notes = Question.pose(experiment, runs, space, seed=seed, fixed=fixed, pending=pending)
     points = list(_wanted(question, retry=retry))[:n]
     chosen, past, elsewhere = _choose(question, sampler, others, vectors)
     left = n - len(points)
@@ -108,68 +103,6 @@ def suggest(
         _suggestion(question, said, point, place=place, now=now, store_version=store_version)
         for place, point in enumerate(points)
     ]
-
-
-def ask(
-    experiment: Experiment,
-    runs: Sequence[Run],
-    space: Space,
-    *,
-    seed: int,
-    n: int = 1,
-    fixed: Mapping[str, Any] | None = None,
-    pending: Sequence[Mapping[str, Any]] = (),
-) -> tuple[Question, tuple[str, ...]]:
-    """Return what is asked and known, and sentences on what of the problem does not fit the space any more."""
-    problem, notes = Problem.of(experiment.problem).fitting(space)
-    fixed = {**problem.fixed, **(fixed or {})}
-    space.check(fixed, partial=True)
-    free = space.without(fixed)
-    question = Question(
-        experiment,
-        runs,
-        space,
-        problem=problem,
-        fixed=fixed,
-        free=free,
-        knowledge=gather(experiment, runs, free, pending=pending),
-        pending=pending,
-        seed=seed,
-        n=n,
-        # A caller that gives one seed for a whole loop must not get the same draws at each turn.
-        draw_seed=int(np.random.SeedSequence([abs(seed), len(runs), len(pending)]).generate_state(1)[0]),
-    )
-    return question, notes
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What one call asks about, and what is known."""
-
-    experiment: Experiment
-    runs: Sequence[Run]
-    space: Space
-    _: KW_ONLY
-    problem: Problem
-    fixed: Mapping[str, Any]
-    free: Space
-    """The part of the space that is to be varied."""
-    knowledge: Knowledge
-    pending: Sequence[Mapping[str, Any]]
-    seed: int
-    n: int
-    draw_seed: int
-    taken: Counter[str] = field(default_factory=Counter)
-    """How often each point was run or suggested, by ``Space.key``."""
-
-    def __post_init__(self) -> None:
-        known = remembered(self.experiment, self.space)
-        self.taken.update(known.place(self.experiment, run).key for run in self.runs)
-        self.taken.update(self.space.key(params) for params in self.pending)
-
-    def complete(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return parameters of the free space together with what is fixed."""
-        return self.space.complete(params, self.fixed)
 
 
 @dataclass(frozen=True, slots=True)

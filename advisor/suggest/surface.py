@@ -5,15 +5,14 @@ say, times a slope that is fitted to the runs here and clipped to [0, 1.5]: wher
 to 0 and the model is a cold one. Lengths are the most probable ones under a prior that is centred on those that the
 past has, so that five runs do not overturn what hundreds showed.
 
-Invariant: equal data give an equal model in every process, because the lengths are fitted to the first so many runs
-(``milestone``), whatever was asked in between.
+Invariant: equal data give an equal model. Whoever keeps lengths fits them to the first so many runs (``milestone``), so
+that they do not depend on what was asked in between.
 """
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,28 +137,6 @@ def slope_of(said: Array, scores: Array) -> float:
 
 def fit_kernel(columns: Array, residual: Array, center: Kernel, *, cold: bool) -> Kernel:
     """Return the most probable covariance of the residuals, under a prior centred on another one's lengths."""
-    key = (columns.tobytes(), residual.tobytes(), center.lengths.tobytes(), cold)
-    return _fit_kernel(_Keyed(key, (columns, residual, center, cold)))
-
-
-class _Keyed:
-    """Arguments that count as equal where their bytes are."""
-
-    __slots__ = ("_key", "arguments")
-
-    def __init__(self, key: Any, arguments: Any) -> None:
-        self._key, self.arguments = key, arguments
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Keyed) and self._key == other._key
-
-
-@functools.lru_cache(maxsize=256)
-def _fit_kernel(keyed: _Keyed) -> Kernel:
-    columns, residual, center, cold = keyed.arguments
     signal = max(float(residual.var()), VARIANCE_MIN)
     prior = Prior(
         Kernel(center.lengths, noise=OWN_NOISE, signal=signal),

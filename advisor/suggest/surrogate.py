@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from advisor.suggest.forecast import MIN_RUNS, Forecast, from_outcomes
 from advisor.suggest.geometry import columns_of, design
+from advisor.suggest.keyed import Keyed
 from advisor.suggest.outcome import best_of, measured
 from advisor.suggest.remembered import remembered
 from advisor.suggest.space import Space
@@ -163,41 +164,25 @@ def fit_params_model(
 def kept_params_model(experiment: Experiment, runs: Sequence[Run], space: Space) -> tuple[ParamsModel | None, str]:
     """Return ``fit_params_model`` of the runs up to the last milestone of their number, fitted once.
 
-    With many runs it is fitted anew when there are a tenth more (``surface.milestone``), so that equal runs give an
-    equal model in every process; the best run is that of all of them.
+    It is fitted anew when there are a quarter more (``surface.milestone``), so that equal runs give an equal model in
+    every process; the best run is that of all of them.
     """
     places = remembered(experiment, space)
     n_values = len(experiment.objectives)
     over = (run for run in runs if run.state is RunState.FINISHED and len(run.values) == n_values)
     known = [run for run in over if not places.place(experiment, run).wrong]  # as ``measured``, looked up
     fitted = known[: milestone(len(known), exact_until=MIN_RUNS, growth=GROWTH)][-MAX_RUNS:]
-    model, note = _kept(_Fit(experiment, tuple(fitted), space))
+    key = (experiment.objectives, tuple(map(id, fitted)), repr(space))
+    model, note = _kept(Keyed(key, (experiment, tuple(fitted), space)))
     if model is not None and experiment.objective is not None:
         best = best_of(experiment.objective, [run.values[0] for run in known])
         model = replace(model, best=best)
     return model, note
 
 
-class _Fit:
-    """What a model is fitted to; equal where the runs are."""
-
-    __slots__ = ("_key", "experiment", "runs", "space")
-
-    def __init__(self, experiment: Experiment, runs: tuple[Run, ...], space: Space) -> None:
-        self.experiment, self.runs, self.space = experiment, runs, space
-        outcomes = tuple((run.id, run.values[0]) for run in runs)
-        self._key = (experiment.name, experiment.objectives[:1], outcomes, repr(space))
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Fit) and self._key == other._key
-
-
 @functools.lru_cache(maxsize=16)
-def _kept(fit: _Fit) -> tuple[ParamsModel | None, str]:
-    return fit_params_model(fit.experiment, fit.runs, fit.space)
+def _kept(about: Keyed[tuple[Experiment, tuple[Run, ...], Space]]) -> tuple[ParamsModel | None, str]:
+    return fit_params_model(*about.value)
 
 
 def forecast_params(

@@ -19,9 +19,9 @@ from optuna.trial import FrozenTrial, TrialState
 from advisor.suggest.dimensions import plain
 from advisor.suggest.drawing import elsewhere_of, from_engine
 from advisor.suggest.others import Past, find, past_of
+from advisor.suggest.question import Question
 from advisor.suggest.space import Space
 from advisor.suggest.study import INTERRUPTED
-from advisor.suggest.suggester import ask
 from storage.records import Experiment, Objective, Run, RunState
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class TransferSampler(BaseSampler):
         record = _record(study, self._description)
         trials = [each for each in study.get_trials(deepcopy=False) if each.number != trial.number]
         runs = [_run(each, record) for each in trials if each.params or each.state.is_finished()]
-        question, _ = ask(record, runs, space, seed=self._seed)
+        question, _ = Question.pose(record, runs, space, seed=self._seed)
         past = find(record, question.free, self._past(record))
         found = from_engine(question, elsewhere_of(question.free, past.tasks), (), 1)
         return found[0].params if found else None

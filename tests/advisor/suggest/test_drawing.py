@@ -46,7 +46,7 @@ def test_runs_are_sorted_into_what_came_through_what_went_wrong_and_what_goes_on
     assert own.pruned.tolist() == [False, True]
     assert own.wrong[:, 0].tolist() == pytest.approx([0.2, 0.3, 0.4, 0.7])
     assert own.pending[:, 0].tolist() == pytest.approx([0.9, 0.6, 0.8])
-    assert own.n_seen == 9
+    assert len(own.points) + len(own.wrong) + len(own.pending) == 9
 
 
 def test_a_higher_outcome_is_better_whatever_the_direction() -> None:

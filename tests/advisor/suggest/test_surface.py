@@ -5,7 +5,6 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
-from advisor.suggest import surface
 from advisor.suggest.kernel import Array, Kernel
 from advisor.suggest.surface import SLOPE_MAX, fit, milestone, slope_of
 
@@ -60,7 +59,6 @@ def test_equal_runs_give_an_equal_model_whatever_was_asked_before() -> None:
     grid = np.random.default_rng(1).random((20, 2))
     answers = []
     for order in ((8, 20, 12), (12, 8, 20)):
-        surface._fit_kernel.cache_clear()
         models = {n: fit(*runs(n), np.zeros(n), Kernel.default(2), cold=True) for n in order}
         answers.append([models[n].predict(grid, np.zeros(20)) for n in (8, 12, 20)])
     np.testing.assert_array_equal(answers[0], answers[1])
