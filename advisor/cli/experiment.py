@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from advisor.cli.options import DirectionOption, ObjectiveOption, ReduceOption, SpaceOption
 from advisor.cli.output import Column, note, print_json, print_pairs, print_table, say, shown
 from advisor.cli.session import Session, command
 from advisor.cli.shapes import experiment_json
@@ -29,25 +30,10 @@ def register(app: typer.Typer) -> None:
         name: Annotated[
             str | None, typer.Argument(metavar="EXP", help="Name of an experiment. Default: list all.")
         ] = None,
-        objective: Annotated[
-            list[str] | None,
-            typer.Option("--objective", metavar="METRIC", help="What it is about; repeated for a trade-off."),
-        ] = None,
-        direction: Annotated[
-            list[str] | None,
-            typer.Option(
-                "--direction",
-                metavar="minimize|maximize",
-                help="Which way is better, one for each objective. Default: minimize.",
-            ),
-        ] = None,
-        reduce: Annotated[
-            str | None,
-            typer.Option("--reduce", metavar="HOW", help="How a curve becomes one value: best, last or mean-last-K."),
-        ] = None,
-        space: Annotated[
-            Path | None, typer.Option("--space", metavar="FILE", help="Search space, a YAML file.")
-        ] = None,
+        objective: ObjectiveOption = None,
+        direction: DirectionOption = None,
+        reduce: ReduceOption = None,
+        space: SpaceOption = None,
         description: Annotated[
             str | None, typer.Option("--description", metavar="TEXT", help="What it asks, in plain words.")
         ] = None,

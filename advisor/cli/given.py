@@ -76,15 +76,21 @@ def objects(given: Sequence[str], option: str) -> list[Mapping[str, Any]]:
     ConfigError
         If one is no JSON object.
     """
-    found: list[Mapping[str, Any]] = []
-    for text in given:
-        if not text.strip():
-            continue
-        try:
-            value = json.loads(text)
-        except ValueError as error:
-            raise ConfigError(f"{option} is not JSON ({error}); give an object such as '{{\"lr\": 0.1}}'") from error
-        if not isinstance(value, dict):
-            raise ConfigError(f"{option} is a JSON {type(value).__name__}; give an object such as '{{\"lr\": 0.1}}'")
-        found.append(value)
-    return found
+    return [json_object(text, option) for text in given if text.strip()]
+
+
+def json_object(text: str, option: str) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Raises
+    ------
+    ConfigError
+        If it is none.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{option} is not JSON ({error}); give an object such as '{{\"lr\": 0.1}}'") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{option} is a JSON {type(value).__name__}; give an object such as '{{\"lr\": 0.1}}'")
+    return value

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from advisor.cli.options import DirectionOption, ObjectiveOption, ReduceOption, SamplerOption, SpaceOption
 from advisor.cli.output import Column, count, duration, note, print_json, print_table, say, shown
 from advisor.cli.session import Session, command
 from advisor.cli.shapes import run_json
@@ -92,31 +93,15 @@ def register(app: typer.Typer) -> None:
                 "--logs", metavar="DIR", help="Where each run's output goes. Default: logs in the store's folder."
             ),
         ] = None,
-        sampler: Annotated[
-            str | None,
-            typer.Option("--sampler", metavar="NAME", help="An Optuna sampler. Default: a stated rule chooses."),
-        ] = None,
+        sampler: SamplerOption = None,
         seed: Annotated[
             int | None,
             typer.Option("--seed", min=0, metavar="N", help="Trial i gets seed N + i. Default: drawn afresh."),
         ] = None,
-        objective: Annotated[
-            list[str] | None,
-            typer.Option(
-                "--objective", metavar="METRIC", help="What a new experiment is about; repeated for a trade-off."
-            ),
-        ] = None,
-        direction: Annotated[
-            list[str] | None,
-            typer.Option("--direction", metavar="minimize|maximize", help="Which way is better. Default: minimize."),
-        ] = None,
-        reduce: Annotated[
-            str | None,
-            typer.Option("--reduce", metavar="HOW", help="How a curve becomes one value: best, last or mean-last-K."),
-        ] = None,
-        space: Annotated[
-            Path | None, typer.Option("--space", metavar="FILE", help="Search space of a new experiment, a YAML file.")
-        ] = None,
+        objective: ObjectiveOption = None,
+        direction: DirectionOption = None,
+        reduce: ReduceOption = None,
+        space: SpaceOption = None,
     ) -> int:
         """Run a command once a suggestion, and read its metrics.
 

@@ -8,6 +8,7 @@ import typer
 
 from advisor.cli.explained import draw
 from advisor.cli.given import assigned
+from advisor.cli.options import SamplerOption
 from advisor.cli.output import Column, note, print_json, print_table, say
 from advisor.cli.session import Session, command
 
@@ -26,10 +27,7 @@ def register(app: typer.Typer) -> None:
         session: Session,
         experiment: Annotated[str, typer.Argument(metavar="EXP", help="Name of an experiment.")],
         n: Annotated[int, typer.Option("-n", min=1, max=1000, metavar="N", help="How many suggestions.")] = 1,
-        sampler: Annotated[
-            str | None,
-            typer.Option("--sampler", metavar="NAME", help="An Optuna sampler. Default: a stated rule chooses."),
-        ] = None,
+        sampler: SamplerOption = None,
         seed: Annotated[
             int | None, typer.Option("--seed", min=0, metavar="N", help="Of the random numbers. Default: drawn afresh.")
         ] = None,

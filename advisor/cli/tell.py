@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from advisor.cli.given import json_object
 from advisor.cli.output import print_json, say
 from advisor.cli.session import Session, command
 from advisor.cli.shapes import run_json
@@ -41,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
         with session.open() as adv:
             told = adv.experiment(experiment, create=False).tell(
-                _object(params),
+                json_object(params, "--params"),
                 value or None,
                 state=state,
                 seed=seed,
@@ -53,17 +54,3 @@ def register(app: typer.Typer) -> None:
                 print_json(run_json(told))
             else:
                 say(f"run #{told.number} {told.id}")
-
-
-def _object(text: str) -> dict[str, Any]:
-    import json
-
-    from advisor.errors import ConfigError
-
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"--params is not JSON ({error}); give an object such as '{{\"lr\": 0.1}}'") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"--params is a JSON {type(value).__name__}; give an object such as '{{\"lr\": 0.1}}'")
-    return value

@@ -64,7 +64,8 @@ def test_a_python_dict_was_probably_meant() -> None:
 @given(st.text(max_size=50))
 @settings(max_examples=50)
 def test_no_line_raises(line: str) -> None:
-    read_line("{" + line + "}", "loss")
+    said = read_line("{" + line + "}", "loss")
+    assert said is None or all(isinstance(value, float) for value in said.metrics.values())
 
 
 @given(st.dictionaries(st.text(min_size=1).filter(lambda name: name not in ("step", "value")), st.floats(), min_size=1))

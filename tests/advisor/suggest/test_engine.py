@@ -178,6 +178,41 @@ def test_an_unrelated_past_does_not_hurt() -> None:
     assert warm > cold - 0.03
 
 
+def test_a_past_that_is_alike_finds_more_in_seven_runs_than_none() -> None:
+    encoder = Encoder(SQUARE)
+    alike = [past(f"alike-{i}", seed=i) for i in range(3)]
+    warm, cold = (
+        np.mean([bowl(searched(encoder, bowl, 7, tasks=tasks, seed=100 * seed)).max() for seed in range(4)])
+        for tasks in (alike, [])
+    )
+    assert warm > cold
+
+
+def test_beside_a_border_behind_which_runs_crash_few_more_go_there_and_the_best_is_found() -> None:
+    """The objective rises towards a border, x = 0.5, behind which every run crashes."""
+    encoder = Encoder(SQUARE)
+    good, wrong = np.zeros((0, 2)), np.zeros((0, 2))
+    for seed in range(24):
+        mine = own(encoder, good, good.sum(axis=1), wrong=wrong)
+        (found,) = propose(Setting(encoder, mine, Elsewhere(encoder, ())), taken=free, seed=seed)
+        if found.point[0] > 0.5:
+            wrong = np.vstack([wrong, found.point])
+        else:
+            good = np.vstack([good, found.point])
+    assert len(wrong) <= 10
+    assert good.sum(axis=1).max() > 1.2
+
+
+def test_equal_arguments_give_equal_proposals_whatever_was_asked_before() -> None:
+    encoder = Encoder(SQUARE)
+    points = np.random.default_rng(0).random((40, 2))
+    mine = own(encoder, points, bowl(points))
+    fresh, used = (Elsewhere(encoder, [past("a")]) for _ in range(2))
+    propose(Setting(encoder, own(encoder, points[:35], bowl(points[:35])), used), taken=free, seed=9)
+    first, second = (propose(Setting(encoder, mine, each), taken=free, seed=1)[0].point for each in (fresh, used))
+    np.testing.assert_array_equal(first, second)
+
+
 def test_equal_arguments_give_equal_proposals() -> None:
     encoder = Encoder(SQUARE)
     points = np.random.default_rng(0).random((10, 2))

@@ -339,6 +339,7 @@ def test_few_constant_undefined_and_huge_outcomes_are_no_trouble(values: list[fl
     rows = drawn_runs(SQUARE, square_loss, len(values))
     (suggestion,) = ask([replace(each, values=(v,)) for each, v in zip(rows, values, strict=True)], SQUARE)
     SQUARE.check(suggestion.params)
+    assert all(suggestion.params != each.params for each in rows)
 
 
 def test_one_parameter_is_enough() -> None:
@@ -362,8 +363,10 @@ def test_with_many_parameters_tpe_proposes() -> None:
     "sampler", ["tpe", "random", "transfer", "TransferSampler", optuna.samplers.RandomSampler(seed=1)]
 )
 def test_any_sampler_takes_a_conditional_space(sampler: Any) -> None:
-    for suggestion in ask(drawn_runs(CONDITIONAL, conditional_loss, 14), CONDITIONAL, n=3, sampler=sampler):
+    found = ask(drawn_runs(CONDITIONAL, conditional_loss, 14), CONDITIONAL, n=3, sampler=sampler)
+    for suggestion in found:
         CONDITIONAL.check(suggestion.params)
+    assert len({CONDITIONAL.key(suggestion.params) for suggestion in found}) == 3
 
 
 def test_the_own_sampler_can_be_named_and_takes_one_objective() -> None:
