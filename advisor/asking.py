@@ -110,7 +110,8 @@ def again(store: RunStore, suggestion_id: str) -> tuple[Suggestion, bool]:
     kept = store.state().suggestions.get(suggestion_id)
     if kept is None or kept.get("store_version") is None:
         raise RecordError(
-            f"there is no suggestion {suggestion_id!r} that could be made again; 'advisor ledger' names them"
+            f"there is no suggestion {suggestion_id!r} that could be made again; "
+            "'advisor suggest' says the id of each when it is made"
         )
     asked = dict(kept["asked"])
     state = _state_at(store, int(kept["store_version"]))

@@ -64,6 +64,8 @@ def register(app: typer.Typer) -> None:
                     best = exp.best()
                     draw(found, exp.record.objectives[0], None if best is None else best.objective)
                 note("kept as taken for an hour, so that nobody is given the same point twice")
+                ids = ", ".join(suggestion.id for suggestion in found)
+                note(f"made again later by: advisor suggest {experiment} --again ID, here {ids}")
                 note(f"when it is trained: advisor tell {experiment} --params JSON --value X")
             return 0
 
