@@ -153,10 +153,7 @@ def _suggested(state: State, name: str, wish: Wish, *, now: datetime, seed: int)
 
     record = state.experiments[name]
     if not record.objectives:
-        raise ConfigError(
-            f"experiment {name!r} has no objective to improve; set one with "
-            f"'advisor experiment {name} --objective val_loss --direction minimize'"
-        )
+        raise ConfigError.no_objective(name)
     runs = list(state.runs_of(name))
     space, notes = space_of(record, runs)
     return suggest(

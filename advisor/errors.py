@@ -16,6 +16,8 @@ A message says what was given, what is allowed and what to do next, in one line.
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class AdvisorError(Exception):
     """Base of all errors that this package raises on purpose."""
@@ -23,6 +25,14 @@ class AdvisorError(Exception):
 
 class ConfigError(AdvisorError, ValueError):
     """A setting that cannot be used."""
+
+    @classmethod
+    def no_objective(cls, experiment: str) -> Self:
+        """Return the error of an experiment that is to be improved and does not say in what."""
+        return cls(
+            f"experiment {experiment!r} has no objective to improve; set one with "
+            f"'advisor experiment {experiment} --objective METRIC --direction minimize'"
+        )
 
 
 class SpaceError(AdvisorError, ValueError):

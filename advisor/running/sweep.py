@@ -31,6 +31,7 @@ from advisor.running.guard import Guard, end_orphans
 from advisor.running.plan import Attempt, Plan, Summary, SweepInterrupted, Watcher
 from advisor.running.template import Template
 from advisor.running.trial import Ending, Orders, Setting, Trial
+from advisor.suggest.outcome import INTERRUPTED
 from advisor.tracking.attached import own_runs
 from storage.records import Run, RunState
 
@@ -357,7 +358,7 @@ def _counts(run: Run, *, with_running: bool) -> bool:
         return with_running
     if run.state is RunState.CRASHED:
         return "killed" in run.tags  # recovery says crashed as well, of runs whose advisor was killed
-    return run.state is not RunState.FAILED or "interrupted" not in run.tags
+    return run.state is not RunState.FAILED or INTERRUPTED not in run.tags
 
 
 def _reason(trial: Trial, run: Run) -> str:

@@ -27,6 +27,7 @@ from advisor.running.guard import Guard
 from advisor.running.metrics import Lines, looks_meant, read_line
 from advisor.running.plan import Plan
 from advisor.running.process import Process, signal_of
+from advisor.suggest.outcome import INTERRUPTED
 from advisor.tracking.attached import answer, end
 from advisor.tracking.run import LiveRun
 from storage.errors import RecordError, RunFinishedError, StorageError
@@ -199,7 +200,7 @@ class Trial:
         self.ending = ending
         self._kill_at = time.monotonic() + self._in.plan.grace_s
         if ending is Ending.INTERRUPTED and not self.run.state.is_over:
-            self.run.tag("interrupted")  # first: a training that hears of it may end its run by itself
+            self.run.tag(INTERRUPTED)  # first: a training that hears of it may end its run by itself
         process.send(number)
 
     def _hopeless(self, now: float) -> bool:

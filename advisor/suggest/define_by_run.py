@@ -60,10 +60,7 @@ class AskedTrial:
         sampler: Callable[..., BaseSampler] | None = None,
     ) -> None:
         if not experiment.objectives:
-            raise ConfigError(
-                f"experiment {experiment.name!r} has no objective to improve; set one with "
-                f"'advisor experiment {experiment.name} --objective val_loss --direction minimize'"
-            )
+            raise ConfigError.no_objective(experiment.name)
         self._experiment, self._runs, self._sampler = experiment, runs, sampler or _default_sampler
         self._seed = [abs(seed), len(runs)]
         self._seen = {name for run in runs for name in run.params}

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from storage.records import Experiment, Objective, Run
+
+INTERRUPTED: Final = "interrupted"
+"""Tag of a run that was ended by hand, with the program that had started it; it says nothing of its parameters."""
 
 
 def measured(experiment: Experiment, runs: Iterable[Run]) -> list[Run]:

@@ -12,10 +12,10 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from advisor.errors import ConfigError
-from advisor.suggest.outcome import worse_than_all
+from advisor.suggest.outcome import INTERRUPTED, worse_than_all
 from advisor.suggest.problem import Problem
 from advisor.suggest.remembered import Place, place, remembered
 from advisor.suggest.space import Space
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
-
-INTERRUPTED: Final = "interrupted"
-"""Tag of a run that was ended by hand, with the program that had started it."""
 
 _quiet = threading.Lock()
 
@@ -140,10 +137,7 @@ def build_study(
         If the experiment has no objective.
     """
     if not experiment.objectives:
-        raise ConfigError(
-            f"experiment {experiment.name!r} has no objective; set one with "
-            f"'advisor experiment {experiment.name} --objective METRIC --direction minimize'"
-        )
+        raise ConfigError.no_objective(experiment.name)
     import optuna
     from optuna.trial import TrialState, create_trial
 

@@ -121,10 +121,7 @@ def _check_question(experiment: Experiment, space: Space, n: int) -> None:
     if n < 1:
         raise ConfigError(f"n = {n} suggestions cannot be made; ask for at least 1")
     if not experiment.objectives:
-        raise ConfigError(
-            f"experiment {experiment.name!r} has no objective; set one with "
-            f"'advisor experiment {experiment.name} --objective METRIC --direction minimize'"
-        )
+        raise ConfigError.no_objective(experiment.name)
     if not space:
         raise SpaceError(
             f"experiment {experiment.name!r} has no parameter to vary; "

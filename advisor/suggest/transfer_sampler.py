@@ -19,9 +19,9 @@ from optuna.trial import FrozenTrial, TrialState
 from advisor.suggest.dimensions import plain
 from advisor.suggest.drawing import elsewhere_of, from_engine
 from advisor.suggest.others import Past, find, past_of
+from advisor.suggest.outcome import INTERRUPTED
 from advisor.suggest.question import Question
 from advisor.suggest.space import Space
-from advisor.suggest.study import INTERRUPTED
 from storage.records import Experiment, Objective, Run, RunState
 
 if TYPE_CHECKING:

@@ -154,7 +154,7 @@ def test_an_empty_space_and_a_missing_objective_are_said() -> None:
         ask([], Space({}))
     bare = experiment()
     bare = type(bare)(bare.name, number=0, created=bare.created)
-    with pytest.raises(AdvisorError, match="has no objective; set one with"):
+    with pytest.raises(AdvisorError, match="has no objective to improve; set one with"):
         ask([], experiment=bare)
 
 
