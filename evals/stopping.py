@@ -10,7 +10,7 @@ What is printed, each over all replays of a source: the share of the stopped run
 than every run that had finished by then ("best so far"; Wilson interval, and a bootstrap over replays), and than every
 run of the replay ("best of all"); computation saved, in steps; and the regret: how far the best finished run is behind
 what it would have been with nothing stopped, as a share of the distance from the median to the best end. Runs that are
-stopped because their objective is not finite are counted apart: there nothing is foretold.
+stopped because their objective is not finite are left out: there nothing is foretold.
 Rivals: Optuna's MedianPruner alone with the same start-up and warm-up; never stopping saves 0 and regrets 0.
 No threshold was chosen on these figures: the chance of 1 in 20 is what the advice promises.
 """
