@@ -82,6 +82,12 @@ class Question:
         )
         return question, notes
 
+    def with_fixed(self, params: Mapping[str, Any], *, pending: Sequence[Mapping[str, Any]]) -> Question:
+        """Return the same question with more parameters fixed, and more points that wait."""
+        fixed, waiting = {**self.fixed, **params}, [*self.pending, *pending]
+        posed, _ = Question.pose(self.experiment, self.runs, self.space, seed=self.seed, fixed=fixed, pending=waiting)
+        return posed
+
     def complete(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return parameters of the free space together with what is fixed."""
         return self.space.complete(params, self.fixed)

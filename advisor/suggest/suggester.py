@@ -10,12 +10,11 @@ repeats are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from advisor.errors import ConfigError, SpaceError
 from advisor.suggest import drawing
@@ -92,17 +91,20 @@ def suggest(
     """
     _check_question(experiment, space, n)
     question, notes = Question.pose(experiment, runs, space, seed=seed, fixed=fixed, pending=pending)
+    choose = functools.partial(_choose, sampler=sampler, others=others, vectors=vectors)
     points = list(_wanted(question, retry=retry))[:n]
-    chosen, past, elsewhere = _choose(question, sampler, others, vectors)
-    left = n - len(points)
-    if left:
-        points += _drawn(question, points, chosen, elsewhere, left)
+    points += _completed(question, points, choose, n - len(points))
+    chosen, past, elsewhere = choose(question)
+    points += _sampled(question, points, chosen, elsewhere, n - len(points))
     model, forecast_note = kept_params_model(experiment, runs, space)
     said = _Said(chosen, past, elsewhere, model, forecast_note, tuple(space_notes) + notes + past.notes)
     return [
         _suggestion(question, said, point, place=place, now=now, store_version=store_version)
         for place, point in enumerate(points)
     ]
+
+
+_Choice = tuple[Chosen, Found, "Elsewhere | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +156,8 @@ def _wanted(question: Question, *, retry: bool) -> Iterator[drawing.Point]:
 
 
 def _choose(
-    question: Question, sampler: str | BaseSampler | None, others: Sequence[Past], vectors: Vectors | None
-) -> tuple[Chosen, Found, Elsewhere | None]:
+    question: Question, *, sampler: str | BaseSampler | None, others: Sequence[Past], vectors: Vectors | None
+) -> _Choice:
     """Return the sampler, and the past where it learns from other experiments."""
     experiment, knowledge = question.experiment, question.knowledge
     chosen = choose_sampler(
@@ -171,40 +173,45 @@ def _choose(
     return chosen, past, drawing.elsewhere_of(question.free, past.tasks)
 
 
-def _drawn(
+def _sampled(
     question: Question, points: Sequence[drawing.Point], chosen: Chosen, elsewhere: Elsewhere | None, n: int
 ) -> list[drawing.Point]:
-    """Return ``n`` new points from the sampler."""
+    """Return ``n`` new points from the sampler, by chance where it has none left."""
+    if n <= 0:
+        return []
     waiting = [{name: point.params[name] for name in question.free if name in point.params} for point in points]
     found: list[drawing.Point] = []
-    for partial in question.problem.try_first:  # points of which only a part was said, the rest is the sampler's
-        if question.space.missing(question.complete(partial)) and len(found) < n and not _was_tried(question, partial):
-            found += _completed(question, partial)
-    left = n - len(found)
-    if left and elsewhere is not None:
-        found += drawing.from_engine(question, elsewhere, waiting, left)
-        left = n - len(found)
-    if left and not chosen.is_own:
-        found += drawing.from_optuna(question, chosen, waiting, left)
-        left = n - len(found)
-    if left:
-        found += drawing.any_new(question, left)
+    if elsewhere is not None:
+        found += drawing.from_engine(question, elsewhere, waiting, n)
+    elif not chosen.is_own:
+        found += drawing.from_optuna(question, chosen, waiting, n)
+    if len(found) < n:
+        found += drawing.any_new(question, n - len(found))
+    return found
+
+
+def _completed(
+    question: Question, points: Sequence[drawing.Point], choose: Callable[[Question], _Choice], n: int
+) -> list[drawing.Point]:
+    """Return up to ``n`` points to try first of which only a part was said, with the rest from the sampler."""
+    found: list[drawing.Point] = []
+    for partial in question.problem.try_first:
+        if len(found) >= n or not question.space.missing(question.complete(partial)) or _was_tried(question, partial):
+            continue
+        rest = question.with_fixed(partial, pending=[point.params for point in (*points, *found)])
+        chosen, _, elsewhere = choose(rest)
+        try:
+            (point,) = _sampled(rest, (), chosen, elsewhere, 1)
+        except SpaceError:  # all of its completions have been tried
+            continue
+        question.taken[question.space.key(point.params)] += 1
+        found.append(replace(point, source="first"))
     return found
 
 
 def _was_tried(question: Question, partial: Mapping[str, Any]) -> bool:
     tried = (*(run.params for run in question.runs), *question.pending)
     return any(all(params.get(name) == value for name, value in partial.items()) for params in tried)
-
-
-def _completed(question: Question, partial: Mapping[str, Any]) -> list[drawing.Point]:
-    rng = np.random.default_rng([question.draw_seed, 3])
-    for _ in range(drawing.MAX_RANDOM):
-        params = question.complete({**question.free.draw(rng), **partial})
-        if not question.space.missing(params) and not question.taken[question.space.key(params)]:
-            question.taken[question.space.key(params)] += 1
-            return [drawing.Point(params, "first")]
-    return []
 
 
 def _suggestion(

@@ -274,6 +274,15 @@ def test_points_to_try_first_come_first_and_what_they_lack_is_chosen() -> None:
     assert ask(runs, experiment=asked)[0].source == "random-startup"
 
 
+def test_what_a_point_to_try_first_leaves_out_is_the_samplers_choice() -> None:
+    asked = told(try_first=[{"hidden": 77}])
+    for seed in range(3):
+        first, second = ask(random_runs(20), n=2, seed=seed, experiment=asked)
+        assert (first.params["hidden"], first.source, second.source) == (77, "first", "gp")
+        assert abs(math.log10(first.params["lr"]) + 2.5) < 0.8  # the best is at 10^-2.5, the range five decades wide
+        assert first.p_ok is not None
+
+
 def test_points_are_repeated_as_often_as_asked_before_new_ones_come() -> None:
     asked = told(repeats=3)
     runs = [run(0, {"lr": 0.01, "hidden": 64, "optimizer": "adam"}, 1.0)]
