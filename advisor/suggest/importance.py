@@ -1,6 +1,7 @@
 """Which parameters the objective depends on, by two methods, each with intervals.
 
-*Total effects*: variance decomposition of the model in ``surrogate``, over the whole space. *PED-ANOVA*, a second
+*Total effects*: Sobol's decomposition of the variance, over the whole space, of extremely randomised trees on the
+runs, where the model in ``surrogate`` shows that parameters foretell the objective at all. *PED-ANOVA*, a second
 opinion: which parameters set the best tenth of the runs apart from the others (S. Watanabe et al., "PED-ANOVA:
 efficiently quantifying hyperparameter importance in arbitrary subspaces", 2023). The first asks what moves the
 objective, the second what it takes to be among the best, and they may differ.
@@ -35,6 +36,7 @@ from storage.records import Direction, Experiment, Run
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
+    from sklearn.ensemble import ExtraTreesRegressor
 
 MIN_RUNS: Final = 10
 """Finished runs below which nothing is said."""
@@ -43,14 +45,15 @@ MIN_RUNS_PED: Final = 20
 METHODS: Final = ("total-effects", "ped-anova")
 N_RESAMPLES: Final = 50
 """Bootstrap resamples of the runs: enough for the ends of an interval to a few hundredths, in about two seconds."""
-N_TREES: Final = 20
+N_TREES: Final = 100
+N_DRAWS: Final = 2000
+"""Points of the space over which effects are averaged; repeats differ by about 0.02."""
+RESAMPLED_TREES: Final = 20
 """Trees a resample: their mean varies less than the resampled runs do."""
-N_DRAWS: Final = 200
-"""Points of the space a resample; for the same reason a tenth of what the shares themselves are averaged over."""
+RESAMPLED_DRAWS: Final = 200
+"""Points of the space a resample, a tenth for the same reason."""
 MAX_RUNS: Final = 300
 """The most recent runs that are resampled; more would only narrow intervals that are narrow already."""
-LOG_RATIO: Final = 10.0
-"""As in ``surrogate``: positive objectives that span a decade are taken by their logarithm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +104,11 @@ def importances(
 ) -> tuple[Importances | None, str]:
     """Say which parameters mattered for the first objective.
 
-    *total-effects*: Sobol's total effects in the model of the finished runs (``surrogate.ParamsModel.total_effects``),
-    scaled to add up to 1. An objective that spans a decade is taken by its logarithm. The intervals come from
-    smaller forests on resampled runs; they are about the runs, not about whether trees are the right model.
+    *total-effects*: the share of the variance over the space that each parameter has a part in, by Jansen's estimator:
+    half the mean squared change when one parameter is drawn anew (A. Saltelli et al., "Variance based sensitivity
+    analysis of model output", 2010); what parameters do together counts for each of them, and the shares are scaled
+    to add up to 1. An objective that spans a decade is taken by its logarithm. The intervals come from smaller
+    forests on resampled runs; they are about the runs, not about whether trees are the right model.
 
     *ped-anova*: Optuna's ``PedAnovaImportanceEvaluator`` on the finished runs that have every parameter, scaled in
     the same way, and the same on resampled runs.
@@ -160,33 +165,35 @@ def _total_effects(
         return None, note
     if model.n_runs < MIN_RUNS:
         return None, f"not enough runs to tell: {model.n_runs} finished, {MIN_RUNS} are needed"
-    shares = _shares(model.total_effects(seed=seed))
-    if shares is None:
-        return None, "not enough runs to tell: the model is flat over the space"
     known = [run for run in measured(experiment, runs) if any(name in run.params for name in space)][-MAX_RUNS:]
     values = np.array([run.values[0] for run in known])
-    is_log = bool(values.min() > 0 and values.max() / values.min() >= LOG_RATIO)
-    matrix, target = design(space, [run.params for run in known]), np.log(values) if is_log else values
-    points = _points(space, np.random.default_rng([seed, 51]))
+    matrix = design(space, [run.params for run in known])
+    target = np.log(values) if model.is_log else values
+    rng = np.random.default_rng([seed, 51])
+    forest = _forest(matrix, target, n_trees=N_TREES, bootstrap=True, seed=seed)
+    shares = _shares(_effects(space, forest, _points(space, rng, N_DRAWS)))
+    if shares is None:
+        return None, "not enough runs to tell: the model is flat over the space"
+    points = _points(space, rng, RESAMPLED_DRAWS)
 
     def again(chosen: NDArray[np.int64], number: int) -> dict[str, float]:
-        return _effects(space, matrix[chosen], target[chosen], points, number)
+        resampled = _forest(matrix[chosen], target[chosen], n_trees=RESAMPLED_TREES, bootstrap=False, seed=number)
+        return _effects(space, resampled, points)
 
     low, high = _ends(shares, len(known), again, seed)
-    return Importances(shares, low=low, high=high, method="total effects", n_runs=model.n_runs), note
+    return Importances(shares, low=low, high=high, method="total effects", n_runs=len(known)), note
 
 
-def _points(space: Space, rng: np.random.Generator) -> NDArray[np.float64]:
+def _points(space: Space, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
     """Return random points of the space, then for each parameter the same ones with that parameter drawn anew.
 
-    Shape (d + 1, ``N_DRAWS``, columns of the design matrix). All resamples share them, so that they differ by their
-    runs alone.
+    Shape (d + 1, n, columns of the design matrix). All resamples share them, so that they differ by their runs alone.
     """
     first, second = (
         design(
             space, [{name: dim.at(float(u)) for (name, dim), u in zip(space.items(), row, strict=True)} for row in each]
         )
-        for each in rng.random((2, N_DRAWS, len(space)))
+        for each in rng.random((2, n, len(space)))
     )
     out = [first]
     for own in columns_of(space).values():
@@ -196,13 +203,17 @@ def _points(space: Space, rng: np.random.Generator) -> NDArray[np.float64]:
     return np.stack(out)
 
 
-def _effects(
-    space: Space, matrix: NDArray[np.float64], target: NDArray[np.float64], points: NDArray[np.float64], seed: int
-) -> dict[str, float]:
-    """Return total effects, not scaled, in a small forest on one resample; as ``ParamsModel.total_effects``."""
+def _forest(
+    matrix: NDArray[np.float64], target: NDArray[np.float64], *, n_trees: int, bootstrap: bool, seed: int
+) -> ExtraTreesRegressor:
     from sklearn.ensemble import ExtraTreesRegressor
 
-    forest = ExtraTreesRegressor(n_estimators=N_TREES, random_state=seed, n_jobs=1).fit(matrix, target)
+    forest = ExtraTreesRegressor(n_estimators=n_trees, bootstrap=bootstrap, random_state=seed, n_jobs=1)
+    return forest.fit(matrix, target)
+
+
+def _effects(space: Space, forest: ExtraTreesRegressor, points: NDArray[np.float64]) -> dict[str, float]:
+    """Return total effects, not scaled."""
     before, *after = forest.predict(points.reshape(-1, points.shape[-1])).reshape(points.shape[:2])
     return {name: float(((each - before) ** 2).mean()) for name, each in zip(space, after, strict=True)}
 

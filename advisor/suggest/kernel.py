@@ -1,8 +1,7 @@
-"""The covariance that all Gaussian processes of this package share, and how its lengths are learned from the past.
+"""The Gaussian process that all models of this package share, and how its lengths are learned from the past.
 
-Matérn 5/2 with one length a column, as in scikit-learn's ``Matern(nu=2.5)``, which the model of an experiment's own
-runs is built on (``advisor.suggest.surface``). Here it is plain numpy, because what past experiments say is the
-solution of linear systems.
+Matérn 5/2 with one length a column. It gives what scikit-learn's ``GaussianProcessRegressor`` with ``Matern(nu=2.5)``
+gives, which the tests compare; that one is not used because importing scikit-learn takes longer than a suggestion may.
 
 Learning one set of lengths over many past experiments follows Z. Wang et al., "Pre-trained Gaussian processes for
 Bayesian optimization" (arXiv 2109.08215): the sum of their log marginal likelihoods is maximised. A log-normal prior
@@ -58,6 +57,50 @@ class Kernel:
 def _squared(a: Array, b: Array) -> Array:
     gaps = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None, :] - 2.0 * (a @ b.T)
     return np.asarray(np.maximum(gaps, 0.0))
+
+
+class Posterior:
+    """A Gaussian process of mean 0, given values at points (C. E. Rasmussen and C. Williams, 2006, algorithm 2.1).
+
+    Parameters
+    ----------
+    kernel
+        Its covariance.
+    columns
+        Shape (n, D): the points.
+    values
+        Shape (n,): what was seen there, with noise.
+    """
+
+    def __init__(self, kernel: Kernel, columns: Array, values: Array) -> None:
+        from scipy.linalg import cho_solve, cholesky
+
+        self._kernel, self._columns = kernel, columns
+        covariance = kernel.signal * kernel.between(columns, columns) + kernel.noise * np.eye(values.size)
+        self._factor: Array = cholesky(covariance, lower=True, check_finite=False)
+        self._weights: Array = cho_solve((self._factor, True), values, check_finite=False)
+
+    def mean(self, columns: Array) -> Array:
+        """Return the expected values at points with columns (m, D), shape (m,)."""
+        return np.asarray(self._kernel.signal * self._kernel.between(columns, self._columns) @ self._weights)
+
+    def predict(self, columns: Array) -> tuple[Array, Array]:
+        """Return mean and variance, without noise, at points with columns (m, D), shape (m,) each."""
+        from scipy.linalg import solve_triangular
+
+        cross = self._kernel.signal * self._kernel.between(columns, self._columns)
+        known = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
+        variance = np.maximum(self._kernel.signal - (known * known).sum(axis=0), 0.0)
+        return np.asarray(cross @ self._weights), np.asarray(variance)
+
+    def left_out(self, values: Array) -> float:
+        """Return the log density of each of other values there, given all others, summed (ibid., section 5.4.2)."""
+        from scipy.linalg import cho_solve
+
+        inverse = cho_solve((self._factor, True), np.eye(values.size), check_finite=False)
+        precision = np.diag(inverse)
+        errors = (inverse @ values) / precision
+        return float(0.5 * (np.log(precision) - precision * errors**2 - np.log(2 * np.pi)).sum())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

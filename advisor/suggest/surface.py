@@ -1,9 +1,9 @@
 """The model of an experiment's own runs: a Gaussian process on what past experiments leave unexplained.
 
-scikit-learn's ``GaussianProcessRegressor`` with the covariance of ``kernel``. Its prior mean is what past experiments
-say, times a slope that is fitted to the runs here and clipped to [0, 1.5]: where the past misleads, the slope falls
-to 0 and the model is a cold one. Lengths are the most probable ones under a prior that is centred on those that the
-past has, so that five runs do not overturn what hundreds showed.
+A Gaussian process with the covariance of ``kernel``. Its prior mean is what past experiments say, times a slope that
+is fitted to the runs here and clipped to [0, 1.5]: where the past misleads, the slope falls to 0 and the model is a
+cold one. Lengths are the most probable ones under a prior that is centred on those that the past has, so that five
+runs do not overturn what hundreds showed.
 
 Invariant: equal data give an equal model. Whoever keeps lengths fits them to the first so many runs (``milestone``), so
 that they do not depend on what was asked in between.
@@ -12,15 +12,12 @@ that they do not depend on what was asked in between.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from advisor.suggest.kernel import Kernel, Prior, learn
-
-if TYPE_CHECKING:
-    from sklearn.gaussian_process import GaussianProcessRegressor
+from advisor.suggest.kernel import Kernel, Posterior, Prior, learn
 
 Array = NDArray[np.float64]
 
@@ -68,14 +65,14 @@ class Surface:
     kernel: Kernel
     evidence: float
     """Log density of each run here given all others, summed: which of two models foretells better."""
-    _process: GaussianProcessRegressor
+    _posterior: Posterior
     _constant: float
     _said_mean: float
 
     def predict(self, columns: Array, said: Array) -> tuple[Array, Array]:
         """Return mean and standard deviation at points with columns (n, D) of which the past says ``said`` (n,)."""
-        mean, deviation = self._process.predict(columns, return_std=True)
-        return mean + self._constant + self.slope * (said - self._said_mean), np.maximum(deviation, 1e-6)
+        mean, variance = self._posterior.predict(columns)
+        return mean + self._constant + self.slope * (said - self._said_mean), np.maximum(np.sqrt(variance), 1e-6)
 
 
 def fit(
@@ -111,21 +108,10 @@ def fit(
     residual = residual - constant
     if kernel is None:
         kernel = fit_kernel(columns, residual, prior, cold=cold)
-    process = _process(kernel)
-    process.fit(columns, residual)
+    posterior = Posterior(kernel, columns, residual)
     before = scores - slope * (foretold - foretold.mean())
-    evidence = _left_out(process.L_, before - before.mean())
-    return Surface(slope, kernel, evidence, process, constant, float(said.mean()))
-
-
-def _left_out(factor: Array, values: Array) -> float:
-    """Return the log density of each value given all others, summed (C. E. Rasmussen and C. Williams, 2006, 5.4.2)."""
-    from scipy.linalg import cho_solve
-
-    inverse = cho_solve((factor, True), np.eye(values.size))
-    precision = np.diag(inverse)
-    errors = (inverse @ values) / precision
-    return float(0.5 * (np.log(precision) - precision * errors**2 - np.log(2 * np.pi)).sum())
+    evidence = posterior.left_out(before - before.mean())
+    return Surface(slope, kernel, evidence, posterior, constant, float(said.mean()))
 
 
 def slope_of(said: Array, scores: Array) -> float:
@@ -145,11 +131,3 @@ def fit_kernel(columns: Array, residual: Array, center: Kernel, *, cold: bool) -
         signal_sd=SIGNAL_SD,
     )
     return learn([(columns, residual)], prior)
-
-
-def _process(kernel: Kernel) -> GaussianProcessRegressor:
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import ConstantKernel, Matern
-
-    covariance = ConstantKernel(kernel.signal) * Matern(kernel.lengths, nu=2.5)
-    return GaussianProcessRegressor(covariance, alpha=kernel.noise, optimizer=None)

@@ -1,7 +1,7 @@
 """A model of the objective over the search space: what parameters alone say about a run's outcome.
 
-Sole importer of scikit-learn among the suggestions. Extremely randomised trees, grown on bootstrap samples,
-so that each run is judged by the trees that never saw it.
+Gaussian processes with the covariance of ``kernel``: one for each fold of the runs, fitted without that fold, lengths
+included, so that every run is judged by a model that has never seen it.
 
 Invariant: a model exists only if it predicts runs that it has not seen better than their mean does, by more
 than the standard error of that difference.
@@ -13,42 +13,62 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from advisor.suggest.encoding import Encoder
 from advisor.suggest.forecast import MIN_RUNS, Forecast, from_outcomes
-from advisor.suggest.geometry import columns_of, design
+from advisor.suggest.kernel import Kernel, Posterior, Prior, learn
 from advisor.suggest.keyed import Keyed
 from advisor.suggest.outcome import best_of, measured
 from advisor.suggest.remembered import remembered
 from advisor.suggest.space import Space
 from advisor.suggest.surface import milestone
+from advisor.suggest.threads import one_thread
 from storage.records import Experiment, Objective, Run, RunState
 
-if TYPE_CHECKING:
-    from sklearn.ensemble import ExtraTreesRegressor
+Array = NDArray[np.float64]
 
-N_TREES: Final = 100
-"""Each run is out of bag in about 37 of them, enough for a stable mean."""
+N_FOLDS: Final = 8
+"""With fewer, models see too little of few runs; each costs one fit."""
 MAX_RUNS: Final = 400
-"""The most recent runs that are modelled; keeps a fit below half a second."""
+"""The most recent runs that are modelled."""
+MAX_LEARNED: Final = 100
+"""The most recent runs of a fold from which lengths are learned; keeps a fit below a quarter of a second."""
+LENGTHS_SD: Final = 0.75
+"""How far lengths may differ from the usual ones, in natural logarithms (one standard deviation)."""
+NOISE: Final = 0.3
+"""Centre of the prior over the noise: what the parameters leave open, of outcomes that vary by 1."""
+NOISE_SD: Final = 1.0
+SIGNAL_SD: Final = 0.5
 GROWTH: Final = 1.25
-"""A forecast is made from a new forest when there are a quarter more runs."""
+"""A forecast is made from a new model when there are a quarter more runs."""
 N_EFFECT: Final = 24
 """Values of a parameter over which its effect is averaged; repeats differ by a tenth of the effect."""
-N_DRAWS: Final = 2000
-"""Points of the space over which effects are averaged; repeats differ by about 0.02."""
 LOG_RATIO: Final = 10.0
 """Positive objectives that span a decade are modelled by their logarithm."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ParamsModel:
-    """Trees that predict the first objective from parameters, with their errors on runs they never saw."""
+class _Fold:
+    """The model of all runs but those of one fold."""
 
-    space: Space
+    posterior: Posterior
+    mean: float
+    spread: float
+    """Standard deviation of the outcomes that it was fitted to."""
+
+    def predict(self, columns: Array) -> Array:
+        return self.mean + self.spread * self.posterior.mean(columns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ParamsModel:
+    """Gaussian processes that predict the first objective from parameters, with their errors on runs they never saw."""
+
+    encoder: Encoder
     objective: Objective
     n_runs: int
     improvement: float
@@ -57,17 +77,22 @@ class ParamsModel:
     """The best objective among the runs."""
     is_log: bool
     """Whether the logarithm of the objective is modelled."""
-    _forest: ExtraTreesRegressor
-    _unseen: NDArray[np.bool_]
-    """Shape (n, trees): whether the tree never saw the run."""
-    _errors: NDArray[np.float64]
-    """Shape (n,): observed minus predicted out of bag, on the model's scale."""
+    _folds: tuple[_Fold, ...]
+    _fold_of: NDArray[np.intp]
+    """Shape (n,): the fold of each run."""
+    _errors: Array
+    """Shape (n,): observed minus predicted without the run's fold, on the model's scale."""
+    _limits: tuple[float, float]
+    """Least and largest outcome, beyond which nothing is predicted, on the model's scale."""
 
-    def outcomes(self, params: Mapping[str, Any]) -> NDArray[np.float64]:
+    def _predict(self, rows: Sequence[Mapping[str, Any]]) -> Array:
+        """Return what each fold's model predicts, shape (folds, rows), on the model's scale."""
+        columns = self.encoder.columns(self.encoder.coordinates(rows))
+        return np.clip([fold.predict(columns) for fold in self._folds], *self._limits)
+
+    def outcomes(self, params: Mapping[str, Any]) -> Array:
         """Return the possible outcomes at one point, one a past run, shape (n,), in the objective's unit."""
-        row = design(self.space, [params]).astype(np.float32)
-        each = np.array([tree.tree_.predict(row).ravel()[0] for tree in self._forest.estimators_])
-        found = (self._unseen @ each) / self._unseen.sum(axis=1) + self._errors
+        found = self._predict([params])[self._fold_of, 0] + self._errors
         return np.asarray(np.exp(found) if self.is_log else found)
 
     def improvement_on_best(self, params: Mapping[str, Any]) -> float | None:
@@ -80,48 +105,27 @@ class ParamsModel:
     def effects(self, params: Mapping[str, Any], *, seed: int = 0) -> dict[str, float]:
         """Return for each parameter what its value does: predicted objective less that with random values of it."""
         rng = np.random.default_rng(seed)
-        rows = [dict(params)]
-        for name, dimension in self.space.items():
+        space, rows = self.encoder.space, [dict(params)]
+        for name, dimension in space.items():
             if name in params:
                 rows += [{**params, name: dimension.at(float(u))} for u in rng.random(N_EFFECT)]
-        matrix = design(self.space, rows).astype(np.float32)
-        # Tree by tree: the forest's own predict spends ten times as long on scheduling so few rows.
-        predicted = np.mean([tree.tree_.predict(matrix).ravel() for tree in self._forest.estimators_], axis=0)
+        predicted = self._predict(rows).mean(axis=0)
         if self.is_log:
             predicted = np.exp(predicted)
         means = predicted[1:].reshape(-1, N_EFFECT).mean(axis=1)
-        names = [name for name in self.space if name in params]
+        names = [name for name in space if name in params]
         return {name: float(predicted[0] - mean) for name, mean in zip(names, means, strict=True)}
 
     def forecast(self, params: Mapping[str, Any]) -> Forecast:
-        """Forecast one point: jackknife+ after bootstrap, with signed residuals.
+        """Forecast one point: CV+ with signed residuals.
 
-        For each past run, the trees that never saw it predict the point, and that run's own error is added, with
+        For each past run, the model that never saw it predicts the point, and that run's own error is added, with
         its sign: these are the possible outcomes, and the interval leaves out a tenth of them at each end.
-        It aims at 80 %; theory promises 60 % for exchangeable runs (B. Kim, C. Xu, R. F. Barber, "Predictive
-        inference is free with the jackknife+-after-bootstrap", 2020; signed residuals: R. F. Barber et al.,
-        "Predictive inference with the jackknife+", 2021), and runs that a sampler proposed are not quite
-        exchangeable with the next. ``evals/forecast_coverage.py`` measures what comes of it.
+        It aims at 80 %; theory promises 60 % for exchangeable runs (R. F. Barber et al., "Predictive inference with
+        the jackknife+", 2021), and runs that a sampler proposed are not quite exchangeable with the next.
+        ``evals/forecast_coverage.py`` measures what comes of it.
         """
         return from_outcomes(self.outcomes(params), best=self.best, objective=self.objective, method="parameters")
-
-    def total_effects(self, *, seed: int = 0) -> dict[str, float]:
-        """Return the share of the model's variance over the space that each parameter has a part in.
-
-        Sobol's total effect by Jansen's estimator: half the mean squared change when one parameter is drawn
-        anew (A. Saltelli et al., "Variance based sensitivity analysis of model output", 2010). What
-        parameters do together counts for each of them, so the shares may add up to more than 1.
-        """
-        rng = np.random.default_rng(seed)
-        first, second = (design(self.space, _draws(self.space, rng)) for _ in range(2))
-        before = self._forest.predict(first)
-        variance = float(before.var()) or 1.0
-        effects = {}
-        for name, columns in columns_of(self.space).items():
-            changed = first.copy()
-            changed[:, columns] = second[:, columns]
-            effects[name] = float(((self._forest.predict(changed) - before) ** 2).mean()) / (2 * variance)
-        return effects
 
 
 def fit_params_model(
@@ -148,16 +152,25 @@ def fit_params_model(
         return None, f"nothing to tell: all {len(known)} finished runs have the same {objective.metric}"
     is_log = bool(values.min() > 0 and values.max() / values.min() >= LOG_RATIO)
     target = np.log(values) if is_log else values
-    forest, unseen, errors = _fit(design(space, [run.params for run in known]), target, seed)
-    judged = np.asarray(unseen.any(axis=1))
-    improvement, margin = _improvement(target, errors, judged)
+    encoder = Encoder(space)
+    target = np.log(values) if is_log else values
+    columns = encoder.columns(encoder.coordinates([run.params for run in known]))
+    fold_of = np.random.default_rng(seed).permutation(len(known)) % N_FOLDS
+    with one_thread():
+        folds = tuple(_fit(columns[fold_of != k], target[fold_of != k]) for k in range(N_FOLDS))
+    limits = float(target.min()), float(target.max())
+    predicted, means = np.empty(target.size), np.empty(target.size)
+    for k, fold in enumerate(folds):
+        predicted[fold_of == k], means[fold_of == k] = np.clip(fold.predict(columns[fold_of == k]), *limits), fold.mean
+    errors = target - predicted
+    improvement, margin = _improvement(np.abs(target - means), np.abs(errors))
     if not improvement > margin:  # NaN too
         return None, (
             f"not enough runs to tell: from {len(known)} finished runs the parameters predict {objective.metric} "
             "no better than its mean does, beyond the standard error"
         )
     best = best_of(objective, values.tolist())
-    model = ParamsModel(space, objective, len(known), improvement, best, is_log, forest, unseen[judged], errors)
+    model = ParamsModel(encoder, objective, len(known), improvement, best, is_log, folds, fold_of, errors, limits)
     return model, f"from {len(known)} finished runs; on runs left out its error is {improvement:.0%} below the mean's"
 
 
@@ -199,37 +212,21 @@ def forecast_params(
     return (None if model is None else model.forecast(params)), note
 
 
-def _improvement(
-    target: NDArray[np.float64], errors: NDArray[np.float64], judged: NDArray[np.bool_]
-) -> tuple[float, float]:
+def _improvement(of_mean: Array, of_model: Array) -> tuple[float, float]:
     """Return the share of the mean's absolute error that the model takes away, and its standard error.
 
-    Both predict each judged run without it, and are compared run by run. Were they equally good, the gain would
-    exceed its standard error by chance in one case of six. Where the parameters say nothing the model is worse
-    than the mean, and the chance smaller: 3-4 % of sets of 10 to 30 runs.
+    Both predict each run without its fold, shape (n,), and are compared run by run. Were they equally good, the gain
+    would exceed its standard error by chance in one case of six. Where the parameters say nothing the model is worse
+    than the mean, and the chance smaller: 1 in 40 of sets of 10 to 50 runs.
     """
-    of_mean = np.abs(target - (target.sum() - target) / (target.size - 1))[judged]
-    gains = (of_mean - np.abs(errors)) / of_mean.mean()
+    gains = (of_mean - of_model) / of_mean.mean()
     return float(gains.mean()), float(gains.std(ddof=1) / math.sqrt(gains.size))
 
 
-def _draws(space: Space, rng: np.random.Generator) -> list[dict[str, Any]]:
-    positions = rng.random((N_DRAWS, len(space)))
-    return [{name: dim.at(float(u)) for (name, dim), u in zip(space.items(), row, strict=True)} for row in positions]
-
-
-def _fit(
-    matrix: NDArray[np.float64], target: NDArray[np.float64], seed: int
-) -> tuple[ExtraTreesRegressor, NDArray[np.bool_], NDArray[np.float64]]:
-    """Return the trees, which of them never saw which run, and the errors of the runs that some never saw."""
-    from sklearn.ensemble import ExtraTreesRegressor
-
-    forest = ExtraTreesRegressor(n_estimators=N_TREES, bootstrap=True, random_state=seed, n_jobs=1)
-    forest.fit(matrix, target)
-    unseen = np.ones((target.size, N_TREES), dtype=bool)
-    for k, sample in enumerate(forest.estimators_samples_):
-        unseen[sample, k] = False
-    each = np.column_stack([tree.predict(matrix) for tree in forest.estimators_])
-    judged = unseen.any(axis=1)
-    predicted = (each * unseen).sum(axis=1)[judged] / unseen[judged].sum(axis=1)
-    return forest, unseen, target[judged] - predicted
+def _fit(columns: Array, target: Array) -> _Fold:
+    mean, spread = float(target.mean()), float(target.std()) or 1.0
+    scores = (target - mean) / spread
+    usual = replace(Kernel.default(columns.shape[1]), noise=NOISE)
+    prior = Prior(usual, lengths_sd=LENGTHS_SD, noise_sd=NOISE_SD, signal_sd=SIGNAL_SD)
+    kernel = learn([(columns[-MAX_LEARNED:], scores[-MAX_LEARNED:])], prior)
+    return _Fold(Posterior(kernel, columns, scores), mean, spread)

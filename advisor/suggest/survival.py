@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from advisor.suggest.kernel import LENGTH, Kernel
+from advisor.suggest.kernel import LENGTH, Kernel, Posterior
 
 Array = NDArray[np.float64]
 
@@ -43,30 +43,22 @@ class Survival:
     """
 
     def __init__(self, columns: Array, came_through: NDArray[np.bool_], kernel: Kernel) -> None:
-        self._kernel = Kernel(np.minimum(kernel.lengths, LENGTH) * REACH)
-        self._columns = columns
-        self._factor: tuple[Array, bool] | None = None
+        self._posterior: Posterior | None = None
         if came_through.all():
             return
-        from scipy.linalg import cho_factor, cho_solve
         from scipy.special import ndtri
 
         # Far from all runs, averaging over the variance has to leave the prior share.
         self._prior = float(ndtri(PRIOR_SHARE)) * float(np.sqrt(1.0 + SIGNAL))
         labels = np.where(came_through, LABEL, -LABEL) - self._prior
-        covariance = SIGNAL * self._kernel.between(columns, columns) + ACCIDENT * np.eye(len(columns))
-        self._factor = cho_factor(covariance, lower=True)
-        self._weights = cho_solve(self._factor, labels)
+        sharp = Kernel(np.minimum(kernel.lengths, LENGTH) * REACH, signal=SIGNAL, noise=ACCIDENT)
+        self._posterior = Posterior(sharp, columns, labels)
 
     def probability(self, columns: Array) -> Array:
         """Return the probability, shape (m,), that runs at points with columns (m, D) come through."""
-        if self._factor is None or not len(columns):
+        if self._posterior is None or not len(columns):
             return np.full(len(columns), PRIOR_SHARE)
-        from scipy.linalg import solve_triangular
         from scipy.special import ndtr
 
-        cross = SIGNAL * self._kernel.between(columns, self._columns)
-        known = solve_triangular(self._factor[0], cross.T, lower=True)
-        variance = np.maximum(SIGNAL - (known * known).sum(axis=0), 0.0)
-        mean = self._prior + cross @ self._weights
-        return np.asarray(ndtr(mean / np.sqrt(1.0 + variance)))
+        mean, variance = self._posterior.predict(columns)
+        return np.asarray(ndtr((self._prior + mean) / np.sqrt(1.0 + variance)))
