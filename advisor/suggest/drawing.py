@@ -82,12 +82,10 @@ def from_engine(question: Question, elsewhere: Elsewhere, waiting: Sequence[Mapp
     own = own_runs(question.experiment, question.problem, question.knowledge, encoder, waiting)
     setting = Setting(encoder, own, elsewhere, log_prior=_log_prior(question.problem, encoder))
 
-    known = set(map(tuple, _rounded(np.vstack([own.points, own.wrong, own.pending])).tolist()))
+    known = {point.tobytes() for point in _rounded(np.vstack([own.points, own.wrong, own.pending]))}
 
     def is_taken(point: NDArray[np.float64]) -> bool:
-        return tuple(_rounded(point).tolist()) in known or bool(
-            taken[space.key(question.complete(encoder.params(point)))]
-        )
+        return _rounded(point).tobytes() in known or bool(taken[space.key(question.complete(encoder.params(point)))])
 
     with one_thread():
         proposals = propose(setting, taken=is_taken, seed=question.draw_seed, n=n)
@@ -101,7 +99,7 @@ def from_engine(question: Question, elsewhere: Elsewhere, waiting: Sequence[Mapp
 
 def _rounded(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return coordinates as what is equal for points that differ by the rounding of decimal notation only."""
-    return np.asarray(np.round(np.nan_to_num(points, nan=-1.0), DIGITS))
+    return np.asarray(np.round(np.nan_to_num(points, nan=-1.0), DIGITS) + 0.0)  # no -0.0
 
 
 def own_runs(

@@ -149,11 +149,16 @@ class Elsewhere:
         if not self.tasks:
             return np.zeros((n + 1, 0))
         n_right, n_pairs = np.zeros((n + 1, len(self.tasks))), np.zeros((n + 1, 1))
+        by_run = np.ascontiguousarray(said.T, dtype=np.float64)
+
+        def count(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+            return mask.astype(np.float32)  # a product of these counts, one of booleans does not
+
         for i in range(1, n):  # pairs with an earlier run: what could be told when so many runs were over
-            order = np.sign(scores[:i] - scores[i])
-            right = (np.sign(said[:, :i] - said[:, i, None]) == order) & (order != 0)
-            n_right[i + 1] = right.sum(axis=1)
-            n_pairs[i + 1] = np.count_nonzero(order)
+            better, worse = scores[:i] > scores[i], scores[:i] < scores[i]
+            told_better, told_worse = by_run[:i] > by_run[i], by_run[:i] < by_run[i]
+            n_right[i + 1] = count(better) @ count(told_better) + count(worse) @ count(told_worse)
+            n_pairs[i + 1] = np.count_nonzero(better) + np.count_nonzero(worse)
         n_right, n_pairs = n_right.cumsum(axis=0), n_pairs.cumsum(axis=0)
         chance = np.full((n + 1, 1), CHANCE)
         agreement = np.hstack([np.where(n_pairs > 0, n_right / np.maximum(n_pairs, 1), CHANCE), chance])

@@ -92,6 +92,15 @@ class Encoder:
                 points[:, j] = _snapped(dimension, shifted, equal_shares=False)
         return self._without_inactive(points)
 
+    def redraw_each(self, rng: np.random.Generator, point: Array, n: int) -> Array:
+        """Return a point, shape (d,), with one parameter drawn anew, ``n`` times each in turn, shape (d · n, d)."""
+        d = len(self.names)
+        points = np.tile(point, (d * n, 1))
+        drawn = self._draw_all(rng, d * n)
+        for j in range(d):
+            points[j * n : (j + 1) * n, j] = drawn[j * n : (j + 1) * n, j]
+        return self._without_inactive(points)
+
     def snap(self, points: Array) -> Array:
         """Return the nearest allowed coordinates; absent ones stay absent."""
         out = points.copy()

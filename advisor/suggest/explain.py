@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from advisor.suggest.geometry import coordinates, distances
-from advisor.suggest.remembered import remembered
+from advisor.suggest.remembered import Place, remembered
 from advisor.suggest.samplers import Chosen
 from advisor.suggest.study import Knowledge
 from advisor.suggest.suggestion import Neighbour, Suggestion, Teacher
@@ -36,8 +36,11 @@ def nearest_runs(question: Question, params: Mapping[str, Any]) -> tuple[Neighbo
     runs = question.knowledge.used
     if not runs:
         return ()
-    known = remembered(question.experiment, question.space)
-    points = np.array([known.place(question.experiment, run).coordinates for run in runs])
+    places: Sequence[Place] = question.knowledge.places
+    if question.fixed:  # these are places in what is free
+        known = remembered(question.experiment, question.space)
+        places = [known.place(question.experiment, run) for run in runs]
+    points = np.array([each.coordinates for each in places])
     gaps = distances(question.space, points, coordinates(question.space, [params])[0])
     order = np.argsort(gaps, kind="stable")[:N_NEAREST]
     return tuple(

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from advisor.suggest.dimensions import Choice, Dimension, Float, Int
 from advisor.suggest.elsewhere import Task
 from advisor.suggest.infer import infer_space
+from advisor.suggest.keyed import Keyed
 from advisor.suggest.space import Space
 from advisor.suggest.surface import milestone
 from storage.describe import words
@@ -88,16 +89,19 @@ def question(experiment: Experiment) -> str:
 
 def likeness(experiment: Experiment, others: Sequence[Experiment], vectors: Vectors | None = None) -> list[float]:
     """Return how alike each other question is, in [0, 1]: the cosine between the texts' vectors, at least 0."""
-    texts = [question(experiment), *(question(other) for other in others)]
-    found = np.vstack([_hashed(text) for text in texts]) if vectors is None else vectors(texts)
+    records = [experiment, *others]
+    if vectors is None:
+        found = np.vstack([_hashed(Keyed(id(record), record)) for record in records])
+    else:
+        found = vectors([question(record) for record in records])
     return [float(value) for value in np.clip(found[1:] @ found[0], 0.0, 1.0)]
 
 
 @functools.lru_cache(maxsize=4096)
-def _hashed(text: str) -> NDArray[np.float32]:
+def _hashed(record: Keyed[Experiment]) -> NDArray[np.float32]:
     from storage.embed import HashingEmbedder
 
-    vector: NDArray[np.float32] = HashingEmbedder().embed([text])[0]
+    vector: NDArray[np.float32] = HashingEmbedder().embed([question(record.value)])[0]
     return vector
 
 
@@ -200,7 +204,7 @@ def _task(
 
 def _older(before: Task | None, now: Task | None) -> Task | None:
     """Return the earlier one of two equal tasks, so that models of it are found again."""
-    if before is None or now is None or before.run_ids != now.run_ids:
+    if before is None or now is None or before.run_ids != now.run_ids or before.rows != now.rows:
         return now
     return before if np.array_equal(before.outcomes, now.outcomes, equal_nan=True) else now
 

@@ -41,13 +41,15 @@ class Space(Mapping[str, Dimension]):
         If a condition names no parameter of the space, depends on itself, or can never hold.
     """
 
-    __slots__ = ("_conditions", "_dimensions")
+    __slots__ = ("_conditions", "_dimensions", "_text")
     _dimensions: Mapping[str, Dimension]
     _conditions: Conditions
+    _text: str
 
     def __init__(self, dimensions: Mapping[str, Dimension]) -> None:
         self._dimensions = dict(dimensions)
         self._conditions = Conditions(self._dimensions)
+        self._text = f"Space({self._dimensions!r})"  # what is kept of a space is looked up by it, at every ask
 
     @classmethod
     def of(cls, mapping: Mapping[str, Any]) -> Self:
@@ -304,6 +306,6 @@ class Space(Mapping[str, Dimension]):
         return len(self._dimensions)
 
     def __repr__(self) -> str:
-        return f"Space({dict(self._dimensions)!r})"
+        return self._text
 
     __hash__: ClassVar[None]  # type: ignore[assignment]  # compared by content, like any mapping

@@ -52,8 +52,8 @@ LOG_RATIO: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Fold:
-    """The model of all runs but those of one fold."""
+class _Fit:
+    """A Gaussian process of some runs."""
 
     posterior: Posterior
     mean: float
@@ -77,7 +77,10 @@ class ParamsModel:
     """The best objective among the runs."""
     is_log: bool
     """Whether the logarithm of the objective is modelled."""
-    _folds: tuple[_Fold, ...]
+    _whole: _Fit
+    """The model of all runs."""
+    _folds: tuple[_Fit, ...]
+    """The models of all runs but those of one fold."""
     _fold_of: NDArray[np.intp]
     """Shape (n,): the fold of each run."""
     _errors: Array
@@ -85,14 +88,11 @@ class ParamsModel:
     _limits: tuple[float, float]
     """Least and largest outcome, beyond which nothing is predicted, on the model's scale."""
 
-    def _predict(self, rows: Sequence[Mapping[str, Any]]) -> Array:
-        """Return what each fold's model predicts, shape (folds, rows), on the model's scale."""
-        columns = self.encoder.columns(self.encoder.coordinates(rows))
-        return np.clip([fold.predict(columns) for fold in self._folds], *self._limits)
-
     def outcomes(self, params: Mapping[str, Any]) -> Array:
         """Return the possible outcomes at one point, one a past run, shape (n,), in the objective's unit."""
-        found = self._predict([params])[self._fold_of, 0] + self._errors
+        columns = self.encoder.columns(self.encoder.coordinates([params]))
+        each = np.clip([fold.predict(columns)[0] for fold in self._folds], *self._limits)
+        found = each[self._fold_of] + self._errors
         return np.asarray(np.exp(found) if self.is_log else found)
 
     def improvement_on_best(self, params: Mapping[str, Any]) -> float | None:
@@ -104,17 +104,15 @@ class ParamsModel:
 
     def effects(self, params: Mapping[str, Any], *, seed: int = 0) -> dict[str, float]:
         """Return for each parameter what its value does: predicted objective less that with random values of it."""
-        rng = np.random.default_rng(seed)
-        space, rows = self.encoder.space, [dict(params)]
-        for name, dimension in space.items():
-            if name in params:
-                rows += [{**params, name: dimension.at(float(u))} for u in rng.random(N_EFFECT)]
-        predicted = self._predict(rows).mean(axis=0)
+        point = self.encoder.coordinates([params])
+        redrawn = self.encoder.redraw_each(np.random.default_rng(seed), point[0], N_EFFECT)
+        predicted = self._whole.predict(self.encoder.columns(np.vstack([point, redrawn])))
+        predicted = np.clip(predicted, *self._limits)
         if self.is_log:
             predicted = np.exp(predicted)
         means = predicted[1:].reshape(-1, N_EFFECT).mean(axis=1)
-        names = [name for name in space if name in params]
-        return {name: float(predicted[0] - mean) for name, mean in zip(names, means, strict=True)}
+        each = zip(self.encoder.names, means, strict=True)
+        return {name: float(predicted[0] - mean) for name, mean in each if name in params}
 
     def forecast(self, params: Mapping[str, Any]) -> Forecast:
         """Forecast one point: CV+ with signed residuals.
@@ -157,7 +155,8 @@ def fit_params_model(
     columns = encoder.columns(encoder.coordinates([run.params for run in known]))
     fold_of = np.random.default_rng(seed).permutation(len(known)) % N_FOLDS
     with one_thread():
-        folds = tuple(_fit(columns[fold_of != k], target[fold_of != k]) for k in range(N_FOLDS))
+        whole = _fitted(columns, target)
+        folds = tuple(_fitted(columns[fold_of != k], target[fold_of != k]) for k in range(N_FOLDS))
     limits = float(target.min()), float(target.max())
     predicted, means = np.empty(target.size), np.empty(target.size)
     for k, fold in enumerate(folds):
@@ -169,8 +168,19 @@ def fit_params_model(
             f"not enough runs to tell: from {len(known)} finished runs the parameters predict {objective.metric} "
             "no better than its mean does, beyond the standard error"
         )
-    best = best_of(objective, values.tolist())
-    model = ParamsModel(encoder, objective, len(known), improvement, best, is_log, folds, fold_of, errors, limits)
+    model = ParamsModel(
+        encoder,
+        objective,
+        len(known),
+        improvement,
+        best_of(objective, values.tolist()),
+        is_log,
+        whole,
+        folds,
+        fold_of,
+        errors,
+        limits,
+    )
     return model, f"from {len(known)} finished runs; on runs left out its error is {improvement:.0%} below the mean's"
 
 
@@ -223,10 +233,10 @@ def _improvement(of_mean: Array, of_model: Array) -> tuple[float, float]:
     return float(gains.mean()), float(gains.std(ddof=1) / math.sqrt(gains.size))
 
 
-def _fit(columns: Array, target: Array) -> _Fold:
+def _fitted(columns: Array, target: Array) -> _Fit:
     mean, spread = float(target.mean()), float(target.std()) or 1.0
     scores = (target - mean) / spread
     usual = replace(Kernel.default(columns.shape[1]), noise=NOISE)
     prior = Prior(usual, lengths_sd=LENGTHS_SD, noise_sd=NOISE_SD, signal_sd=SIGNAL_SD)
     kernel = learn([(columns[-MAX_LEARNED:], scores[-MAX_LEARNED:])], prior)
-    return _Fold(Posterior(kernel, columns, scores), mean, spread)
+    return _Fit(Posterior(kernel, columns, scores), mean, spread)
