@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 N_TREES: Final = 100
 """Each run is out of bag in about 37 of them."""
-FEATURES_TRIED: Final = 0.5
+FEATURES_TRIED: Final = 1.0
 """Share of the features that a split may choose from."""
 SPREAD_FLOOR: Final = 0.5
 """Smallest spread of a forecast, as a share of the usual one: the residual of a run in a narrow leaf
