@@ -8,9 +8,8 @@ runs of ``deepobs/`` under $ADVISOR_EVAL_DATA or ../shared/data; skipped where t
 runs are known and others, drawn from the rest, are forecast. Nothing is fitted to the result.
 
 What is printed: coverage with its 95 % binomial interval, which takes forecasts as independent (those of one
-repeat share their known runs, so it is somewhat too narrow); the coverage that an interval between two of n
-outcomes aims at, (n + 1 - 2k) / (n + 1) with k = max(⌊(n + 1)·0.1⌋, 1), lowest 0.78 at n = 8 and highest 0.89 at
-n = 18; the median width of the interval as a share of that between the 10 % and 90 % quantiles of all final values
+repeat share their known runs, so it is somewhat too narrow); the coverage that is aimed at, 0.8 from 9 runs on; the
+median width of the interval as a share of that between the 10 % and 90 % quantiles of all final values
 (floor 0; 1 or more is no narrower than what all runs together say); and how often there was a forecast at all,
 which for pure noise should be near 0.
 """
@@ -107,8 +106,7 @@ def from_curves(
 
 def summary(pairs: Sequence[tuple[Forecast, float]], n_asked: int, n: int, values: Sequence[float]) -> dict[str, Any]:
     """Return the figures of one line; coverage is None where nothing was forecast."""
-    k = max(int((n + 1) * 0.1 + 1e-9), 1)
-    out: dict[str, Any] = {"n_known": n, "aim": (n + 1 - 2 * k) / (n + 1), "forecast_share": len(pairs) / n_asked}
+    out: dict[str, Any] = {"n_known": n, "aim": min(0.8, (n - 1) / (n + 1)), "forecast_share": len(pairs) / n_asked}
     if not pairs:
         return out | {"coverage": None}
     hits = sum(forecast.low <= value <= forecast.high for forecast, value in pairs)
