@@ -65,6 +65,10 @@ MAX_KERNELS: Final = 64
 """Covariances that are kept."""
 MAX_OWN: Final = 200
 """Runs that the model holds: the best half, the latest quarter, and others evenly down the ranks."""
+MIN_LEAD: Final = 4
+"""Runs below which only their order counts."""
+MAX_LEAD: Final = 4.0
+"""A lead over the middle beyond four times that of the best tenth says nothing more: it may be an error."""
 EVIDENCE: Final = 0.5
 """Weight of what the runs say about which model foretells better: they were chosen by these models, not at random."""
 UNFORETOLD: Final = 0.3
@@ -168,7 +172,7 @@ class _Model:
     def __init__(self, setting: Setting) -> None:
         self.setting, self.encoder, self.own, self.elsewhere = setting, setting.encoder, setting.own, setting.elsewhere
         own = self.own
-        self.scores = _scores(own)
+        self.scores = self._scores(own)
         self.rows = _held(self.scores)
         self.columns = self.encoder.columns(own.points[self.rows])
         self.said = self.elsewhere.say(self.columns)
@@ -181,6 +185,22 @@ class _Model:
         self.care = 1.0 + CARE * _share_wrong(own)
         self._fitted: dict[bool, _Fitted] = {}
         self._promising: NDArray[np.intp] | None = None
+
+    def _scores(self, own: Own) -> Array:
+        """Return the outcomes on a scale of mean 0 and deviation 1; a pruned run is no better than the middle.
+
+        Ranks alone forget by how much the best runs lead, which a smooth objective needs to be refined; values alone
+        do not speak the language of past experiments, which are known by their ranks. So values count alone where there
+        is no past, and half where there is one.
+        """
+        outcomes = own.outcomes
+        if own.pruned.any() and not own.pruned.all():  # measured early, they may look better than anything
+            middle = float(np.median(outcomes[~own.pruned]))
+            outcomes = np.where(own.pruned, np.minimum(outcomes, middle), outcomes)
+        scores = lead(outcomes)
+        if self.elsewhere:
+            scores = 0.5 * (scores + normal_scores(outcomes))
+        return np.where(own.pruned, np.minimum(scores, 0.0), scores)
 
     def next(self, pending: Array, taken: Taken, rng: np.random.Generator) -> Proposal | None:
         n_seen = len(self.own.points) + len(self.own.wrong) + len(pending)
@@ -238,7 +258,7 @@ class _Model:
 
     def _improve(self, pending: Array, taken: Taken, rng: np.random.Generator) -> Proposal | None:
         fitted = self._believing(self._choose(rng), pending)
-        best = self._best(fitted)
+        best = self._best(fitted, pending)
         centers = self.own.points[np.argsort(-self.scores, kind="stable")[:N_CENTERS]]
         points = np.vstack([self.encoder.draw(rng, N_RANDOM), self.encoder.vary(rng, centers, N_LOCAL)])
         if not fitted.cold:
@@ -290,7 +310,7 @@ class _Model:
         key = (hashlib.blake2b(b"".join(part.tobytes() for part in data)).digest(), cold)
         kernels = self.elsewhere.kernels
         if key not in kernels:
-            scores = _scores(Own(*data[:2], wrong=own.wrong, pending=own.pending, pruned=data[2]))
+            scores = self._scores(Own(*data[:2], wrong=own.wrong, pending=own.pending, pruned=data[2]))
             rows = _held(scores)
             columns = self.encoder.columns(own.points[rows])
             said = self.elsewhere.say(columns)
@@ -337,17 +357,21 @@ class _Model:
     def _said(self, columns: Array, fitted: _Fitted) -> Array:
         return np.zeros(len(columns)) if fitted.cold else self.elsewhere.mean(columns, self.weights)
 
-    def _best(self, fitted: _Fitted) -> float:
+    def _best(self, fitted: _Fitted, pending: Array) -> float:
         """Return the score to improve on: what is expected of the best run that keeps all constraints.
 
-        Not its own score: the best of many noisy ones was lucky, and nothing would seem to improve on it.
+        Not its own score: the best of many noisy ones was lucky, and nothing would seem to improve on it. What is
+        expected of runs that go on counts as well; otherwise the next one would be sent after them.
         """
         violations = self.own.violations
         kept = np.ones(len(self.scores), dtype=bool) if violations.size == 0 else (violations <= 0).all(axis=1)
         if not kept.any():
             return float(self.scores.min())
         likely = np.flatnonzero(kept)[np.argsort(-self.scores[kept], kind="stable")[:MAX_BEST]]
-        columns = self.encoder.columns(self.own.points[likely])
+        known = self.own.points[likely]
+        if not violations.size:  # of runs that go on nobody knows whether they keep them
+            known = np.vstack([known, pending])
+        columns = self.encoder.columns(known)
         mean, _ = fitted.model.predict(columns, self._said(columns, fitted))
         return float(mean.max())
 
@@ -426,10 +450,20 @@ def log_improvement(gap: Array) -> Array:
     return np.asarray(np.where(gap < -1.0, far, near))
 
 
-def _scores(own: Own) -> Array:
-    """Return the outcomes as normal scores; a pruned run counts as no better than the median of the others."""
-    scores = normal_scores(own.outcomes)
-    return np.where(own.pruned, np.minimum(scores, 0.0), scores)
+def lead(outcomes: Array) -> Array:
+    """Return outcomes, shape (n,), by how far they lead the middle one, with mean 0 and standard deviation 1.
+
+    The unit is what the best tenth leads by; what lags behind the middle counts by its logarithm, so that one run that
+    nearly diverged does not make all others equal. Normal scores where fewer than ``MIN_LEAD`` are known.
+    """
+    if outcomes.size < MIN_LEAD:
+        return normal_scores(outcomes)
+    middle, top = np.quantile(outcomes, [0.5, 0.9])
+    gaps = outcomes - middle
+    unit = float(top - middle) or float(gaps.std()) or 1.0
+    gaps = np.minimum(gaps / unit, MAX_LEAD)
+    gaps = np.where(gaps < 0, -np.log1p(np.maximum(-gaps, 0.0)), gaps)
+    return np.asarray((gaps - gaps.mean()) / (float(gaps.std()) or 1.0))
 
 
 def _share_wrong(own: Own) -> float:
