@@ -640,6 +640,7 @@ class Experiment:
         n_tpe_seeds
             How often Optuna's TPE is replayed where the space is a grid that was run whole; 40 take seconds.
         """
+        from advisor.findings.verdicts import compared
         from advisor.suggest import account_for
 
         record = self.record
@@ -652,6 +653,7 @@ class Experiment:
             closed=state.closed_suggestions,
             forecasts=[event for event in state.of_kind("forecast.made") if event.run_id in own],
             stops=[event for event in state.of_kind("stop.advised") if event.run_id in own],
+            compared=compared(record, runs),
             space=self._space_or_none(),
             now=self._advisor.clock(),
             n_tpe_seeds=n_tpe_seeds,
