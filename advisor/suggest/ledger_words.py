@@ -149,8 +149,9 @@ def _verdicts(ledger: Ledger) -> Iterator[str]:
             )
     few = [f"{each.code} {each.false_alarms.n} of {each.n_raised}" for each in ledger.verdicts if not each.can_tell]
     if few:
+        other = "other findings" if len(few) < len(ledger.verdicts) else "findings"
         yield (
-            f"Not enough verdicts to tell how often other findings are right: {MIN_VERDICTS} of a code are needed, "
+            f"Not enough verdicts to tell how often {other} are right: {MIN_VERDICTS} of a code are needed, "
             f"judged are {', '.join(few)}."
         )
     for each in ledger.verdicts:

@@ -208,7 +208,7 @@ def test_verdicts_are_counted_by_code_and_detector() -> None:
     said = kept.as_json()["verdicts"][0]
     assert (said["n_judged"], said["n_ok"], said["n_real"], said["rate"]) == (3, 2, 1, None)
     assert (
-        "Not enough verdicts to tell how often other findings are right: 10 of a code are needed, judged are "
+        "Not enough verdicts to tell how often findings are right: 10 of a code are needed, judged are "
         "ADV103 3 of 4." in in_words(kept)
     )
 
