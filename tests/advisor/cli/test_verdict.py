@@ -110,6 +110,8 @@ def test_an_unknown_verdict_is_refused(program: Program, store: Path, found: Fin
     assert "'okay' is not one of" in error
 
 
-def test_nothing_was_found_yet(program: Program, made_store: Path) -> None:
+def test_nothing_was_found_yet(program: Program, tmp_path: Path) -> None:
+    with advisor.open(tmp_path / "fresh") as adv:
+        adv.experiment("digits", objective="loss").tell({"lr": 0.1}, 0.5)
     said = "no finding 'zzzz', no run has any; 'advisor check' looks"
-    assert said in program("--store", made_store, "verdict", "zzzz", "ok").error
+    assert said in program("--store", tmp_path / "fresh", "verdict", "zzzz", "ok").error
