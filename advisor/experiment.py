@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from advisor.errors import ConfigError, SpaceError
 from advisor.redact import scrub
-from advisor.references import present_name
+from advisor.references import find_finding, present_name
 from advisor.suggest.space import Space
 from advisor.tracking.attached import attach
 from advisor.tracking.run import Collaborators, LiveRun, ended_state
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from advisor.suggest import Forecast, Importances, Ledger, SearchAdvice, StopAdvice, Suggestion
     from advisor.suggest.define_by_run import AskedTrial
     from advisor.tracking.delivery import Watch
-    from storage.records import Curve
+    from storage.records import Curve, Verdict
     from storage.store import RunStore
 
 log = logging.getLogger(__name__)
@@ -415,7 +415,7 @@ class Experiment:
         """Write what is new or different; what no longer holds is resolved, what came back is open again."""
         restated = [f for f in found if f.key not in known or (f.title, f.severity) != _said(known[f.key])]
         resolved, open_ = FindingState.RESOLVED, FindingState.OPEN
-        back = [known[f.key] for f in found if f.key in known and known[f.key].state is resolved]
+        back = [was for f in found if (was := known.get(f.key)) and was.state is resolved and was.verdict != "ok"]
         holding = {f.key for f in found}
         gone = [f for f in known.values() if f.key not in holding and f.state is not resolved]
         changes = [*((f, open_) for f in back), *((f, resolved) for f in gone)]
@@ -464,6 +464,34 @@ class Experiment:
                 self._store.append([Event.new("finding.state", self.name, finding.run_id, actor="person", **body)])
                 return
         raise RecordError(f"experiment {self.name!r} has no finding {finding_id!r}; 'advisor check' lists them")
+
+    def verdict(self, finding_id: str, verdict: Verdict, note: str | None = None) -> Finding:
+        """Say whether a finding was right; the latest word counts, and the ledger accounts for all of them.
+
+        Parameters
+        ----------
+        finding_id
+            Its id, the beginning of its id, or ``RUN:CODE`` such as ``digits#3:ADV103``.
+        verdict
+            ``ok``: the run was sound, a false alarm; the finding is resolved and no check opens it again.
+            ``real``: there was trouble; the finding stays open until the trouble is gone.
+        note
+            Why, for the history.
+
+        Raises
+        ------
+        RecordError
+            If there is no such finding in this experiment, or no such verdict.
+        RunNotFoundError
+            If there is no such run.
+        """
+        finding = find_finding(self._store, finding_id, within=self.name)
+        body: dict[str, Any] = {"finding_id": finding.id, "verdict": verdict}
+        if note:
+            body["note"] = scrub(note)
+        now = self._advisor.clock()
+        self._store.append([Event.new("finding.judged", self.name, finding.run_id, time=now, actor="person", **body)])
+        return next(f for f in self._store.run(finding.run_id).findings if f.id == finding.id)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row a run: id, number, state, objective, then ``params.…`` and ``metrics.…``.
@@ -612,6 +640,7 @@ class Experiment:
         n_tpe_seeds
             How often Optuna's TPE is replayed where the space is a grid that was run whole; 40 take seconds.
         """
+        from advisor.findings.verdicts import compared
         from advisor.suggest import account_for
 
         record = self.record
@@ -624,6 +653,7 @@ class Experiment:
             closed=state.closed_suggestions,
             forecasts=[event for event in state.of_kind("forecast.made") if event.run_id in own],
             stops=[event for event in state.of_kind("stop.advised") if event.run_id in own],
+            compared=compared(record, runs),
             space=self._space_or_none(),
             now=self._advisor.clock(),
             n_tpe_seeds=n_tpe_seeds,

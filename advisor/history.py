@@ -319,6 +319,12 @@ def _code(body: Mapping[str, Any], context: Context) -> str:
     return f"finding {_text(context.codes.get(str(body['finding_id']), body['finding_id']), 40)}"
 
 
+def _judged(body: Mapping[str, Any], _event: Event, context: Context) -> str:
+    meaning = {"ok": "ok, a false alarm", "real": "real"}.get(str(body["verdict"]), _text(body["verdict"]))
+    note = f": {_text(body['note'], 200)}" if body.get("note") else ""
+    return f"{_code(body, context)} on {context.run} judged {meaning}{note}"
+
+
 def _tags(tags: Sequence[Any]) -> str:
     return _listed(_text(tag, 40) for tag in tags)
 
@@ -375,6 +381,7 @@ _WORDS: Final[Mapping[str, Say]] = MappingProxyType(
             f"finding {_text(body['code'])} opened on {c.run}: {_text(body['title'], 200)}"
         ),
         "finding.state": lambda body, _, c: f"{_code(body, c)} on {c.run} {_text(body['state'])}",
+        "finding.judged": _judged,
         "finding.notified": lambda body, _, c: (
             f"{_code(body, c)} on {c.run} sent to {_text(scrub(str(body['channel'])))}"
         ),

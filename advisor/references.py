@@ -1,4 +1,4 @@
-"""What people call experiments and runs: ``digits``, ``digits#3``, the id of a run or its beginning, ``3``.
+"""What people call experiments, runs and findings: ``digits``, ``digits#3``, ``digits#3:ADV103``, ids, ``3``.
 
 Only reads. What is deleted is found where it is asked for, and named as deleted where it is not. Invariant: the exact
 name of an experiment comes before the beginning of a run's id.
@@ -11,8 +11,8 @@ from difflib import get_close_matches
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from storage.errors import ExperimentNotFoundError, RunNotFoundError, did_you_mean
-from storage.records import Experiment, Run
+from storage.errors import ExperimentNotFoundError, RecordError, RunNotFoundError, did_you_mean
+from storage.records import Experiment, Finding, Run
 from storage.store import RunStore
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ID_FROM = 6
 """Digits from which a number may be the beginning of an id."""
+SHORT_ID = 8
+"""Characters of an id of a finding that are shown, more where it takes more to tell it from another."""
 
 
 def find_run(store: RunStore, reference: str) -> Run:
@@ -77,6 +79,68 @@ def find(store: RunStore, reference: str) -> Experiment | Run:
         if close:
             raise RunNotFoundError(f"{str(error).rstrip('.?')}; of experiments, did you mean {close[0]!r}?") from None
         raise
+
+
+def find_finding(store: RunStore, reference: str, *, within: str | None = None) -> Finding:
+    """Return a finding by its id, the beginning of its id, or ``RUN:CODE`` with a run as ``find_run`` takes it.
+
+    Parameters
+    ----------
+    within
+        The experiment that it belongs to; None looks in all.
+
+    Raises
+    ------
+    RecordError
+        If no finding, or more than one, fits.
+    RunNotFoundError
+        If there is no such run.
+    """
+    state = store.state()
+    runs = state.runs.values() if within is None else state.runs_of(within)
+    everything = [finding for run in runs for finding in run.findings]
+    exact = [finding for finding in everything if finding.id == reference]
+    fitting = exact or [finding for finding in everything if reference and finding.id.startswith(reference)]
+    run_reference, mark, code = reference.rpartition(":")
+    if not fitting and mark:
+        run = find_run(store, run_reference)
+        if within not in (None, run.experiment):
+            raise RecordError(f"run {run_reference!r} is of experiment {run.experiment!r}, not of {within!r}")
+        fitting = [finding for finding in run.findings if finding.code.lower() == code.lower()]
+        if not fitting:
+            has = f"has no finding {code!r}" if run.findings else "has no findings"
+            close = f"; {did_you_mean(code.upper(), (f.code for f in run.findings))}" if run.findings else ""
+            raise RecordError(f"run {run.experiment}#{run.number} {has}{close}")
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        ids = ", ".join(f"{_short(f, fitting)} ({f.code}, {f.metric or 'no metric'})" for f in fitting[:4])
+        more = f" and {len(fitting) - 4} more" if len(fitting) > 4 else ""
+        raise RecordError(f"{len(fitting)} findings fit {reference!r}; give the beginning of one's id: {ids}{more}")
+    raise _no_finding(store, reference, everything)
+
+
+def _short(finding: Finding, others: Sequence[Finding]) -> str:
+    """Return the beginning of a finding's id that none of some others has."""
+    n = SHORT_ID
+    while n < len(finding.id) and any(f.id != finding.id and f.id.startswith(finding.id[:n]) for f in others):
+        n += 1
+    return finding.id[:n]
+
+
+def _no_finding(store: RunStore, reference: str, among: Sequence[Finding]) -> RecordError:
+    try:
+        run = find_run(store, reference)
+    except RunNotFoundError:
+        if not among:
+            return RecordError(f"no finding {reference!r}, no run has any; 'advisor check' looks for some")
+        n = max(SHORT_ID, len(reference))
+        close = did_you_mean(reference, (finding.id[:n] for finding in among), show=3)
+        return RecordError(f"no finding {reference!r}; {close.rstrip('?.')}; 'advisor check' lists them")
+    name = f"{run.experiment}#{run.number}"
+    codes = sorted({finding.code for finding in run.findings})
+    which = f"for instance {name}:{codes[0]}" if codes else "but it has none"
+    return RecordError(f"{reference!r} is a run; say which of its findings is meant, {which}")
 
 
 def find_deleted(store: RunStore, reference: str) -> int | Entry:

@@ -211,9 +211,11 @@ def _status(run: Run) -> str:
 
 
 def _findings(findings: Iterable[Finding]) -> list[str]:
-    """Tell each kind of trouble once, in the program's words and in those that people use."""
+    """Tell each kind of trouble once, in the program's words and in those that people use; no false alarms."""
     told: dict[str, str] = {}
     for finding in findings:
+        if finding.verdict == "ok":
+            continue
         text = re.sub(r"\d+\.\d+", lambda found: number(float(found.group())), _plain(finding.title))
         told.setdefault(finding.code, ", ".join([text[:200], *_people_say(finding.title)]))
     return [f"finding {text}" for _, text in sorted(told.items())]

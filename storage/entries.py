@@ -55,7 +55,7 @@ _MAPPINGS: Final = ("params", "summary", "environment", "meta", "distributions",
 _PLAIN: Final = ("number", "ordinal", "experiment", "seed", "error", "source", "suggestion_id")
 _TUPLES: Final = ("values", "tags", "notes")
 _TIMES: Final = ("created", "started", "ended")
-_FINDING: Final = ("id", "code", "title", "detector", "metric", "step", "p_value", "score")
+_FINDING: Final = ("id", "code", "title", "detector", "metric", "step", "p_value", "score", "verdict")
 
 _SEAL: Final = struct.Struct("<cI")
 

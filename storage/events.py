@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from storage.errors import RecordError, did_you_mean
-from storage.records import DIRECTIONS, Event, Finding, Objective, RunState
+from storage.records import DIRECTIONS, VERDICTS, Event, Finding, Objective, RunState
 
 BODY_MAX_BYTES: Final = 16 * 2**20
 """An event is read whole by everybody who folds; what is larger belongs into an artifact."""
@@ -42,6 +42,7 @@ KINDS: Final = frozenset(
         "run.artifact",
         "finding.opened",
         "finding.state",
+        "finding.judged",
         "finding.notified",
         "suggestion.made",
         "suggestion.closed",
@@ -115,6 +116,10 @@ def check_event(event: Event) -> None:
     missing = [name for name in _REQUIRED.get(event.kind, ()) if name not in event.body]
     if missing:
         raise RecordError(f"an event of kind {event.kind!r} needs {missing[0]!r} in its body")
+    if event.kind == "finding.judged" and event.body["verdict"] not in VERDICTS:
+        raise RecordError(
+            f"no verdict {event.body['verdict']!r:.80}; {did_you_mean(str(event.body['verdict']), VERDICTS)}"
+        )
     for name, check in _CHECKED.items():
         value = event.body.get(name)
         if value is not None and event.kind.split(".")[0] in ("experiment", "run"):
@@ -170,6 +175,7 @@ _REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     "run.tagged": ("tags",),
     "finding.opened": ("finding_id", "code", "title", "severity"),
     "finding.state": ("finding_id", "state"),
+    "finding.judged": ("finding_id", "verdict"),
     "finding.notified": ("finding_id", "channel"),
     "suggestion.made": ("suggestion_id",),
     "suggestion.closed": ("suggestion_id", "reason"),

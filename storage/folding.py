@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from storage.errors import StoreUnavailableError
 from storage.index import TABLE, BaseDamagedError, BaseGoneError, KeptFold, LiveMetrics, RunIndex
-from storage.journal import SWEEPING, Base, State
+from storage.journal import SWEEPING, Base, State, passed_over
 from storage.journal_table import JournalTable
 from storage.lance import Database
 from storage.provenance import CHECKPOINT, hash_of
@@ -127,14 +127,19 @@ class Folding:
     # -- keeping it
 
     def kept(self) -> KeptFold | None:
-        """Return the fold that the derived table holds.
+        """Return the fold that the derived table holds, None where it lacks what an earlier version passed over.
 
         Raises
         ------
         StoreUnavailableError
             If it cannot be read.
         """
-        return self._index.kept(load_curves=self._load_curves)
+        base = self._index.kept(load_curves=self._load_curves)
+        if base is None:
+            return None
+        through = base.checkpoint()["version"]
+        lacks = any(self._events_of_kind(kind, through) for kind in passed_over(base.checkpoint()))
+        return None if lacks else base
 
     def keep(self) -> bool:
         """Keep the fold in the table of runs, unless another process is at it; return whether it is kept."""

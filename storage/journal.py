@@ -23,6 +23,7 @@ from storage.entries import Book, Entry, book_in, book_out, frozen, last_values
 from storage.events import read_objectives, read_time
 from storage.provenance import CHECKPOINT, JOINED, PURGED, REMOVED, START, hash_of, prefix_hash
 from storage.records import (
+    VERDICTS,
     Curve,
     CurveLoader,
     Event,
@@ -337,6 +338,7 @@ class State:
                 "aliases": self._aliases,
                 "named": self._named,
                 "books": [book_out(book) for book in self._books.values()],
+                "kinds": sorted(handled_kinds()),
             }
 
     def stand_on(self, base: Base) -> None:
@@ -683,16 +685,34 @@ class State:
             evidence=frozen(body.get("evidence")),
             state=FindingState.OPEN if before is None else before.state,
             time=event.time if before is None else before.time,
+            verdict=None if before is None else before.verdict,
         )
         return self._show_finding(entry, finding)
 
     def _finding_state(self, event: Event) -> bool:
-        entry = self.entry(event.run_id)
-        wanted = str(event.body["finding_id"])
-        finding = next((known for known in entry.run.findings if known.id == wanted), None) if entry else None
-        if entry is None or finding is None:
+        entry, finding = self._finding_of(event)
+        if entry is None or finding is None or finding.verdict == "ok":  # a false alarm stays resolved
             return False
         return self._show_finding(entry, replace(finding, state=FindingState(event.body["state"])))
+
+    def _finding_judged(self, event: Event) -> bool:
+        """Take a person's word: a false alarm is resolved, and open again where it is called real after all."""
+        entry, finding = self._finding_of(event)
+        verdict = event.body["verdict"]
+        if entry is None or finding is None or verdict not in VERDICTS:
+            return False
+        state = finding.state
+        if verdict == "ok":
+            state = FindingState.RESOLVED
+        elif finding.verdict == "ok":
+            state = FindingState.OPEN
+        return self._show_finding(entry, replace(finding, verdict=verdict, state=state))
+
+    def _finding_of(self, event: Event) -> tuple[Entry | None, Finding | None]:
+        """Return the run of an event, and the finding that it is about."""
+        entry, wanted = self.entry(event.run_id), str(event.body["finding_id"])
+        found = () if entry is None else entry.run.findings
+        return entry, next((known for known in found if known.id == wanted), None)
 
     def _show_finding(self, entry: Entry, finding: Finding) -> bool:
         """Put a finding among its run's, in the place of what was said before under its id."""
@@ -939,6 +959,7 @@ _HANDLERS: Final[Mapping[str, Callable[[State, Event], bool]]] = {
     "run.artifact": State._run_artifact,
     "finding.opened": State._finding_opened,
     "finding.state": State._finding_state,
+    "finding.judged": State._finding_judged,
     REMOVED: State._removed,
     **dict.fromkeys(LOOKED_UP, State._looked_up),
     PURGED: State._purged,
@@ -953,3 +974,16 @@ def _told(body: Mapping[str, Any]) -> tuple[float, ...] | None:
 def handled_kinds() -> frozenset[str]:
     """Return the kinds of events that change a state."""
     return frozenset(_HANDLERS) - {REMOVED}
+
+
+NOT_SAID: Final = frozenset({"finding.judged"})
+"""Kinds that a fold may have passed over whose checkpoint does not say which ones it knew."""
+
+
+def passed_over(checkpoint: Mapping[str, Any]) -> frozenset[str]:
+    """Return the kinds of events that change a state, and that whoever kept a fold did not know.
+
+    Such events are missing from the fold if there were any: an earlier version of the program passes over them.
+    """
+    known = checkpoint.get("kinds")
+    return NOT_SAID if known is None else handled_kinds() - set(known)

@@ -23,6 +23,10 @@ from storage.errors import RecordError, did_you_mean
 Direction = Literal["minimize", "maximize"]
 DIRECTIONS: tuple[Direction, ...] = ("minimize", "maximize")
 
+Verdict = Literal["ok", "real"]
+"""What a person says of a finding: ``ok``, the run was sound and this a false alarm; ``real``, there was trouble."""
+VERDICTS: tuple[Verdict, ...] = ("ok", "real")
+
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -287,6 +291,8 @@ class Finding:
     """The figures it rests on: observed values, threshold, steps."""
     time: datetime | None = None
     """When it was raised, UTC."""
+    verdict: Verdict | None = None
+    """What a person said of it last; None where nobody has. While it is ``ok`` the finding stays resolved."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -309,6 +315,7 @@ class Finding:
             "score": self.score,
             "evidence": dict(self.evidence),
             "detector": self.detector,
+            "verdict": self.verdict,
         }
 
 

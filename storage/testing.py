@@ -612,6 +612,29 @@ class RunStoreContract:
         store.append([Event.new("finding.state", "digits", run.id, finding_id="f", state="resolved")])
         assert [(f.title, f.severity, f.state) for f in store.run(run.id).findings] == [("error", "error", "resolved")]
 
+    def test_the_last_verdict_on_a_finding_counts_and_a_false_alarm_stays_resolved(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_run(store)
+        said = {"code": "ADV102", "title": "t", "severity": "error", "detector": "rules"}
+
+        def tell(kind: str, **body: Any) -> tuple[str | None, str]:
+            store.append([Event.new(f"finding.{kind}", "digits", run.id, finding_id="f", **body)])
+            (finding,) = store.run(run.id).findings
+            return finding.verdict, finding.state
+
+        assert tell("opened", **said) == (None, "open")
+        assert tell("judged", verdict="real", note="a bad batch") == ("real", "open")
+        assert tell("judged", verdict="ok") == ("ok", "resolved")
+        assert tell("state", state="open") == ("ok", "resolved")
+        assert tell("opened", **said | {"title": "worse"}) == ("ok", "resolved")
+        store.reindex()  # what is kept has it too
+        (kept,) = store.run(run.id).findings
+        assert (kept.verdict, kept.state) == ("ok", "resolved")
+        assert tell("judged", verdict="real") == ("real", "open")
+        assert tell("state", state="resolved") == ("real", "resolved")
+        with pytest.raises(RecordError, match="no verdict 'rael'; did you mean 'real'"):
+            tell("judged", verdict="rael")
+
     def test_the_index_can_be_dropped_and_built_again(self, store: RunStore) -> None:
         add_experiment(store)
         add_finished(store, loss=0.1, notes=["exploded"])

@@ -34,12 +34,13 @@ from advisor.cli import (
     suggest,
     tell,
     transfer,
+    verdict,
 )
 from advisor.cli.session import remember
 
 COMMANDS: Final = (
-    demo, runs, show, search, log, check, report, suggest, optimize, forecast, ledger, tell, experiment, lifecycle,
-    transfer, store, doctor,
+    demo, runs, show, search, log, check, verdict, report, suggest, optimize, forecast, ledger, tell, experiment,
+    lifecycle, transfer, store, doctor,
 )  # fmt: skip
 """Modules of the commands, in the order of the help."""
 MISTAKE: Final = 2

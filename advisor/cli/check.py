@@ -65,7 +65,9 @@ def register(app: typer.Typer) -> None:
                 for line in reasons(result.not_judged):
                     note(line)
             else:
-                _print(result, short_ids(run.id for run in adv.store.runs()), scores=scores)
+                known = adv.store.runs()
+                findings = short_ids(finding.id for run in known for finding in run.findings)
+                _print(result, short_ids(run.id for run in known), findings, scores=scores)
         if fail_on is None:
             return 0
         still_open = [finding for finding in result.findings if finding.state is FindingState.OPEN]
@@ -121,7 +123,7 @@ def _scores(runs: Sequence[Run], checked: Checked) -> list[Mapping[str, object]]
     ]
 
 
-def _print(result: Result, ids: Mapping[str, str], *, scores: bool) -> None:
+def _print(result: Result, ids: Mapping[str, str], finding_ids: Mapping[str, str], *, scores: bool) -> None:
     from storage.records import Severity
 
     numbers = {run.id: run.number for run in result.runs}
@@ -129,10 +131,21 @@ def _print(result: Result, ids: Mapping[str, str], *, scores: bool) -> None:
     for severity in sorted(Severity, key=lambda each: -each.rank):
         found = [finding for finding in result.findings if finding.severity is severity]
         if found:
-            columns = [Column("code"), Column("#", right=True), Column("run"), *((Column("experiment"),) * several)]
-            columns += [Column("what", folds=True), Column("state", optional=True)]
+            judged = any(finding.verdict for finding in found)
+            columns = [Column("id"), Column("code"), Column("#", right=True), Column("run")]
+            columns += [
+                *((Column("experiment"),) * several),
+                Column("what", folds=True),
+                Column("state", optional=True),
+            ]
+            columns += [Column("verdict", optional=True)] * judged
             rows = [
-                [f.code, numbers[f.run_id], ids[f.run_id], *((f.experiment,) * several), f.title, f.state]
+                [
+                    *(finding_ids[f.id], f.code, numbers[f.run_id], ids[f.run_id]),
+                    *((f.experiment,) * several),
+                    *(f.title, f.state),
+                    *((f.verdict,) * judged),
+                ]
                 for f in found
             ]
             print_table(columns, rows, title=f"{severity}: {count(len(found), 'finding')}")
@@ -160,6 +173,11 @@ def _print_rest(result: Result) -> None:
     )
     for line in reasons(result.not_judged):
         say(line)
+    n_false = sum(finding.verdict == "ok" for run in result.runs for finding in run.findings)
+    if n_false:
+        say(f"{count(n_false, 'finding')} judged to be no trouble {'is' if n_false == 1 else 'are'} not listed")
+    if any(finding.verdict is None for finding in result.findings):
+        note("say whether a finding is right: 'advisor verdict ID ok' for a false alarm, 'advisor verdict ID real'")
 
 
 def reasons(not_judged: Sequence[NotJudged]) -> list[str]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from advisor.suggest.intervals import Share
+    from advisor.suggest.judged import Judged
     from advisor.suggest.ledger import ForecastRecord, Ledger, Suggested
 
 N_TPE_SEEDS = 40
@@ -62,6 +63,8 @@ def _print(kept: Ledger) -> None:
         _print_suggested(kept.by_source)
     if kept.forecasts:
         _print_forecasts(kept.forecasts)
+    if kept.verdicts:
+        _print_verdicts(kept.verdicts)
     for line in in_words(kept):
         say(line)
 
@@ -97,6 +100,18 @@ def _print_forecasts(forecasts: Sequence[ForecastRecord]) -> None:
         for each in forecasts
     ]
     print_table(columns, rows, title="forecasts, and what then happened")
+
+
+def _print_verdicts(verdicts: Sequence[Judged]) -> None:
+    columns = [Column("findings"), Column("by"), *(Column(name, right=True) for name in ("raised", "judged", "real"))]
+    columns += [Column("false alarms", right=True), Column("share", right=True), Column("95 % interval", optional=True)]
+    rows = []
+    for each in verdicts:
+        false = each.false_alarms
+        rows.append(
+            [each.code, each.detector, each.n_raised, false.n, false.n - false.n_hits, false.n_hits, *_share(false)]
+        )
+    print_table(columns, rows, title="findings, and the verdicts on them")
 
 
 def _share(share: Share) -> tuple[str | None, str | None]:

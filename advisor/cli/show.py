@@ -92,7 +92,8 @@ def _print(run: Run, *, objective: Any) -> None:
     if run.findings:
         say(count(len(run.findings), "finding"))
         for finding in run.findings:
-            say_indented(shown(f"{finding.severity} {finding.code} {finding.title} ({finding.state})"))
+            said = f", judged {finding.verdict}" if finding.verdict else ""
+            say_indented(shown(f"{finding.severity} {finding.code} {finding.title} ({finding.state}{said})"))
     for text in run.notes:
         say(f"note: {text}")
     print_pairs("environment", dict(_flat(run.environment)))

@@ -32,6 +32,8 @@ def advice_facts(material: ExperimentMaterial) -> Iterator[Fact]:
         yield from _of_hindsight(ledger, metric)
     if ledger is not None and ledger.stops.n_advised:
         yield from _of_stops(ledger)
+    if ledger is not None and ledger.false_alarms.n:
+        yield from _of_verdicts(ledger)
     if advice is not None and advice.expected_gain is not None:
         yield from _of_search(advice, metric)
 
@@ -123,6 +125,15 @@ def _of_stops(ledger: Ledger) -> Iterator[Fact]:
         yield _percent("ledger_saved", stops.saved_share, label, source)
 
 
+def _of_verdicts(ledger: Ledger) -> Iterator[Fact]:
+    from advisor.suggest.intervals import LEVEL
+
+    source = "ledger.false_alarms"
+    yield _percent("verdict_level", LEVEL, "level of the interval of false alarms", source)
+    yield _number("ledger_raised", ledger.n_raised, "findings raised", source)
+    yield from _share("ledger_false_alarms", ledger.false_alarms, "findings judged to be false alarms", source)
+
+
 def _of_search(advice: SearchAdvice, metric: str) -> Iterator[Fact]:
     source = "stop_advice"
     assert advice.expected_gain is not None
@@ -165,6 +176,12 @@ def _ledger_sentences(ledger: Ledger | None, sheet: FactSheet) -> Iterator[str]:
         yield (
             "Runs advised to stop: {{ledger_stops}}. Of these {{ledger_stopped}} stopped" + saved + "; of "
             "{{ledger_not_stopped}} that went on {{ledger_missed}} became the best."
+        )
+    if "ledger_false_alarms" in sheet:
+        yield (
+            "Of {{ledger_raised}} findings {{ledger_false_alarms_n}} were judged; false alarms among these: "
+            "{{ledger_false_alarms_hits}}, or {{ledger_false_alarms}}, {{verdict_level}} interval "
+            "{{ledger_false_alarms_low}} to {{ledger_false_alarms_high}}."
         )
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from advisor.suggest.hindsight import Hindsight, in_hindsight
 from advisor.suggest.intervals import Estimate, Share, mean_of
+from advisor.suggest.judged import Judged, by_code
 from advisor.suggest.outcome import measured
 from advisor.suggest.space import Space
 from storage.records import Event, Experiment, Finding, FindingState, Run, RunState, Severity
@@ -198,6 +199,19 @@ class Ledger:
     stops: Stops
     findings: tuple[Found, ...]
     """By severity, the gravest first; only those that occur."""
+    verdicts: tuple[Judged, ...] = ()
+    """What people said of them by code and detector, the most frequent first; also where nobody said anything."""
+
+    @property
+    def n_raised(self) -> int:
+        """Findings that were ever raised."""
+        return sum(each.n_raised for each in self.verdicts)
+
+    @property
+    def false_alarms(self) -> Share:
+        """Findings of all codes that were judged to be false alarms, of those that were judged."""
+        shares = [each.false_alarms for each in self.verdicts]
+        return Share(sum(share.n_hits for share in shares), n=sum(share.n for share in shares))
 
     @property
     def is_empty(self) -> bool:
@@ -219,6 +233,8 @@ class Ledger:
             "hindsight": self.hindsight.as_json(),
             "stops": self.stops.as_json(),
             "findings": [each.as_json() for each in self.findings],
+            "false_alarms": self.false_alarms.as_json(),
+            "verdicts": [each.as_json() for each in self.verdicts],
         }
 
 
@@ -230,6 +246,7 @@ def account_for(
     closed: Collection[str] = (),
     forecasts: Sequence[Event] = (),
     stops: Sequence[Event] = (),
+    compared: Collection[str] = (),
     space: Space | None = None,
     now: datetime,
     n_tpe_seeds: int = 0,
@@ -246,6 +263,8 @@ def account_for(
         Ids of suggestions that were taken back.
     forecasts, stops
         Events ``forecast.made`` and ``stop.advised`` of its runs, in their order.
+    compared
+        Ids of the runs that detectors can compare with their siblings, for how often they flag sound ones.
     space
         Its search space, for what other searches would have found; None where there is none.
     now
@@ -278,6 +297,7 @@ def account_for(
         hindsight=in_hindsight(experiment, past.ended, bodies, space, n_tpe_seeds=n_tpe_seeds),
         stops=_stops(past, stops, {run.id: run for run in runs}),
         findings=tuple(_found([finding for run in runs for finding in run.findings])),
+        verdicts=by_code(runs, {run.id: ended_at(run) for run in past.ended if run.id in compared}),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from advisor.suggest.forecast import COVERAGE
 from advisor.suggest.hindsight import Versus
 from advisor.suggest.intervals import Share
+from advisor.suggest.judged import MIN_VERDICTS, FlagRate, Judged
 from advisor.suggest.ledger import MIN_FORECASTS, ForecastRecord, Gains, Ledger, Stops, Suggested
 
 
@@ -25,6 +26,7 @@ def in_words(ledger: Ledger) -> list[str]:
         *_hindsight(ledger),
         *_stops(ledger.stops),
         *_findings(ledger),
+        *_verdicts(ledger),
     ]
 
 
@@ -130,3 +132,51 @@ def _findings(ledger: Ledger) -> Iterator[str]:
             for one in ledger.findings
         )
         yield f"Findings of runs, by severity: {each}."
+
+
+def _verdicts(ledger: Ledger) -> Iterator[str]:
+    if not ledger.verdicts:
+        return
+    if not ledger.false_alarms.n:
+        which = "the one finding is not" if ledger.n_raised == 1 else f"none of the {ledger.n_raised} findings is"
+        yield f"Not enough verdicts to tell how often findings are right: {which} judged ('advisor verdict' does that)."
+        return
+    for each in ledger.verdicts:
+        if each.can_tell:
+            yield (
+                f"Of {each.n_raised} findings {each.code} by {each.detector} {each.false_alarms.n} were judged; false "
+                f"alarms were {percent(each.false_alarms)}."
+            )
+    few = [f"{each.code} {each.false_alarms.n} of {each.n_raised}" for each in ledger.verdicts if not each.can_tell]
+    if few:
+        other = "other findings" if len(few) < len(ledger.verdicts) else "findings"
+        yield (
+            f"Not enough verdicts to tell how often {other} are right: {MIN_VERDICTS} of a code are needed, "
+            f"judged are {', '.join(few)}."
+        )
+    for each in ledger.verdicts:
+        if each.rate is not None:
+            yield _rate(each, each.rate)
+        if each.discoveries is not None and each.discoveries.false_alarms.n >= MIN_VERDICTS:
+            yield (
+                f"Of the warnings among {each.code} false alarms were {percent(each.discoveries.false_alarms)}, where "
+                f"{each.discoveries.level:.0%} is the false discovery rate that it works at."
+            )
+
+
+def _rate(judged: Judged, rate: FlagRate) -> str:
+    who = f"{judged.detector} ({judged.code})"
+    share = rate.judged
+    if not rate.can_tell or share.value is None or rate.at_most.value is None:
+        return (
+            f"Not enough verdicts to tell how often {who} flags sound runs: of the runs that it could compare "
+            f"{share.n_hits} were flagged and judged ok, {rate.n_not_judged} not judged, {rate.n_assumed} not flagged."
+        )
+    low, high = rate.interval
+    beside = {-1: "below", 1: "above", 0: "not told apart from"}[rate.sign]
+    more = f"; {rate.n_not_judged} more, flagged and not judged, could make it {rate.at_most.value:.1%}"
+    return (
+        f"By your verdicts {who} flagged {share.n_hits} of {share.n} sound runs: {share.value:.1%} (95% interval "
+        f"{low:.1%} to {high:.1%}), {beside} the {rate.level:.0%} that it works at{more * bool(rate.n_not_judged)}. "
+        f"The {rate.n_assumed} that it did not flag are sound by assumption: nobody judged them."
+    )

@@ -180,6 +180,30 @@ def test_a_finding_that_no_longer_holds_is_resolved(adv: Advisor) -> None:
     assert "x" in [finding.id for finding in exp.findings(include_resolved=True)]
 
 
+def test_a_verdict_is_kept_with_its_note_and_belongs_to_its_experiment(adv: Advisor) -> None:
+    exp = trained(adv, 2)
+    said = {"code": "ADV103", "title": "spike", "severity": "warning", "metric": "loss"}
+    for i in range(2):
+        opened = {"finding_id": f"aa{i}", **said}
+        adv.store.append([Event.new("finding.opened", "toy", exp.run(i).id, **opened)])
+    assert exp.verdict("toy#0:ADV103", "real", "a bad batch").id == "aa0"
+    assert exp.verdict("aa1", "ok").as_json()["verdict"] == "ok"
+    assert [(f.id, f.verdict) for f in exp.findings()] == [("aa0", "real")]
+    (judged,) = adv.store.journal(kinds=["finding.judged"], run_ids=[exp.run(0).id])
+    assert (judged.actor, dict(judged.body)) == (
+        "person",
+        {"finding_id": "aa0", "verdict": "real", "note": "a bad batch"},
+    )
+    with pytest.raises(RecordError, match="2 findings fit 'aa'; give the beginning of one's id: aa0 "):
+        exp.verdict("aa", "ok")
+    other = adv.experiment("other", objective="loss")
+    for reference in ("aa0", "toy#0:ADV103"):
+        with pytest.raises(RecordError, match=r"no finding|is of experiment 'toy', not of 'other'"):
+            other.verdict(reference, "ok")
+    with pytest.raises(RecordError, match="no verdict 'rael'; did you mean 'real'"):
+        exp.verdict("aa0", "rael")  # type: ignore[arg-type]  # what a slip gives
+
+
 def test_a_data_frame_has_a_row_a_run(adv: Advisor) -> None:
     frame = trained(adv, 3).to_pandas()
     assert list(frame["number"]) == [0, 1, 2]

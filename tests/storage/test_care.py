@@ -408,6 +408,8 @@ def test_damage_in_the_derived_table_is_found_and_built_again(store: LanceRunSto
     for path in (tmp_path / "store" / "runs.lance" / "data").iterdir():
         content = bytearray(path.read_bytes())
         start = int(at * len(content))
+        while b"H" in content[start : start + 8]:  # what Lance pads with: nobody reads it
+            start += 8
         content[start : start + 8] = bytes(byte ^ 0xFF for byte in content[start : start + 8])
         path.write_bytes(content)
     damaged = opened(tmp_path / "store")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import string
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -97,6 +98,12 @@ def test_an_overfitting_run_says_overfit() -> None:
 def test_one_kind_of_trouble_is_told_once() -> None:
     findings = tuple(a_finding(f"m{i} is not finite from step {i} on") for i in range(30))
     assert told(findings=findings).count("finding ") == 1
+
+
+def test_a_false_alarm_is_not_told() -> None:
+    finding = a_finding("train_loss is not finite from step 12 on")
+    assert "finding" not in told(findings=(replace(finding, verdict="ok"),))
+    assert "finding" in told(findings=(replace(finding, verdict="real"),))
 
 
 def test_a_failed_run_tells_the_last_line_of_its_error() -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
 import pytest
 
 from storage.entries import Entry, decode, encode, sealed, unsealed
-from storage.records import Run, RunState
+from storage.records import Finding, Run, RunState, Severity, Verdict
 
 ENTRY = Entry(
     Run(
@@ -26,6 +27,14 @@ UNREADABLE = (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeEr
 
 def test_an_entry_comes_back_as_it_was() -> None:
     assert decode(encode(ENTRY)).run == ENTRY.run
+
+
+@pytest.mark.parametrize("verdict", [None, "ok", "real"])
+def test_a_finding_comes_back_with_its_verdict(verdict: Verdict | None) -> None:
+    about = {"run_id": "r", "experiment": "exp", "code": "ADV102", "title": "t", "detector": "rules"}
+    finding = Finding("f", severity=Severity.ERROR, verdict=verdict, **about)
+    run = replace(ENTRY.run, findings=(finding,))
+    assert decode(encode(replace(ENTRY, run=run))).run.findings == (finding,)
 
 
 @pytest.mark.parametrize("bit", range(8))

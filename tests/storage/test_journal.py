@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from storage.entries import Entry, decode, encode
 from storage.errors import RecordError
 from storage.events import KINDS, decode_body, encode_body
-from storage.journal import State, handled_kinds
+from storage.journal import State, handled_kinds, passed_over
 from storage.records import Event, RunState
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -140,6 +140,8 @@ OF_RUNS: list[tuple[str, dict[str, Any]]] = [
     ("run.artifact", {"name": "f", "sha256": "0", "size": 1}),
     ("finding.opened", {"finding_id": "f", **FINDING}),
     ("finding.state", {"finding_id": "f", "state": "resolved"}),
+    ("finding.judged", {"finding_id": "f", "verdict": "ok"}),
+    ("finding.judged", {"finding_id": "f", "verdict": "real", "note": "n"}),
     ("finding.notified", {"finding_id": "f", "channel": "console"}),
 ]
 DEEDS = [
@@ -363,6 +365,13 @@ def test_bodies_are_plain_json() -> None:
         "when": "2026-01-01T00:00:00+00:00",
         "path": "a/b",
     }
+
+
+def test_a_kept_fold_says_which_kinds_it_knew_and_one_from_before_that_may_lack_verdicts() -> None:
+    kept = folded([CREATED]).checkpoint()
+    assert passed_over(kept) == frozenset()
+    assert passed_over({**kept, "kinds": [kind for kind in kept["kinds"] if kind != "run.moved"]}) == {"run.moved"}
+    assert passed_over({name: kept[name] for name in kept if name != "kinds"}) == {"finding.judged"}
 
 
 def test_every_kind_of_event_has_an_effect() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 
 from storage import SchemaTooNewError, StoreNotFoundError, StoreUnavailableError, folding, open_store
 from storage.embed import HashingEmbedder
-from storage.index import RunIndex
+from storage.entries import sealed
+from storage.index import CHECKPOINT_ID, COLUMNS, TABLE, RunIndex
 from storage.lance import Database
+from storage.lance_store import LanceRunStore
 from storage.migrations import MIGRATIONS_TABLE, SCHEMA_VERSION
 from storage.records import Event
 from storage.store import RunStore
@@ -48,6 +51,30 @@ def test_a_store_of_a_newer_version_is_not_opened(tmp_path: Path) -> None:
         SchemaTooNewError, match=f"has schema {SCHEMA_VERSION + 1}, this program knows up to {SCHEMA_VERSION}; upgrade"
     ):
         opened(tmp_path / "store")
+
+
+def test_a_verdict_that_an_earlier_version_passed_over_is_not_lost(tmp_path: Path) -> None:
+    store = opened(tmp_path / "store")
+    assert isinstance(store, LanceRunStore)
+    add_experiment(store)
+    run = add_run(store)
+    said = {"finding_id": "f", "code": "ADV102", "title": "t", "severity": "error", "detector": "rules"}
+    store.append([Event.new("finding.opened", "digits", run.id, **said)])
+    store.reindex()
+    store.append([Event.new("finding.judged", "digits", run.id, finding_id="f", verdict="ok")])
+    # An earlier version would keep the fold up to here: the run as it was, a checkpoint that does not say its kinds.
+    kept = {name: value for name, value in store.state().checkpoint().items() if name != "kinds"}
+    checkpoint = {"run_id": CHECKPOINT_ID, "number": -1, "folded": kept["version"]}
+    checkpoint["record"] = sealed(json.dumps({"state": kept, "names": {}}).encode())
+    rows = {name: [checkpoint.get(name)] for name in COLUMNS}
+    dimension = store.database.dimension(TABLE)
+    store.database.upsert(TABLE, rows, COLUMNS, key="run_id", dimension=dimension)
+    for _ in range(2):
+        again = opened(tmp_path / "store")
+        (finding,) = again.run(run.id).findings
+        assert finding.verdict == "ok"
+        again.reindex()
+        assert again.verify().problems == ()
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -44,6 +44,35 @@ def test_the_ledger_is_a_table_and_sentences(program: Program, advised: Path) ->
     assert "[red]" in done.out
 
 
+def test_verdicts_on_findings_are_counted(program: Program, store: Path) -> None:
+    with advisor.open(store) as adv:
+        exp = adv.experiment("digits", create=False)
+        evidence = {"threshold_p": 0.05}
+        said = {
+            "code": "ADV109",
+            "title": "t",
+            "severity": "info",
+            "detector": "isolation-forest",
+            "evidence": evidence,
+        }
+        runs = exp.runs()
+        adv.store.append(
+            [Event.new("finding.opened", "digits", runs[i].id, finding_id=f"f{i}", **said) for i in range(3)]
+        )
+        unjudged = program("--store", store, "ledger", "digits").out
+        assert "none of the 3 findings is judged ('advisor verdict' does that)" in unjudged
+        exp.verdict("f0", "ok")
+        exp.verdict("f1", "real")
+    done = program("--store", store, "ledger", "digits")
+    assert "findings, and the verdicts on them" in done.out
+    (row,) = [line.split() for line in done.out.splitlines() if line.startswith("ADV109 ")]
+    assert row == ["ADV109", "isolation-forest", "3", "2", "1", "1", "50%", "9%", "to", "91%"]
+    assert "Not enough verdicts to tell how often isolation-forest (ADV109) flags sound runs" in done.out
+    data = program("--store", store, "ledger", "digits", "--json").data
+    assert (data["false_alarms"]["n_hits"], data["verdicts"][0]["n_judged"]) == (1, 2)
+    assert data["verdicts"][0]["rate"]["can_tell"] is False
+
+
 def test_the_ledger_as_json(program: Program, advised: Path) -> None:
     data = program("ledger", "digits", "--json", "--store", advised).data
     assert data["suggestions"]["n_made"] == 4

@@ -13,7 +13,7 @@ from advisor.documents.content import Paragraph, text_of
 from advisor.documents.verifier import Sentence, problems, verify_rendered
 from advisor.documents.writer import SCHEMA, narrate
 from advisor.suggest import account_for, advise_search
-from storage.records import Event, RunState
+from storage.records import Event, RunState, Verdict
 
 
 def advised(make: Any, n: int = 24) -> ExperimentMaterial:
@@ -71,6 +71,22 @@ def test_few_forecasts_are_said_to_be_few(make: Any) -> None:
     lines = said(advised(make, n=6))
     assert "Not enough forecasts of suggestions came to an end to tell how good they are: 5 did." in lines
     assert not any("Go on" in line or "Stop searching" in line for line in lines)
+
+
+def test_the_section_says_how_often_findings_were_right_once_somebody_judged(make: Any) -> None:
+    def material(*verdicts: Verdict | None) -> ExperimentMaterial:
+        runs = [make.run(i, 0.5) for i in range(len(verdicts))]
+        runs = [
+            replace(run, findings=(replace(make.finding(run), verdict=verdict),))
+            for run, verdict in zip(runs, verdicts, strict=True)
+        ]
+        made = make.material(runs)
+        return replace(made, ledger=account_for(made.experiment, runs, now=made.generated))
+
+    assert said(material("ok", "real", "real", None)) == [
+        "Of 4 findings 3 were judged; false alarms among these: 1, or 33%, 95% interval 6% to 79%."
+    ]
+    assert said(material(None, None)) == []
 
 
 def test_without_a_ledger_there_is_no_section(make: Any) -> None:

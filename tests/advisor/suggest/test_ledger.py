@@ -14,7 +14,7 @@ import pytest
 from advisor.suggest import Ledger, account_for
 from advisor.suggest.intervals import Share, mean_of
 from advisor.suggest.ledger_words import in_words
-from storage.records import Direction, Event, Finding, FindingState, Run, RunState, Severity
+from storage.records import Direction, Event, Finding, FindingState, Run, RunState, Severity, Verdict
 from tests.advisor.suggest.helpers import NOW, experiment, run
 
 MINUTE = timedelta(minutes=1)
@@ -177,6 +177,125 @@ def test_findings_are_counted_by_severity() -> None:
     error, info = ledger([ended(0, 1.0, findings=found)]).findings
     assert (error.severity, error.n_opened, error.n_open, error.n_resolved) == (Severity.ERROR, 2, 1, 1)
     assert (info.severity, info.n_acknowledged, info.n_open) == (Severity.INFO, 1, 0)
+
+
+def flagged(number: int, verdict: Verdict | None = None, **fields: Any) -> Finding:
+    """Return an unusual curve on a run, raised with the last one."""
+    evidence = {"threshold_p": 0.05, "threshold_false_discovery_rate": 0.1}
+    given: dict[str, Any] = {"code": "ADV109", "title": "t", "detector": "isolation-forest", "evidence": evidence}
+    given |= {"severity": Severity.INFO, "time": NOW + 100 * MINUTE, "verdict": verdict}
+    given["state"] = FindingState.RESOLVED if verdict == "ok" else FindingState.OPEN
+    return Finding(f"u{number}", run_id=f"run-{number}", experiment="digits", **given | fields)
+
+
+def ruled(number: int, verdict: Verdict | None = None, **fields: Any) -> Finding:
+    given: dict[str, Any] = {"code": "ADV103", "title": "t", "detector": "rules", "severity": Severity.WARNING}
+    return Finding(f"r{number}", run_id=f"run-{number}", experiment="digits", verdict=verdict, **given | fields)
+
+
+def judged_ledger(findings: Mapping[int, Sequence[Finding]], n: int = 40, **more: Any) -> Ledger:
+    runs = [ended(i, 1.0, findings=tuple(findings.get(i, ()))) for i in range(n)]
+    return ledger(runs, compared={one.id for one in runs}, **more)
+
+
+def test_verdicts_are_counted_by_code_and_detector() -> None:
+    verdicts: list[Verdict | None] = ["ok", "ok", "real", None]
+    kept = judged_ledger({i: [ruled(i, verdict)] for i, verdict in enumerate(verdicts)})
+    (spikes,) = kept.verdicts
+    assert (spikes.code, spikes.detector, spikes.n_raised) == ("ADV103", "rules", 4)
+    assert spikes.false_alarms == Share(2, n=3) == kept.false_alarms
+    assert (spikes.rate, spikes.discoveries, spikes.can_tell) == (None, None, False)
+    said = kept.as_json()["verdicts"][0]
+    assert (said["n_judged"], said["n_ok"], said["n_real"], said["rate"]) == (3, 2, 1, None)
+    assert (
+        "Not enough verdicts to tell how often findings are right: 10 of a code are needed, judged are "
+        "ADV103 3 of 4." in in_words(kept)
+    )
+
+
+def test_what_was_judged_often_enough_has_a_share_with_its_interval() -> None:
+    kept = judged_ledger({i: [ruled(i, "ok" if i < 2 else "real")] for i in range(12)})
+    assert (
+        "Of 12 findings ADV103 by rules 12 were judged; false alarms were 17% of 12 (95% interval 5% to 45%)."
+        in in_words(kept)
+    )
+
+
+def test_the_rate_at_which_sound_runs_are_flagged_stands_beside_the_level() -> None:
+    kept = judged_ledger({i: [flagged(i, "ok")] for i in range(3)})
+    (unusual,) = kept.verdicts
+    assert unusual.rate is not None
+    assert (unusual.rate.judged, unusual.rate.n_assumed, unusual.rate.level) == (Share(3, n=40), 37, 0.05)
+    assert (unusual.rate.sign, unusual.rate.can_tell) == (0, True)
+    assert (
+        "By your verdicts isolation-forest (ADV109) flagged 3 of 40 sound runs: 7.5% (95% interval 2.6% to 19.9%), not "
+        "told apart from the 5% that it works at. The 37 that it did not flag are sound by assumption: nobody judged "
+        "them." in in_words(kept)
+    )
+    json.dumps(kept.as_json(), allow_nan=False)
+
+
+def test_what_is_not_judged_widens_the_interval_and_is_never_counted_as_sound() -> None:
+    kept = judged_ledger({0: [flagged(0, "ok")], 1: [flagged(1, "real")], 2: [flagged(2)]})
+    rate = kept.verdicts[0].rate
+    assert rate is not None
+    assert (rate.judged, rate.at_most, rate.n_real, rate.n_not_judged) == (Share(1, n=38), Share(2, n=39), 1, 1)
+    assert rate.interval == (rate.judged.interval[0], rate.at_most.interval[1])
+    assert any("; 1 more, flagged and not judged, could make it 5.1%." in line for line in in_words(kept))
+
+
+def test_runs_with_other_trouble_or_that_nobody_compared_are_no_sound_ones() -> None:
+    found = {
+        0: [flagged(0, "ok")],
+        1: [ruled(1)],  # stands, and may be real
+        2: [ruled(2, "real", state=FindingState.RESOLVED)],
+        3: [ruled(3, severity=Severity.INFO)],  # worth knowing, no trouble
+        4: [ruled(4, "ok", state=FindingState.RESOLVED)],
+        5: [ruled(5, state=FindingState.RESOLVED)],  # gone at a later check
+        6: [flagged(6, state=FindingState.RESOLVED)],  # taken back
+        7: [flagged(7, "ok"), ruled(7, "real")],
+    }
+    rate = next(each.rate for each in judged_ledger(found).verdicts if each.code == "ADV109")
+    assert rate is not None
+    assert rate.judged == Share(1, n=40 - 3)
+    late = judged_ledger({0: [flagged(0, "ok", time=NOW + 20 * MINUTE)]}).verdicts[0].rate
+    assert late is not None
+    assert late.judged == Share(1, n=21)  # those that ended later may not have been checked
+    nobody = ledger([ended(0, 1.0, findings=(flagged(0, "ok"),))]).verdicts[0].rate
+    assert nobody is not None
+    assert (nobody.judged.n, nobody.can_tell) == (0, False)
+
+
+def test_a_rate_is_called_high_only_where_all_of_its_interval_is() -> None:
+    high = judged_ledger({i: [flagged(i, "ok")] for i in range(12)}).verdicts[0].rate
+    assert high is not None
+    assert high.sign == 1
+    low = judged_ledger({0: [flagged(0, "real", time=NOW + 600 * MINUTE)]}, n=200).verdicts[0].rate
+    assert low is not None
+    assert low.sign == -1
+    mixed = judged_ledger({0: [flagged(0, "ok")], 1: [flagged(1, evidence={"threshold_p": 0.1})]})
+    assert mixed.verdicts[0].rate is None  # which level they were held to is not one figure
+
+
+def test_verdicts_on_warnings_stand_beside_the_false_discovery_rate() -> None:
+    found = {i: [flagged(i, "ok" if i < 3 else "real", severity=Severity.WARNING)] for i in range(10)}
+    kept = judged_ledger(found | {11: [flagged(11, "ok")]})
+    discoveries = kept.verdicts[0].discoveries
+    assert discoveries is not None
+    assert (discoveries.level, discoveries.false_alarms) == (0.1, Share(3, n=10))
+    assert any("Of the warnings among ADV109 false alarms were 30% of 10" in line for line in in_words(kept))
+
+
+def test_without_verdicts_nothing_is_said_of_how_right_findings_are() -> None:
+    words = in_words(judged_ledger({i: [ruled(i)] for i in range(3)}))
+    assert (
+        "Not enough verdicts to tell how often findings are right: none of the 3 findings is judged ('advisor verdict' "
+        "does that)." in words
+    )
+    (line,) = [line for line in in_words(judged_ledger({0: [flagged(0)]})) if "verdict" in line]
+    assert "the one finding is not judged" in line
+    few = in_words(judged_ledger({0: [flagged(0, "ok")], 1: [flagged(1)], 2: [flagged(2)]}))
+    assert any("Not enough verdicts to tell how often isolation-forest (ADV109) flags sound runs" in one for one in few)
 
 
 def test_an_empty_experiment_has_a_friendly_sentence() -> None:
