@@ -41,7 +41,7 @@ CLEAR_AFTER_S: Final = 120.0
 FIRST_RETRY_S: Final = 5.0
 """Pause after a channel's first failure; each further one is twice as long."""
 MAX_RETRY_S: Final = 300.0
-"""Longest pause: a channel that was down for a day is tried some 300 times, and noticed within 5 minutes of its return."""
+"""Longest pause: the return of a channel is noticed within 5 minutes, and a day without it costs some 300 tries."""
 REFUSALS_AT_MOST: Final = 3
 """Tries of a message that the channel refuses for good, before the next one gets its turn."""
 FINAL_CODES: Final = frozenset({codes.CRASHED.code, codes.FAILED.code})
