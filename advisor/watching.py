@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from advisor.app import Advisor
     from advisor.notify.channels import Channel
     from storage.journal import State
+    from storage.store import RunStore
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ COMPARE_SHARE: Final = 0.1
 """Most of a watcher's time that comparing may take."""
 RUNS_AT_ONCE: Final = 200
 """Runs whose curves are in memory together."""
+PICTURE_POINTS: Final = 1_000
+"""Of a curve that is read to be drawn."""
 RETRY_DELIVERY_S: Final = 1.0
 """Between two looks of a delivering thread at what waits."""
 
@@ -99,10 +102,13 @@ class Watcher:
         Decides what is told.
     experiment
         The only experiment to watch; all where None.
+    compare
+        Whether runs are also compared with each other, now and then.
     """
 
-    def __init__(self, adv: Advisor, desk: Desk, *, experiment: str | None = None) -> None:
+    def __init__(self, adv: Advisor, desk: Desk, *, experiment: str | None = None, compare: bool = True) -> None:
         self._adv, self._desk, self._experiment = adv, desk, experiment
+        self._compares = compare
         self._final: set[str] = set()
         self._pace: dict[str, dict[str, float]] = {}
         self._mark: tuple[int, bytes] | None = None
@@ -131,7 +137,8 @@ class Watcher:
         runs = self._candidates(state, now)
         n_found = sum(self._judge(runs[at : at + RUNS_AT_ONCE], now) for at in range(0, len(runs), RUNS_AT_ONCE))
         self._final |= {run.id for run in runs if run.state.is_over}
-        self._compare(runs)
+        if self._compares:
+            self._compare(runs)
         alerts = self._desk.look()
         n_running = sum(run.state is RunState.RUNNING for run in runs)
         seconds = time.monotonic() - begun
@@ -270,6 +277,19 @@ class Watcher:
             self._heartbeat.parent.mkdir(parents=True, exist_ok=True)
             fresh.write_text(json.dumps(content), encoding="utf-8")
             os.replace(fresh, self._heartbeat)
+
+
+def picture_of(store: RunStore, finding: Finding) -> bytes | None:
+    """Draw the curve that a finding is about, its place marked; None where it is about none."""
+    if finding.metric is None:
+        return None
+    curve = store.curves([finding.run_id], metrics=[finding.metric], max_points=PICTURE_POINTS).get(finding.run_id, {})
+    if finding.metric not in curve:
+        return None
+    from advisor.documents.pictures import curve_png
+
+    own = curve[finding.metric]
+    return curve_png(finding.metric, own.steps, own.values, mark=finding.step)
 
 
 def heartbeat_file(uri: str) -> Path:

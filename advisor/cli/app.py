@@ -30,16 +30,18 @@ from advisor.cli import (
     runs,
     search,
     show,
+    silence,
     store,
     suggest,
     tell,
     transfer,
+    watch,
 )
 from advisor.cli.session import remember
 
 COMMANDS: Final = (
-    demo, runs, show, search, log, check, report, suggest, optimize, forecast, ledger, tell, experiment, lifecycle,
-    transfer, store, doctor,
+    demo, runs, show, search, log, check, watch, silence, report, suggest, optimize, forecast, ledger, tell, experiment,
+    lifecycle, transfer, store, doctor,
 )  # fmt: skip
 """Modules of the commands, in the order of the help."""
 MISTAKE: Final = 2

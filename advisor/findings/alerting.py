@@ -250,7 +250,9 @@ def decide(
     over: list[Alert] = []
     for at, (kind, group) in enumerate(ready):
         is_last = at == len(ready) - 1 and not over and not sorting.rest
-        room = min(slots, free) - len(decided)
+        room = slots - len(decided)
+        if len(decided) >= free:
+            break  # the next look goes on where this one ends
         if room > 1 or (room == 1 and (is_last or not may_digest)):
             decided.append(_decision(line, channel, kind, group))
         elif kind == "firing":
@@ -320,6 +322,7 @@ class _Sorting:
         self.rest: list[Alert] = []
         """Grave enough, but beyond a cap or old."""
         self._mild: list[Alert] = []
+        self._planned: dict[str, set[tuple[str, str]]] = {}
         self._per_run: Counter[str] = Counter()
         for message in _recent(line, now - DAY):
             if message.kind != "digest":
@@ -338,12 +341,15 @@ class _Sorting:
         kind = self._news(alert, self._line.told.get(alert.key))
         if kind is None:
             return
-        is_capped = self._per_run[alert.run.id] >= self._policy.per_run_a_day
+        planned = self._planned.setdefault(alert.run.id, set())
+        n_others = self._per_run[alert.run.id] + len(planned - {alert.group})
+        is_capped = n_others >= self._policy.per_run_a_day
         if not self._pushed(alert):
             self._mild += [alert] if kind == "firing" else []
         elif self._is_stale(alert.run) or is_capped:
             self.rest += [alert] if kind == "firing" else []
         else:
+            planned.add(alert.group)
             (self._fresh if kind == "firing" else self._again).setdefault(alert.group, []).append(alert)
 
     def ready(self, n_running: Mapping[str, int]) -> list[tuple[MessageKind, list[Alert]]]:

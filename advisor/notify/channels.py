@@ -293,7 +293,8 @@ class ProgramChannel:
     """Starts a program and gives it the message as JSON on its standard input; no shell has a part in it.
 
     ``exec:///usr/local/bin/page?arg=--team&arg=ml`` starts ``/usr/local/bin/page --team ml``. The JSON is what a
-    webhook gets. Exit code 0 means delivered; with any other, the message is tried again later. What it prints is ignored.
+    webhook gets. Exit code 0 means delivered; with any other, the message is tried again later. What the program prints
+    is ignored.
     """
 
     takes_pictures = False

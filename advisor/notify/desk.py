@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from advisor.errors import NotificationError
 from advisor.findings.alerting import Alert, Policy, decide, open_alerts
-from advisor.findings.alerts import ALERT_EVENTS, Book, Queued
+from advisor.findings.alerts import ALERT_EVENTS, Book, DeliveryState, Queued
 from advisor.notify.channels import Channel, DeliveryError
 from advisor.notify.render import Message, render_decision
 from storage.errors import StorageError
@@ -162,8 +162,10 @@ class Desk:
         return Counter(runs[run_id].experiment for run_id in running if run_id in runs)
 
     def _try(self, channel: Channel, queued: Queued) -> bool:
+        # Who holds the lease and finds a message being sent succeeds somebody who died while sending it.
+        doubtful = queued.doubtful or queued.state is DeliveryState.SENDING
         self._record(channel, queued, "sending")
-        message = self._message(channel, queued, doubtful=queued.doubtful)
+        message = self._message(channel, queued, doubtful=doubtful)
         try:
             channel.send(message)
         except NotificationError as error:

@@ -20,7 +20,7 @@ from storage.records import Event, RunState
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def event(kind: str, run_id: str = "", *, at_s: float = 0.0, **body: Any) -> Event:
+def event(kind: str, run_id: str = "", /, *, at_s: float = 0.0, **body: Any) -> Event:
     return Event.new(kind, "exp", run_id, time=START + timedelta(seconds=at_s), **body)
 
 
