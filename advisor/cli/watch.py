@@ -125,7 +125,7 @@ def _as_json(seen: Round) -> dict[str, Any]:
         "n_firing": seen.n_firing,
         "n_waiting": seen.n_waiting,
         "alerts": [
-            {"state": str(alert.state), "fires_at": alert.fires_at, **alert.lead.as_json()} for alert in seen.alerts
+            alert.lead.as_json() | {"alert": str(alert.state), "fires_at": alert.fires_at} for alert in seen.alerts
         ],
     }
 

@@ -119,6 +119,8 @@ class Policy:
     repeat_after_s: float = REPEAT_AFTER_S
     per_run_a_day: int = PER_RUN_A_DAY
     per_hour: int = PER_HOUR
+    hour_s: float = 3600.0
+    """What "an hour" means in ``per_hour``; simulations shorten it."""
     digest_after_s: float = DIGEST_AFTER_S
     digest_every_s: float = DIGEST_EVERY_S
     stale_after_s: float = STALE_AFTER_S
@@ -235,7 +237,7 @@ def decide(
     line = book.line(channel)
     if len(line.waiting()) >= policy.waiting_at_most:
         return []
-    slots = policy.per_hour - sum(1 for _ in _recent(line, now - timedelta(hours=1)))
+    slots = policy.per_hour - sum(1 for _ in _recent(line, now - timedelta(seconds=policy.hour_s)))
     if slots <= 0:
         return []
     if alerts is None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
@@ -196,8 +197,13 @@ def _ack(decision: Decision) -> str:
 def _decision_fields(decision: Decision) -> dict[str, Any]:
     first = decision.alerts[0]
     runs = list(dict.fromkeys(alert.run.id for alert in decision.alerts))
+    groups = Counter((alert.run.experiment, alert.lead.code) for alert in decision.alerts)
     fields: dict[str, Any] = {
         "kind": decision.kind,
+        "groups": [
+            {"experiment": clean(experiment, _NAME_LIMIT), "code": code, "n": n}
+            for (experiment, code), n in groups.most_common(2 * _MAX_FIELDS)
+        ],
         "experiment": clean(first.run.experiment, _NAME_LIMIT),
         "run_id": first.run.id,
         "run_ids": runs[: 10 * _MAX_FIELDS],
