@@ -53,6 +53,8 @@ COMPARE_SHARE: Final = 0.1
 """Most of a watcher's time that comparing may take."""
 RUNS_AT_ONCE: Final = 200
 """Runs whose curves are in memory together."""
+LIVES_WITHIN_ROUNDS: Final = 3
+"""Rounds within which a watcher that lives has said so."""
 PICTURE_POINTS: Final = 1_000
 """Of a curve that is read to be drawn."""
 RETRY_DELIVERY_S: Final = 1.0
@@ -109,6 +111,7 @@ class Watcher:
     def __init__(self, adv: Advisor, desk: Desk, *, experiment: str | None = None, compare: bool = True) -> None:
         self._adv, self._desk, self._experiment = adv, desk, experiment
         self._compares = compare
+        self._every_s = 0.0
         self._final: set[str] = set()
         self._pace: dict[str, dict[str, float]] = {}
         self._mark: tuple[int, bytes] | None = None
@@ -143,7 +146,8 @@ class Watcher:
         n_running = sum(run.state is RunState.RUNNING for run in runs)
         seconds = time.monotonic() - begun
         seen = Round(now, n_running, len(runs), n_found, alerts, self._desk.n_waiting(), seconds)
-        self._beat(seen)
+        if self._every_s:  # one round for cron is no watcher that lives
+            self._beat(seen)
         return seen
 
     def once(self) -> Round:
@@ -155,6 +159,7 @@ class Watcher:
 
     def watch(self, every_s: float = EVERY_S) -> Iterable[Round]:
         """Yield what each round saw, until ``stop``; trouble with the store is said once and tried again."""
+        self._every_s = every_s
         threads = [
             threading.Thread(target=self._keep_delivering, args=(channel,), name=f"deliver-{channel.id}", daemon=True)
             for channel in self._desk.channels
@@ -176,6 +181,8 @@ class Watcher:
                 self._stop.wait(max(every_s - (time.monotonic() - begun), 0.0))
         finally:
             self.stop()
+            with contextlib.suppress(OSError):
+                self._heartbeat.unlink()  # the processes that train speak for themselves again
             for thread in threads:
                 thread.join(timeout=5.0)
 
@@ -267,6 +274,9 @@ class Watcher:
             "time": seen.time.isoformat(),
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "every_s": self._every_s,
+            "experiment": self._experiment,
+            "channels": list(self._wakes),
             "n_running": seen.n_running,
             "n_firing": seen.n_firing,
             "n_waiting": seen.n_waiting,
@@ -295,6 +305,20 @@ def picture_of(store: RunStore, finding: Finding) -> bytes | None:
 def heartbeat_file(uri: str) -> Path:
     """Return where the watchers of a store say that they live."""
     return Place(uri).work_folder("cache") / "watch.json"
+
+
+def leaves_to_watcher(uri: str, channel_id: str, *, now: datetime) -> bool:
+    """Return whether a watcher on this machine lives that tells a channel of all experiments of a store.
+
+    Then the processes that train leave the telling to it, which groups what they would send one by one.
+    """
+    try:
+        beat = json.loads(heartbeat_file(uri).read_text(encoding="utf-8"))
+        silent_s = (now - datetime.fromisoformat(beat["time"])).total_seconds()
+        is_alive = silent_s < LIVES_WITHIN_ROUNDS * max(float(beat["every_s"]), EVERY_S)
+        return is_alive and beat["experiment"] is None and channel_id in beat["channels"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _too_early(finding: Finding, run: Run, curves: Mapping[str, Curve]) -> bool:

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import NotificationError
 from advisor.findings.alerting import Alert, Policy, decide, open_alerts
@@ -32,6 +32,9 @@ from storage.errors import StorageError
 from storage.records import Event, Finding, Run
 from storage.store import RunStore
 
+if TYPE_CHECKING:
+    from storage.journal import State
+
 log = logging.getLogger(__name__)
 
 ACTOR: Final = "watch"
@@ -41,6 +44,15 @@ RECORD_TRIES: Final = 5
 
 Picture = Callable[[Finding], bytes | None]
 """Draws the curve that a finding is about; None where there is nothing to draw."""
+
+
+def is_queued(state: State, finding_id: str, channel_id: str) -> bool:
+    """Return whether a message about a finding was written down for a channel."""
+    queued = state.of_kind("alert.queued")
+    return any(
+        event.body["channel"] == channel_id and any(alert["finding_id"] == finding_id for alert in event.body["alerts"])
+        for event in queued
+    )
 
 
 class Desk:
