@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -30,7 +30,7 @@ from advisor.findings.monitor import MIN_NEVER_LEARNED, NOT_LIVE
 from advisor.findings.pace import MIN_SIBLINGS_TIME, Siblings, step_times
 from advisor.findings.rules import judge
 from advisor.notify.desk import Desk
-from storage.errors import StorageError
+from storage.errors import ExperimentNotFoundError, StorageError
 from storage.events import finding_opened
 from storage.place import Place
 from storage.records import Curve, Event, Finding, FindingState, Run, RunState
@@ -115,6 +115,7 @@ class Watcher:
         self._final: set[str] = set()
         self._pace: dict[str, dict[str, float]] = {}
         self._mark: tuple[int, bytes] | None = None
+        self._uncompared: dict[str, None] = {}
         self._compared: dict[str, _Compared] = {}
         self._stop = threading.Event()
         self._wakes = {channel.id: threading.Event() for channel in desk.channels}
@@ -137,11 +138,11 @@ class Watcher:
         begun, now = time.monotonic(), self._adv.clock()
         self._recover()
         state = self._adv.store.state()
-        runs = self._candidates(state, now)
+        mark, runs = state.mark(), self._candidates(state, now)
         n_found = sum(self._judge(runs[at : at + RUNS_AT_ONCE], now) for at in range(0, len(runs), RUNS_AT_ONCE))
         self._final |= {run.id for run in runs if run.state.is_over}
-        if self._compares:
-            self._compare(runs)
+        self._uncompared |= dict.fromkeys(run.experiment for run in runs)
+        self._mark = mark  # only now: a round that failed begins anew
         alerts = self._desk.look()
         n_running = sum(run.state is RunState.RUNNING for run in runs)
         seconds = time.monotonic() - begun
@@ -153,9 +154,16 @@ class Watcher:
     def once(self) -> Round:
         """Do one round and send what is due; each channel is tried until it fails."""
         seen = self.look()
+        self._deliver()
+        while self._compare_one():
+            pass
+        alerts = self._desk.look()
+        self._deliver()
+        return replace(seen, alerts=alerts, n_waiting=self._desk.n_waiting())
+
+    def _deliver(self) -> None:
         for channel in self._desk.channels:
             self._desk.deliver(channel)
-        return seen
 
     def watch(self, every_s: float = EVERY_S) -> Iterable[Round]:
         """Yield what each round saw, until ``stop``; trouble with the store is said once and tried again."""
@@ -173,11 +181,12 @@ class Watcher:
                 try:
                     yield self.look()
                     told = False
+                    for wake in self._wakes.values():
+                        wake.set()
+                    self._compare_one()  # what the rules found is on its way meanwhile
                 except StorageError as error:
                     log.log(logging.DEBUG if told else logging.WARNING, "%s; it is tried again", error)
                     told = True
-                for wake in self._wakes.values():
-                    wake.set()
                 self._stop.wait(max(every_s - (time.monotonic() - begun), 0.0))
         finally:
             self.stop()
@@ -212,7 +221,6 @@ class Watcher:
     def _candidates(self, state: State, now: datetime) -> list[Run]:
         """Return the runs that go on, and those that ended since they were judged last and not too long ago."""
         changed = None if self._mark is None else state.changed_since(self._mark)
-        self._mark = state.mark()
         ids = state.all_ids() if changed is None else [*state.running, *changed]
         since = now - timedelta(seconds=STALE_AFTER_S)
         found = []
@@ -257,16 +265,22 @@ class Watcher:
         usual = float(np.median(others)) if len(others) >= MIN_SIBLINGS_TIME else None
         return Siblings(len(others), step_time_s=usual)
 
-    def _compare(self, runs: Sequence[Run]) -> None:
-        """Let the forest compare the runs of experiments in which something happened, within its share of the time."""
-        for name in dict.fromkeys(run.experiment for run in runs):
-            last = self._compared.setdefault(name, _Compared())
+    def _compare_one(self) -> bool:
+        """Let the forest compare the runs of one experiment in which something happened; return whether one was due."""
+        for name in self._uncompared if self._compares else ():
+            last = self._compared.get(name, _Compared())
             pause_s = max(COMPARE_EVERY_S, last.took_s / COMPARE_SHARE)
             if time.monotonic() - last.at < pause_s or self._stop.is_set():
                 continue
             begun = time.monotonic()
-            self._adv.experiment(name, create=False).check()
+            del self._uncompared[name]
+            try:
+                self._adv.experiment(name, create=False).check()
+            except ExperimentNotFoundError:
+                log.debug("experiment %r was deleted or renamed meanwhile", name)
             self._compared[name] = _Compared(time.monotonic(), time.monotonic() - begun)
+            return True
+        return False
 
     def _beat(self, seen: Round) -> None:
         """Write down that the watcher lives; trouble with that is nobody's."""

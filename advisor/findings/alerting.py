@@ -267,6 +267,12 @@ def decide(
     return decided
 
 
+def may_be_pushed(finding: Finding, min_severity: Severity) -> bool:
+    """Return whether a finding may have a message of its own, rather than a line in a digest."""
+    least = max(min_severity.rank, Severity.WARNING.rank)
+    return finding.severity.rank >= least and finding.evidence.get(CONFIGURATION) is not True
+
+
 # -- alerts of one run
 
 
@@ -391,8 +397,7 @@ class _Sorting:
         return "repeat" if self._age_s(told.last) >= due_s else None
 
     def _pushed(self, alert: Alert) -> bool:
-        least = max(self._policy.min_severity.rank, Severity.WARNING.rank)
-        return alert.lead.severity.rank >= least and alert.lead.evidence.get(CONFIGURATION) is not True
+        return may_be_pushed(alert.lead, self._policy.min_severity)
 
     def _is_stale(self, run: Run) -> bool:
         return run.state.is_over and self._age_s(run.ended or run.created) > self._policy.stale_after_s

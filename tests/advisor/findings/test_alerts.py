@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -428,3 +430,16 @@ def test_whatever_happens_caps_hold_and_nothing_is_told_twice(what: list[Any], p
         for alert in m.alerts
     )
     assert all(n == 1 for n in first.values())
+
+
+def test_the_page_states_the_constants_of_the_code(repository: Path) -> None:
+    from advisor.findings import alerting, alerts
+    from advisor.notify import channels
+
+    page = (repository / "docs" / "notifications.md").read_text(encoding="utf-8")
+    stated = re.findall(r"`([A-Z_]+)` = ([\d.]+)", page)
+    assert len(stated) >= 9
+    modules = (alerting, alerts, channels)
+    for name, value in stated:
+        [found] = {getattr(module, name) for module in modules if hasattr(module, name)}
+        assert float(value) == found, name
