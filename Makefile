@@ -45,6 +45,7 @@ evals: $(READY) ## measure on real data: findings, suggestions; tables and JSON 
 	$(BIN)/python evals/log_latency.py --out build/evals/log_latency.json
 	$(BIN)/python evals/start_cost.py --out build/evals/start_cost.json
 	$(BIN)/python evals/sigkill.py --out build/evals/sigkill.json
+	$(BIN)/python evals/watch_storm.py --out build/evals/watch_storm.json
 	$(BIN)/python evals/disk_full.py --out build/evals/disk_full.json
 	$(BIN)/python evals/optuna_storage.py --out build/evals/optuna_storage.json
 	$(BIN)/python evals/bytes_per_point.py --out build/evals/bytes_per_point.json

@@ -307,6 +307,8 @@ class Advisor:
 
     def _make_notifier(self) -> Notifier:
         from advisor.notify import Notifier, open_channel
+        from advisor.notify.desk import is_queued
+        from advisor.watching import leaves_to_watcher
 
         def record_sent(finding: Finding, channel_id: str) -> None:
             body = {"finding_id": finding.id, "channel": channel_id}
@@ -315,9 +317,16 @@ class Advisor:
             )
             self.store.append([event])
 
+        def already_sent(finding_id: str, channel_id: str) -> bool:
+            """Return whether it was sent, waits in the outbox, or is left to a watcher that tells this channel."""
+            if leaves_to_watcher(self.opening.uri, channel_id, now=self.clock()):
+                return True
+            state = self.store.state()
+            return (finding_id, channel_id) in state.notified or is_queued(state, finding_id, channel_id)
+
         notifier = Notifier(
             [open_channel(address) for address in self.settings.notify],
-            already_sent=lambda finding_id, channel_id: (finding_id, channel_id) in self.store.state().notified,
+            already_sent=already_sent,
             record_sent=record_sent,
             min_severity=self.settings.notify_severity,
         )

@@ -12,6 +12,7 @@ Invariant: a ``Settings`` has been checked; whoever holds one need not look at t
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -42,6 +43,12 @@ class Settings:
     """Addresses that findings are sent to; several are separated by commas or blanks."""
     notify_severity: SeverityName = "warning"
     """The least severity that is sent."""
+    notify_quiet: str | None = None
+    """Hours of the day in which a watcher sends nothing, like ``22:00-07:00``, by this machine's clock."""
+    notify_per_hour: int = 10
+    """Most messages that a watcher sends to one channel within an hour; what is beyond goes into a digest."""
+    notify_per_run: int = 5
+    """Most messages about one run within a day."""
     reports: Path = Path("reports")
     """Folder that documents are written to."""
     embedder: str | None = None
@@ -212,6 +219,21 @@ def _count(value: object, where: str) -> int:
     return value
 
 
+def _at_least_one(value: object, where: str) -> int:
+    n = _count(value, where)
+    if n == 0:
+        raise ConfigError(f"{where} must be at least 1, not 0; leave 'notify' empty to send nothing")
+    return n
+
+
+def _hours(value: object, where: str) -> str:
+    text = _text(value, where)
+    hours = re.fullmatch(r"((?:[01]?\d|2[0-3]):[0-5]\d)\s*-\s*((?:[01]?\d|2[0-3]):[0-5]\d)", text)
+    if hours is None or hours[1].zfill(5) == hours[2].zfill(5):
+        raise ConfigError(f"{where} must be a part of the day like 22:00-07:00, not {value!r}")
+    return text
+
+
 def _severity(value: object, where: str) -> SeverityName:
     allowed = get_args(SeverityName)
     word = value.strip().lower() if isinstance(value, str) else value
@@ -234,6 +256,9 @@ _CHECKS: dict[str, Callable[[object, str], Any]] = {
     "llm_api_base": _text,
     "notify": _addresses,
     "notify_severity": _severity,
+    "notify_quiet": _hours,
+    "notify_per_hour": _at_least_one,
+    "notify_per_run": _at_least_one,
     "reports": _folder,
     "embedder": _text,
     "capture": _flag,

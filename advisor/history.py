@@ -385,6 +385,18 @@ _WORDS: Final[Mapping[str, Say]] = MappingProxyType(
         "finding.notified": lambda body, _, c: (
             f"{_code(body, c)} on {c.run} sent to {_text(scrub(str(body['channel'])))}"
         ),
+        "alert.queued": lambda body, _, __: (
+            f"message for {_text(scrub(str(body['channel'])))} written: {_text(body.get('title') or body['kind'], 160)}"
+        ),
+        "alert.delivery": lambda body, _, __: (
+            f"message {_text(str(body['message_id'])[:8])} for {_text(scrub(str(body['channel'])))} "
+            f"{_text(body['state'])}{': ' + _text(body['why'], 160) if body.get('why') else ''}"
+        ),
+        "alert.muted": lambda body, _, __: (
+            f"{_text(body['scope'])} {_text(body['target'])} muted"
+            f"{' until ' + _text(body['until']) if body.get('until') else ''}"
+        ),
+        "alert.unmuted": lambda body, _, __: f"{_text(body['scope'])} {_text(body['target'])} no longer muted",
         "suggestion.closed": lambda body, _, __: f"suggestion taken back: {_text(body['reason'], 160)}",
         "forecast.made": lambda body, _, context: (
             f"{context.run} forecast to end at {_text(body['mean'])} ({_text(body['low'])} to {_text(body['high'])})"

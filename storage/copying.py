@@ -240,7 +240,7 @@ def _events(
     """Yield the events to take, under the names that things have here."""
     state = other.state()
     for event in other.events():
-        if event.kind == JOINED or event.kind.startswith(("journal.", "store.")) or event.kind in _NOT_TAKEN:
+        if event.kind == JOINED or event.kind.startswith(("journal.", "store.", "alert.")) or event.kind in _NOT_TAKEN:
             continue
         if event.run_id:
             if event.run_id in wanted:

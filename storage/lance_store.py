@@ -384,7 +384,6 @@ class LanceRunStore(RunStore):
     # -- care
 
     def lease(self, name: str, *, wait_s: float = 0.0) -> AbstractContextManager[bool]:
-        """Hold the right to do something that one process at a time should do; yields whether it was got."""
         return self.database.lease(name, wait_s=wait_s)
 
     def spool_folder(self) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -337,6 +338,10 @@ class RunStore(abc.ABC):
         """
 
     # -- care
+
+    @abc.abstractmethod
+    def lease(self, name: str, *, wait_s: float = 0.0) -> AbstractContextManager[bool]:
+        """Hold the right to do something that one process at a time should do; yields whether it was got."""
 
     @abc.abstractmethod
     def spool_folder(self) -> Path:

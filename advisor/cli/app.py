@@ -30,17 +30,19 @@ from advisor.cli import (
     runs,
     search,
     show,
+    silence,
     store,
     suggest,
     tell,
     transfer,
     verdict,
+    watch,
 )
 from advisor.cli.session import remember
 
 COMMANDS: Final = (
-    demo, runs, show, search, log, check, verdict, report, suggest, optimize, forecast, ledger, tell, experiment,
-    lifecycle, transfer, store, doctor,
+    demo, runs, show, search, log, check, verdict, watch, silence, report, suggest, optimize, forecast, ledger, tell,
+    experiment, lifecycle, transfer, store, doctor,
 )  # fmt: skip
 """Modules of the commands, in the order of the help."""
 MISTAKE: Final = 2

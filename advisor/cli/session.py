@@ -40,8 +40,8 @@ class Session:
         """Return what holds after options that came later on the command line."""
         return Session(self.store if store is None else store, self.as_json or as_json)
 
-    def open(self, *, create: bool = False) -> Advisor:
-        """Open the store, and say which runs were brought home on the way.
+    def open(self, *, create: bool = False, **settings: Any) -> Advisor:
+        """Open the store, with some settings of the command's own, and say which runs were brought home on the way.
 
         Raises
         ------
@@ -53,7 +53,7 @@ class Session:
 
         load_lean()
 
-        adv = open_advisor(self.store, create=create)
+        adv = open_advisor(self.store, create=create, **settings)
         for found in adv.store.recovered:
             note(f"recovered run {found.run_id} of {found.experiment}: {found.n_calls} log calls, now {found.state}")
         return adv

@@ -1,4 +1,4 @@
-"""Draw curves, progress and parameters as SVG: the only module that imports matplotlib.
+"""Draw curves, progress and parameters, as SVG for pages, PNG for messages: the only module that imports matplotlib.
 
 Leaves out which runs are worth drawing (see ``charts``). Invariant: the same input gives the same bytes;
 no global state of matplotlib is changed for longer than a drawing, pyplot is never imported,
@@ -7,6 +7,7 @@ and a value that is not finite is marked, never left out silently.
 
 from __future__ import annotations
 
+import io
 import math
 import threading
 import warnings
@@ -32,6 +33,8 @@ Role = Literal["best", "flagged", "other", "second"]
 
 WIDTH_IN, HEIGHT_IN = 5.0, 3.25
 """Inches: two fit side by side on a page, and one is readable on a phone."""
+MESSAGE_DPI = 90
+"""Of a picture in a message: 450 pixels wide, what a chat shows without scaling."""
 POINTS = 220
 """Points of a curve that are drawn: about one for two pixels."""
 NOT_RANKED = "not ranked"
@@ -177,6 +180,23 @@ def draw_parameter(
         _legend(axes, ())
         svg = finished(figure, name, alt)
     return Picture(name, title=title, alt=alt, caption=caption, svg=svg)
+
+
+def curve_png(metric: str, steps: NDArray[np.int64], values: NDArray[np.float64], *, mark: int | None) -> bytes:
+    """Draw one curve with the place at which something was found, small enough for a message: a PNG of some 15 kB."""
+    line = CurveLine(metric, steps=steps, values=values, role="second", marks=() if mark is None else (mark,))
+    scale = scales.choose(values, must_show=values)
+    with _figure() as figure:
+        axes = _axes(figure, x="step", y=metric)
+        _curve(axes, line, scale, 3)
+        _apply(axes, scale)
+        _edge_marks(axes, [line], scale)
+        if mark is not None:
+            axes.axvline(mark, color=FLAG, linewidth=0.8, alpha=0.6, zorder=1)
+        _legend(axes, [line])
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=MESSAGE_DPI, metadata={"Software": None})
+    return content.getvalue()
 
 
 @contextmanager

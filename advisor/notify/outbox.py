@@ -3,7 +3,8 @@
 ``notify`` only queues; a thread for each channel renders, sends, and tries again with growing pauses, so a slow or
 broken channel delays neither the caller nor other channels. What has been sent is asked of and told to the journal
 through two callbacks, so that other processes do not repeat it. What could not be sent is not marked, and is
-sent by whoever looks at the open findings next; nothing is queued on disk here.
+sent by whoever looks at the open findings next; nothing is queued on disk here. A watcher's messages are
+(``advisor.notify.desk``).
 
 Invariant: ``notify`` never raises because of a channel and never waits for one.
 """
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from advisor.errors import NotificationError
+from advisor.findings.alerting import may_be_pushed
 from advisor.notify.channels import Channel, DeliveryError
 from advisor.notify.render import render_group
 from storage.records import Finding, FindingState, Run, Severity
@@ -78,7 +80,7 @@ class Notifier:
             Called from the channels' threads: whether any process has sent a finding (its id) to a channel (its id),
             and that a finding has now been sent. If they raise, the message is sent all the same.
         min_severity
-            Findings below it are not sent.
+            Findings below it are not sent; mere information, and what is a configuration's fault, is not in any case.
         patience
             How often to try.
         """
@@ -100,7 +102,7 @@ class Notifier:
         """
         by_run: dict[str, list[Finding]] = {}
         for finding in findings:
-            if finding.state is FindingState.OPEN and finding.severity.rank >= self._min_severity.rank:
+            if finding.state is FindingState.OPEN and may_be_pushed(finding, self._min_severity):
                 by_run.setdefault(finding.run_id, []).append(finding)
         for run_id, found in by_run.items():
             for worker in self._workers:

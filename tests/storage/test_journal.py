@@ -20,7 +20,7 @@ from storage.records import Event, RunState
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def event(kind: str, run_id: str = "", *, at_s: float = 0.0, **body: Any) -> Event:
+def event(kind: str, run_id: str = "", /, *, at_s: float = 0.0, **body: Any) -> Event:
     return Event.new(kind, "exp", run_id, time=START + timedelta(seconds=at_s), **body)
 
 
@@ -118,6 +118,10 @@ OF_EXPERIMENTS: list[tuple[str, dict[str, Any]]] = [
     ("experiment.attr", {"key": "k", "value": 1}),
     ("suggestion.made", {"suggestion_id": "s", "params": {}}),
     ("document.written", {}),
+    ("alert.queued", {"channel": "console", "kind": "firing", "alerts": [], "message": {}}),
+    ("alert.delivery", {"message_id": "m", "channel": "console", "state": "sent"}),
+    ("alert.muted", {"scope": "code", "target": "ADV103"}),
+    ("alert.unmuted", {"scope": "code", "target": "ADV103"}),
 ]
 OF_RUNS: list[tuple[str, dict[str, Any]]] = [
     ("run.created", {"params": {"lr": 0.1}}),

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import socket
 import subprocess
 import sys
+import time
 import traceback
 from base64 import b64encode
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -18,9 +23,11 @@ from advisor.notify.channels import (
     AppriseChannel,
     ConsoleChannel,
     DeliveryError,
+    ProgramChannel,
     WebhookChannel,
     channel_id,
     open_channel,
+    signature,
 )
 from advisor.notify.render import Message
 from storage.records import Severity
@@ -206,3 +213,71 @@ def test_a_receiver_on_this_machine_is_reached_past_a_proxy(receiver: Any, monke
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     open_channel(receiver.url).send(MESSAGE)
     assert len(receiver.accepted) == 1
+
+
+def test_without_a_secret_nothing_is_signed_and_with_one_in_the_environment_it_is(
+    receiver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_channel(receiver.url).send(MESSAGE)
+    monkeypatch.setenv("ADVISOR_WEBHOOK_SECRET", "from the environment")
+    open_channel(receiver.url).send(replace(MESSAGE, id="m1"))
+    [(_, plain, _), (_, signed, body)] = receiver.requests
+    assert "X-Advisor-Signature" not in plain
+    assert "Idempotency-Key" not in plain
+    content = json.dumps(body).encode()
+    expected = signature(b"from the environment", signed["X-Advisor-Timestamp"], content)
+    assert signed["X-Advisor-Signature"] == expected
+    assert abs(int(signed["X-Advisor-Timestamp"]) - time.time()) < 60
+    assert (signed["Idempotency-Key"], body["id"]) == ("m1", "m1")
+
+
+def test_the_secret_of_a_webhook_is_no_part_of_its_identity() -> None:
+    assert open_channel("https://example.org/x#one").id == open_channel("https://example.org/x#two").id
+    assert open_channel("https://example.org/x#one").id == channel_id("https://example.org/x")
+
+
+def script(folder: Path, text: str) -> Path:
+    path = folder / "page me.py"
+    path.write_text(f"#!{sys.executable}\n{text}")
+    path.chmod(0o700)
+    return path
+
+
+def test_a_program_gets_the_message_on_its_standard_input_and_no_shell_sees_it(tmp_path: Path) -> None:
+    path = script(tmp_path, "import sys; open(sys.argv[1], 'w').write(sys.stdin.read() + '|' + sys.argv[2])")
+    nasty = replace(MESSAGE, title="$(touch /tmp/x); `id` 'quoted'", id="m1")
+    channel = open_channel(f"exec://{quote(str(path))}?arg={quote(str(tmp_path / 'out'))}&arg=%24HOME;%20ls")
+    channel.send(nasty)
+    content, _, argument = (tmp_path / "out").read_text().rpartition("|")
+    assert argument == "$HOME; ls"
+    body = json.loads(content)
+    assert (body["title"], body["id"], body["run_id"]) == (nasty.title, "m1", "x")
+    assert channel.describe() == "exec://…/page me.py"
+
+
+def test_a_program_that_fails_is_missing_or_hangs_is_a_delivery_error(tmp_path: Path) -> None:
+    path = script(tmp_path, "import sys; sys.exit(3)")
+    assert str(refused(open_channel(f"exec://{quote(str(path))}"))).endswith("ended with exit code 3")
+    assert "could not be started: No such file" in str(refused(open_channel(f"exec://{tmp_path}/nothing")))
+    path = script(
+        tmp_path, "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    )
+    begun = time.monotonic()
+    error = refused(ProgramChannel(f"exec://{quote(str(path))}", timeout_s=0.5))
+    assert time.monotonic() - begun < 10
+    assert "did not end within 0.5 s" in str(error)
+    assert error.is_doubtful
+
+
+@pytest.mark.parametrize("address", ["exec://notify.sh", "exec:///", "exec:///bin/x?arg=a&user=b", "exec:///bin/%00"])
+def test_a_program_that_is_not_named_by_its_whole_path_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match="exec:///whole/path"):
+        open_channel(address)
+
+
+def test_apprise_sends_a_picture_along(receiver: Any) -> None:
+    pytest.importorskip("apprise")
+    open_channel(f"json://127.0.0.1:{receiver.port}/x").send(replace(MESSAGE, picture=b"\x89PNG"))
+    [(_, _, body)] = receiver.requests
+    [attached] = body["attachments"]
+    assert (attached["filename"], attached["mimetype"]) == ("curve.png", "image/png")

@@ -1,0 +1,150 @@
+"""``advisor watch``: look at all runs of a store, again and again, and tell channels what is wrong.
+
+Invariant: it ends when it is told to, and whatever ends it, the next one goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from advisor.cli.output import Column, count, note, print_json, print_table, say
+from advisor.cli.session import Session, command
+
+if TYPE_CHECKING:
+    from advisor.config import Settings
+    from advisor.findings.alerting import Policy
+    from advisor.watching import Round
+
+NOTE_EVERY_S = 3600.0
+"""Between two lines that say that the watcher lives."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(app, "watch", panel="Look")
+    def watch(
+        session: Session,
+        target: Annotated[
+            str | None,
+            typer.Argument(metavar="EXP|PATH", help="An experiment, or the folder or address of a store."),
+        ] = None,
+        notify: Annotated[
+            list[str] | None,
+            typer.Option("--notify", metavar="URL", help="Where to send; repeated for several. Default: the setting."),
+        ] = None,
+        once: Annotated[bool, typer.Option("--once", help="One round, for instance for cron.")] = False,
+        every: Annotated[
+            float | None,
+            typer.Option("--every", min=1.0, max=86_400.0, metavar="SECONDS", help="Between two rounds. Default: 30."),
+        ] = None,
+    ) -> int:
+        """Watch all runs of all processes; each trouble is told once, grouped, and tried until it arrives."""
+        from advisor.config import resolve
+        from advisor.errors import ConfigError
+        from advisor.notify import open_channel
+        from advisor.notify.desk import Desk
+        from advisor.watching import EVERY_S, Watcher, picture_of
+
+        if once and every is not None:
+            raise ConfigError("--once and --every exclude each other; leave one out")
+        experiment = target
+        if target is not None and _is_store(target):
+            if session.store is not None:
+                raise ConfigError("the store is named twice, as an argument and by --store; leave one out")
+            session, experiment = session.later(target, as_json=False), None
+        settings = resolve(store=session.store)
+        addresses = notify or list(settings.notify) or ["console"]
+        channels = [open_channel(address) for address in addresses]
+        with session.open(notify=()) as adv:
+            if experiment is not None:
+                experiment = adv.experiment(experiment, create=False).record.name
+            desk = Desk(
+                adv.store,
+                channels,
+                policy=policy_of(settings),
+                clock=adv.clock,
+                experiment=experiment,
+                picture=lambda finding: picture_of(adv.store, finding),
+            )
+            watcher = Watcher(adv, desk, experiment=experiment)
+            if once:
+                _show(watcher.once(), as_json=session.as_json)
+                return 0
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: watcher.stop())
+            where = ", ".join(channel.describe() for channel in desk.channels)
+            note(f"watching {adv.store.uri}{f', experiment {experiment}' if experiment else ''}; telling {where}")
+            last = -float("inf")
+            for seen in watcher.watch(EVERY_S if every is None else every):
+                if session.as_json:
+                    print_json(_as_json(seen))
+                elif seen.time.timestamp() - last >= NOTE_EVERY_S:
+                    last = seen.time.timestamp()
+                    note(f"{seen.time.astimezone():%Y-%m-%d %H:%M} {_words(seen)}")
+        return 0
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Return what the settings say of patience and caps."""
+    from advisor.findings.alerting import Policy, Quiet
+    from storage.records import Severity
+
+    return Policy(
+        per_run_a_day=settings.notify_per_run,
+        per_hour=settings.notify_per_hour,
+        min_severity=Severity(settings.notify_severity),
+        quiet=None if settings.notify_quiet is None else Quiet.parse(settings.notify_quiet),
+    )
+
+
+def _is_store(target: str) -> bool:
+    """Return whether something is the address of a store rather than the name of an experiment."""
+    if "://" in target or target.startswith((".", "~", os.sep)):
+        return True
+    return any((Path(target) / part).exists() for part in ("migrations.lance", "spool"))
+
+
+def _words(seen: Round) -> str:
+    waiting = f", {count(seen.n_waiting, 'message')} waiting" if seen.n_waiting else ""
+    return f"{count(seen.n_running, 'run')} going on, {count(seen.n_firing, 'alert')} firing{waiting}"
+
+
+def _as_json(seen: Round) -> dict[str, Any]:
+    return {
+        "time": seen.time,
+        "n_running": seen.n_running,
+        "n_judged": seen.n_judged,
+        "n_found": seen.n_found,
+        "n_firing": seen.n_firing,
+        "n_waiting": seen.n_waiting,
+        "alerts": [
+            alert.lead.as_json() | {"alert": str(alert.state), "fires_at": alert.fires_at} for alert in seen.alerts
+        ],
+    }
+
+
+def _show(seen: Round, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_as_json(seen))
+        return
+    if seen.alerts:
+        columns = [
+            Column("finding"),
+            Column("state"),
+            Column("severity"),
+            Column("experiment"),
+            Column("#", right=True),
+        ]
+        columns.append(Column("what", folds=True))
+        rows: Sequence[Sequence[Any]] = [
+            [a.lead.id[:8], a.state, a.lead.severity, a.run.experiment, a.run.number, a.lead.title] for a in seen.alerts
+        ]
+        print_table(columns, rows)
+    say(f"{_words(seen)}; {count(seen.n_judged, 'run')} looked at")

@@ -1,0 +1,366 @@
+"""Watches a store: looks at all runs of all processes, again and again, and tells channels what is wrong.
+
+Each round brings home runs whose process died, applies the rules to every run that goes on or has just ended, lets the
+isolation forest compare siblings now and then, and hands what was found to the desk (``advisor.notify.desk``). A thread
+for each channel delivers beside it. Everything that matters is in the journal, so a watcher may be killed at any time.
+
+Invariant: a round that fails changes nothing for the next one; what it had found is found again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from advisor.findings import codes
+from advisor.findings.alerting import STALE_AFTER_S, Alert, AlertState
+from advisor.findings.monitor import MIN_NEVER_LEARNED, NOT_LIVE
+from advisor.findings.pace import MIN_SIBLINGS_TIME, Siblings, step_times
+from advisor.findings.rules import judge
+from advisor.notify.desk import Desk
+from storage.errors import ExperimentNotFoundError, StorageError
+from storage.events import finding_opened
+from storage.place import Place
+from storage.records import Curve, Event, Finding, FindingState, Run, RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from advisor.app import Advisor
+    from advisor.notify.channels import Channel
+    from storage.journal import State
+    from storage.store import RunStore
+
+log = logging.getLogger(__name__)
+
+EVERY_S: Final = 30.0
+"""Between two rounds; with ``alerting.PENDING_S`` an alert is seen at two looks before it fires."""
+COMPARE_EVERY_S: Final = 600.0
+"""Between two comparisons of an experiment's runs with each other, which cost more than all rules together."""
+COMPARE_SHARE: Final = 0.1
+"""Most of a watcher's time that comparing may take."""
+RUNS_AT_ONCE: Final = 200
+"""Runs whose curves are in memory together."""
+LIVES_WITHIN_ROUNDS: Final = 3
+"""Rounds within which a watcher that lives has said so."""
+PICTURE_POINTS: Final = 1_000
+"""Of a curve that is read to be drawn."""
+RETRY_DELIVERY_S: Final = 1.0
+"""Between two looks of a delivering thread at what waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round saw."""
+
+    time: datetime
+    n_running: int
+    """Runs that go on."""
+    n_judged: int
+    """Runs to which the rules were applied."""
+    n_found: int
+    """Findings that were new, or came back."""
+    alerts: Sequence[Alert]
+    """Those that are open, the gravest first."""
+    n_waiting: int
+    """Messages that wait for their channels."""
+    seconds: float
+    """How long it took."""
+
+    @property
+    def n_firing(self) -> int:
+        """Alerts that fire."""
+        return sum(alert.state is AlertState.FIRING for alert in self.alerts)
+
+
+@dataclass(slots=True)
+class _Compared:
+    """When an experiment's runs were compared last."""
+
+    at: float = -float("inf")
+    took_s: float = 0.0
+
+
+class Watcher:
+    """Watches one store.
+
+    Parameters
+    ----------
+    adv
+        What is watched; its own notifications must be off (``notify=()``), the desk sends.
+    desk
+        Decides what is told.
+    experiment
+        The only experiment to watch; all where None.
+    compare
+        Whether runs are also compared with each other, now and then.
+    """
+
+    def __init__(self, adv: Advisor, desk: Desk, *, experiment: str | None = None, compare: bool = True) -> None:
+        self._adv, self._desk, self._experiment = adv, desk, experiment
+        self._compares = compare
+        self._every_s = 0.0
+        self._final: set[str] = set()
+        self._pace: dict[str, dict[str, float]] = {}
+        self._mark: tuple[int, bytes] | None = None
+        self._uncompared: dict[str, None] = {}
+        self._compared: dict[str, _Compared] = {}
+        self._stop = threading.Event()
+        self._wakes = {channel.id: threading.Event() for channel in desk.channels}
+        self._heartbeat = heartbeat_file(adv.store.uri)
+
+    def stop(self) -> None:
+        """End ``watch`` after the round that goes on; may be called by a signal handler."""
+        self._stop.set()
+        for wake in self._wakes.values():
+            wake.set()
+
+    def look(self) -> Round:
+        """Do one round, and write down the messages that are due; nothing is sent.
+
+        Raises
+        ------
+        StorageError
+            If the store cannot be reached.
+        """
+        begun, now = time.monotonic(), self._adv.clock()
+        self._recover()
+        state = self._adv.store.state()
+        mark, runs = state.mark(), self._candidates(state, now)
+        n_found = sum(self._judge(runs[at : at + RUNS_AT_ONCE], now) for at in range(0, len(runs), RUNS_AT_ONCE))
+        self._final |= {run.id for run in runs if run.state.is_over}
+        self._uncompared |= dict.fromkeys(run.experiment for run in runs)
+        self._mark = mark  # only now: a round that failed begins anew
+        alerts = self._desk.look()
+        n_running = sum(run.state is RunState.RUNNING for run in runs)
+        seconds = time.monotonic() - begun
+        seen = Round(now, n_running, len(runs), n_found, alerts, self._desk.n_waiting(), seconds)
+        if self._every_s:  # one round for cron is no watcher that lives
+            self._beat(seen)
+        return seen
+
+    def once(self) -> Round:
+        """Do one round and send what is due; each channel is tried until it fails."""
+        seen = self.look()
+        self._deliver()
+        while self._compare_one():
+            pass
+        alerts = self._desk.look()
+        self._deliver()
+        return replace(seen, alerts=alerts, n_waiting=self._desk.n_waiting())
+
+    def _deliver(self) -> None:
+        for channel in self._desk.channels:
+            self._desk.deliver(channel)
+
+    def watch(self, every_s: float = EVERY_S) -> Iterable[Round]:
+        """Yield what each round saw, until ``stop``; trouble with the store is said once and tried again."""
+        self._every_s = every_s
+        threads = [
+            threading.Thread(target=self._keep_delivering, args=(channel,), name=f"deliver-{channel.id}", daemon=True)
+            for channel in self._desk.channels
+        ]
+        for thread in threads:
+            thread.start()
+        told = False
+        try:
+            while not self._stop.is_set():
+                begun = time.monotonic()
+                try:
+                    yield self.look()
+                    told = False
+                    for wake in self._wakes.values():
+                        wake.set()
+                    self._compare_one()  # what the rules found is on its way meanwhile
+                except StorageError as error:
+                    log.log(logging.DEBUG if told else logging.WARNING, "%s; it is tried again", error)
+                    told = True
+                self._stop.wait(max(every_s - (time.monotonic() - begun), 0.0))
+        finally:
+            self.stop()
+            with contextlib.suppress(OSError):
+                self._heartbeat.unlink()  # the processes that train speak for themselves again
+            for thread in threads:
+                thread.join(timeout=5.0)
+
+    # -- inner workings
+
+    def _keep_delivering(self, channel: Channel) -> None:
+        wake = self._wakes[channel.id]
+        while not self._stop.is_set():
+            try:
+                self._desk.deliver(channel, stop=self._stop.is_set)
+            except StorageError as error:
+                log.debug("%s", error)  # the round says it
+            except Exception:  # a thread's edge: other channels, and later messages, go on
+                log.exception("messages for %s could not be delivered; it is tried again", channel.describe())
+            wake.wait(RETRY_DELIVERY_S)
+            wake.clear()
+
+    def _recover(self) -> None:
+        """Bring home runs whose process died on this machine."""
+        from storage.lance_store import LanceRunStore
+        from storage.recovery import recover
+
+        if isinstance(self._adv.store, LanceRunStore):
+            for found in recover(self._adv.store):
+                log.info("run %s of %s: its process is gone, now %s", found.run_id, found.experiment, found.state)
+
+    def _candidates(self, state: State, now: datetime) -> list[Run]:
+        """Return the runs that go on, and those that ended since they were judged last and not too long ago."""
+        changed = None if self._mark is None else state.changed_since(self._mark)
+        ids = state.all_ids() if changed is None else [*state.running, *changed]
+        since = now - timedelta(seconds=STALE_AFTER_S)
+        found = []
+        for entry in state.entries(list(dict.fromkeys(ids))):
+            run = entry.run
+            if entry.hidden or run.source == "import" or run.id in self._final:
+                continue
+            if self._experiment is not None and run.experiment != self._experiment:
+                continue
+            is_recent = run.state.is_over and (run.ended or run.created) > since
+            if run.state is RunState.RUNNING or is_recent:
+                found.append(run)
+        return found
+
+    def _judge(self, runs: Sequence[Run], now: datetime) -> int:
+        """Apply the rules to some runs, and write down what changed; return how many findings are new or came back."""
+        store = self._adv.store
+        curves = store.curves([run.id for run in runs]) if runs else {}
+        experiments = {record.name: record for record in store.experiments()}
+        events: list[Event] = []
+        n_found = 0
+        for run in runs:
+            own = curves.get(run.id, {})
+            record = experiments.get(run.experiment)
+            if record is None:  # deleted since the round began
+                continue
+            siblings = self._siblings(run, own)
+            found = judge(run, own, objective=record.objective, siblings=siblings, now=now).findings
+            early = {finding.id for finding in found if _too_early(finding, run, own)}
+            changes, n_new = _changes(run, [f for f in found if f.id not in early], early)
+            events += changes
+            n_found += n_new
+        store.append(events)
+        return n_found
+
+    def _siblings(self, run: Run, curves: Mapping[str, Curve]) -> Siblings:
+        paces = self._pace.setdefault(run.experiment, {})
+        seconds = step_times(curves)
+        if seconds.size:
+            paces[run.id] = float(np.median(seconds))
+        others = [pace for other, pace in paces.items() if other != run.id]
+        usual = float(np.median(others)) if len(others) >= MIN_SIBLINGS_TIME else None
+        return Siblings(len(others), step_time_s=usual)
+
+    def _compare_one(self) -> bool:
+        """Let the forest compare the runs of one experiment in which something happened; return whether one was due."""
+        for name in self._uncompared if self._compares else ():
+            last = self._compared.get(name, _Compared())
+            pause_s = max(COMPARE_EVERY_S, last.took_s / COMPARE_SHARE)
+            if time.monotonic() - last.at < pause_s or self._stop.is_set():
+                continue
+            begun = time.monotonic()
+            del self._uncompared[name]
+            try:
+                self._adv.experiment(name, create=False).check()
+            except ExperimentNotFoundError:
+                log.debug("experiment %r was deleted or renamed meanwhile", name)
+            self._compared[name] = _Compared(time.monotonic(), time.monotonic() - begun)
+            return True
+        return False
+
+    def _beat(self, seen: Round) -> None:
+        """Write down that the watcher lives; trouble with that is nobody's."""
+        content = {
+            "time": seen.time.isoformat(),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "every_s": self._every_s,
+            "experiment": self._experiment,
+            "channels": list(self._wakes),
+            "n_running": seen.n_running,
+            "n_firing": seen.n_firing,
+            "n_waiting": seen.n_waiting,
+            "round_s": round(seen.seconds, 3),
+        }
+        fresh = self._heartbeat.with_suffix(f".{os.getpid()}")
+        with contextlib.suppress(OSError):
+            self._heartbeat.parent.mkdir(parents=True, exist_ok=True)
+            fresh.write_text(json.dumps(content), encoding="utf-8")
+            os.replace(fresh, self._heartbeat)
+
+
+def picture_of(store: RunStore, finding: Finding) -> bytes | None:
+    """Draw the curve that a finding is about, its place marked; None where it is about none."""
+    if finding.metric is None:
+        return None
+    curve = store.curves([finding.run_id], metrics=[finding.metric], max_points=PICTURE_POINTS).get(finding.run_id, {})
+    if finding.metric not in curve:
+        return None
+    from advisor.documents.pictures import curve_png
+
+    own = curve[finding.metric]
+    return curve_png(finding.metric, own.steps, own.values, mark=finding.step)
+
+
+def heartbeat_file(uri: str) -> Path:
+    """Return where the watchers of a store say that they live."""
+    return Place(uri).work_folder("cache") / "watch.json"
+
+
+def leaves_to_watcher(uri: str, channel_id: str, *, now: datetime) -> bool:
+    """Return whether a watcher on this machine lives that tells a channel of all experiments of a store.
+
+    Then the processes that train leave the telling to it, which groups what they would send one by one.
+    """
+    try:
+        beat = json.loads(heartbeat_file(uri).read_text(encoding="utf-8"))
+        silent_s = (now - datetime.fromisoformat(beat["time"])).total_seconds()
+        is_alive = silent_s < LIVES_WITHIN_ROUNDS * max(float(beat["every_s"]), EVERY_S)
+        return is_alive and beat["experiment"] is None and channel_id in beat["channels"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _too_early(finding: Finding, run: Run, curves: Mapping[str, Curve]) -> bool:
+    """Return whether something is not to be said of a run that goes on, see ``advisor.findings.monitor``."""
+    if run.state.is_over:
+        return False
+    is_young = finding.metric is not None and len(curves[finding.metric]) < MIN_NEVER_LEARNED
+    return finding.code in NOT_LIVE or (finding.code == codes.NEVER_LEARNED.code and is_young)
+
+
+def _changes(run: Run, found: Sequence[Finding], early: set[str]) -> tuple[list[Event], int]:
+    """Return the events that make a run's findings by rules what was found, and how many are new or came back.
+
+    What it would be too early to say is neither said nor taken back.
+    """
+    known = {finding.id: finding for finding in run.findings if finding.detector == "rules"}
+    holding = {finding.id for finding in found} | early
+    fresh = [finding for finding in found if finding.id not in known]
+    # Of a run that goes on the figures change at every look; the first words stand until the trouble gets graver.
+    restated = [f for f in found if f.id in known and (f.severity != known[f.id].severity or run.state.is_over)]
+    restated = [f for f in restated if (f.title, f.severity) != (known[f.id].title, known[f.id].severity)]
+    resolved = FindingState.RESOLVED
+    back = [known[f.id] for f in found if f.id in known and known[f.id].state is resolved]
+    gone = [f for f in known.values() if f.id not in holding and f.state is not resolved]
+    states = [*((f, FindingState.OPEN) for f in back), *((f, resolved) for f in gone)]
+    events = [finding_opened(finding) for finding in (*fresh, *restated)]
+    events += [
+        Event.new("finding.state", run.experiment, run.id, actor="watch", finding_id=f.id, state=str(state))
+        for f, state in states
+    ]
+    return events, len(fresh) + len(back)
