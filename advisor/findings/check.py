@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.findings import codes
+from advisor.findings.calibration import benjamini_hochberg
 from advisor.findings.features import FEATURE_NAMES, feature_words, features
 from advisor.findings.pace import MIN_SIBLINGS_TIME, Siblings, step_times
 from advisor.findings.roles import primary, role_of
@@ -275,8 +276,6 @@ def _ranks(values: Floats) -> Floats:
 
 def _unusual(members: Sequence[Run], scored: Scores, broken: set[str], *, now: datetime) -> list[Finding]:
     """Return findings for the unusual among the runs that the rules left."""
-    from advisor.findings.forest import benjamini_hochberg
-
     n = len(members)
     p_values = np.where([run.id in broken for run in members], np.nan, scored.p_value[:n])
     strong = np.abs(scored.z[:n]).max(axis=1) >= MIN_SIGMAS

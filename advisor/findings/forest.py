@@ -24,6 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from advisor.findings.calibration import conformal
+from advisor.findings.trees import isolation, isolation_score
+
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -129,22 +132,6 @@ def family_of(params: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
         if sizes[key] >= MIN_FAMILY:
             numbers.setdefault(key, len(numbers) + 1)
     return np.array([numbers.get(key, 0) for key in keys], dtype=np.int64)
-
-
-def benjamini_hochberg(p_values: Floats, alpha: float) -> Mask:
-    """Return which hypotheses are rejected at false discovery rate ``alpha``; NaN never is.
-
-    Source: Y. Benjamini, Y. Hochberg, JRSS B 57 (1995).
-    """
-    out = np.zeros(p_values.shape, dtype=bool)
-    known = np.flatnonzero(np.isfinite(p_values))
-    if not known.size:
-        return out
-    order = known[np.argsort(p_values[known], kind="stable")]
-    passes = p_values[order] <= alpha * np.arange(1, order.size + 1) / order.size
-    if passes.any():
-        out[order[: int(np.flatnonzero(passes)[-1]) + 1]] = True
-    return out
 
 
 def _is_category(values: Sequence[Any]) -> bool:
@@ -265,16 +252,17 @@ def _expected(features: Floats, design: Floats, learned: Mask, *, seed: int) -> 
 def _forest_scores(learned: Floats, judged: Floats, *, seed: int) -> Floats:
     from sklearn.ensemble import IsolationForest
 
-    forest = IsolationForest(
-        n_estimators=N_TREES, max_samples=min(256, len(learned)), contamination="auto", random_state=seed, n_jobs=1
-    )
-    return -np.asarray(forest.fit(learned).score_samples(judged), dtype=np.float64)
+    forest = IsolationForest(n_estimators=N_TREES, max_samples=min(256, len(learned)), random_state=seed, n_jobs=1)
+    trees, usual = isolation(forest.fit(learned))
+    return isolation_score(trees, usual, judged)
 
 
 def _calibrate(score: Floats, z: Floats, sound: Mask, *, regressed: bool) -> Scores:
     low, high = np.percentile(score[sound], [25, 75])
     calibrates = sound & (score <= high + FENCE * (high - low))
-    levels = np.sort(score[calibrates])
-    at_least = levels.size - np.searchsorted(levels, score, side="left") - calibrates
-    n = levels.size - calibrates.astype(np.int64)
-    return Scores(score, (1 + at_least) / (n + 1), z, n, regressed)
+    p_value = np.empty(score.size)
+    p_value[~calibrates] = conformal(score[~calibrates], score[calibrates])
+    n = int(calibrates.sum())
+    # A run that calibrates others counts itself among them: take it out again.
+    p_value[calibrates] = (conformal(score[calibrates], score[calibrates]) * (n + 1) - 1.0) / n if n else 1.0
+    return Scores(score, p_value, z, np.where(calibrates, n - 1, n).astype(np.int64), regressed)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 
 from advisor.findings import Checked, check_experiment
-from advisor.findings.forest import benjamini_hochberg
+from advisor.findings.calibration import benjamini_hochberg
 from storage.records import Curve, Run, RunState
 from tests.advisor.findings.made import EXPERIMENT, NOW, a_curve, a_loss, a_run, healthy
 
