@@ -54,18 +54,18 @@ NON_FINITE = Code(
 DIVERGED = Code(
     "ADV102",
     slug="diverged",
-    title="{metric} diverged: {end:.4g} at the end, {start:.4g} at the start, {best:.4g} at best",
+    title="{metric} diverged: {end:.4g} {outcome}, {start:.4g} at the start, {best:.4g} at best",
     severity=Severity.ERROR,
-    how_detected="The end lies well above the start, or most of the way back from the best value to the start.",
+    how_detected="It stays well above the start, or most of the way back from the best value to the start.",
     why_it_matters="The training has undone what it had learned; its last checkpoint is worse than an early one.",
     what_to_do="Lower the learning rate or add warm-up; go back to the checkpoint of the best step.",
 )
 SPIKE = Code(
     "ADV103",
     slug="spike",
-    title="{metric} jumped from {before:.4g} to {peak:.4g} at step {step}",
+    title="{metric} jumped from {before:.4g} to {peak:.4g} at step {step} {outcome}",
     severity=Severity.WARNING,
-    how_detected="One upward jump is many times the usual noise, and large on a log scale.",
+    how_detected="One upward jump is many times the usual noise, and large on a log scale; whether it passed is said.",
     why_it_matters="A spike is often one bad batch or an exploding gradient; repeated ones end in divergence.",
     what_to_do="Look at the batch of that step, clip gradients, or go back before the step and skip the data.",
 )
@@ -110,7 +110,7 @@ STALLED = Code(
 SLOW = Code(
     "ADV108",
     slug="slow",
-    title="steps take {seconds:.3g} s, {ratio:.1f} times {reference}",
+    title="steps {verb} {seconds:.3g} s, {ratio:.1f} times {reference}",
     severity=Severity.WARNING,
     how_detected="The time between steps has grown against the run's own beginning, or is far above its siblings'.",
     why_it_matters="A slow run costs money and holds up the sweep; it usually points at hardware or data loading.",
@@ -143,6 +143,42 @@ FAILED = Code(
     why_it_matters="It has no result, and the next runs of a sweep may fail for the same reason.",
     what_to_do="Read the traceback (advisor show RUN); mend it, or keep its parameters out of the search space.",
 )
+OSCILLATING = Code(
+    "ADV112",
+    slug="oscillating",
+    title="{metric} goes up and down between {low:.4g} and {high:.4g} and gets nowhere",
+    severity=Severity.WARNING,
+    how_detected="Over the second half, neighbours differ by much, mostly turn back, and the level does not fall.",
+    why_it_matters="Steps are too large for where the training is; the value at the end is luck.",
+    what_to_do="Lower or decay the learning rate, use larger batches, or average the weights.",
+)
+TOO_GOOD = Code(
+    "ADV113",
+    slug="too-good",
+    title="{metric} of {value:.4g} is far better than all {n_siblings} siblings (best {best_sibling:.4g})",
+    severity=Severity.WARNING,
+    how_detected="The objective is ahead of the best sibling by far more than good siblings differ.",
+    why_it_matters="A result that is too good is more often a leak of labels or a faulty evaluation than a discovery.",
+    what_to_do="Look for labels among the inputs, overlap of training and evaluation data, and a changed metric.",
+)
+EXPLODED = Code(
+    "ADV114",
+    slug="exploding-gradient",
+    title="{metric} stays at {value:.3g}, at first {start:.3g}",
+    severity=Severity.WARNING,
+    how_detected="The gradient norm stays many times above its first values.",
+    why_it_matters="Exploding gradients end in spikes, divergence or values that are not finite.",
+    what_to_do="Clip gradients, lower the learning rate, check initialisation and normalisation.",
+)
+VANISHED = Code(
+    "ADV115",
+    slug="vanishing-gradient",
+    title="{metric} stays at {value:.3g}, at first {start:.3g}",
+    severity=Severity.WARNING,
+    how_detected="The gradient norm stays far below its first values, or below the precision of 32-bit floats.",
+    why_it_matters="Without gradients nothing is learned any more: dead units, saturation, a frozen or detached part.",
+    what_to_do="Check activations and initialisation, what is frozen or detached, and loss scaling.",
+)
 
 CODES: Mapping[str, Code] = MappingProxyType(
     {
@@ -159,6 +195,10 @@ CODES: Mapping[str, Code] = MappingProxyType(
             UNUSUAL,
             CRASHED,
             FAILED,
+            OSCILLATING,
+            TOO_GOOD,
+            EXPLODED,
+            VANISHED,
         )
     }
 )
