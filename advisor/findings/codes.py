@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from storage.records import Finding, Severity
 
-Detector = Literal["rules", "isolation-forest"]
+Detector = Literal["rules", "isolation-forest", "state"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +179,70 @@ VANISHED = Code(
     why_it_matters="Without gradients nothing is learned any more: dead units, saturation, a frozen or detached part.",
     what_to_do="Check activations and initialisation, what is frozen or detached, and loss scaling.",
 )
+OPTIMIZER_RESET = Code(
+    "ADV116",
+    slug="optimizer-reset",
+    title="the optimizer does not go on where it was: {how}",
+    severity=Severity.ERROR,
+    how_detected="A state check finds its state empty, its counter smaller, or its learning rate changed at a resume.",
+    why_it_matters="Moments and step counts are part of the training: without them the first steps are wild or "
+    "wrongly warmed up, which the loss often does not show.",
+    what_to_do="Load the optimizer's and the scheduler's state with the model's; make the optimizer before loading it.",
+)
+WRONG_MODE = Code(
+    "ADV117",
+    slug="wrong-mode",
+    title="{phase} with {n_wrong} of {n} dropout and normalisation layers in {mode} mode",
+    severity=Severity.WARNING,
+    how_detected="A state check finds the model's `training` flag, or that of layers it matters to, against its use.",
+    why_it_matters="With dropout on, or with statistics of the batch, the figures of an evaluation are wrong.",
+    what_to_do="Call model.eval() before evaluating and model.train() after; information where no layer cares.",
+)
+NOT_TRAINED = Code(
+    "ADV118",
+    slug="not-trained",
+    title="{trained:,} of {total:,} parameters are trained: {how}",
+    severity=Severity.WARNING,
+    how_detected="A state check finds nothing trainable, parameters that the optimizer lacks, or another share.",
+    why_it_matters="What is frozen by accident does not learn, and the rest often hides it.",
+    what_to_do="Check requires_grad, what was given to the optimizer, and whether layers were replaced after that.",
+)
+NOT_SHUFFLED = Code(
+    "ADV119",
+    slug="not-shuffled",
+    title="the training data is not shuffled: {how}",
+    severity=Severity.WARNING,
+    how_detected="A state check sees two epochs with the same batches in the same order, or batches of a single label.",
+    why_it_matters="The order of the data becomes part of what is learned, and normalisation sees biased batches.",
+    what_to_do="Shuffle each epoch; in distributed training, call the sampler's set_epoch.",
+)
+LABEL_DRIFT = Code(
+    "ADV120",
+    slug="label-drift",
+    title="the mix of labels changed: {label} had {share_first:.1%} in the first epoch and has {share_now:.1%}",
+    severity=Severity.WARNING,
+    how_detected="A state check sees a histogram of labels that chance does not explain from the first epoch's.",
+    why_it_matters="The later part of the training learns another task than the first: lost or changed data.",
+    what_to_do="Look at the data loader, its shards and filters, and at what was changed while the run went on.",
+)
+CONSTANT_LABELS = Code(
+    "ADV121",
+    slug="constant-labels",
+    title="all {n} labels of the epoch are {label}",
+    severity=Severity.ERROR,
+    how_detected="A state check sees one single label only.",
+    why_it_matters="A model of one answer has a fine loss and has learned nothing.",
+    what_to_do="Check how labels are read and joined to their inputs, and the filter or sort before.",
+)
+REPEATED_BATCHES = Code(
+    "ADV122",
+    slug="repeated-batches",
+    title="{n_repeated} of {n} batches of an epoch came before in the same epoch",
+    severity=Severity.WARNING,
+    how_detected="A state check sees batches whose content has been there within the epoch.",
+    why_it_matters="A stuck data loader trains on a fraction of the data, and the loss looks better for it.",
+    what_to_do="Look at the loader's index, its workers' seeds and shards, and caching.",
+)
 
 CODES: Mapping[str, Code] = MappingProxyType(
     {
@@ -199,6 +263,13 @@ CODES: Mapping[str, Code] = MappingProxyType(
             TOO_GOOD,
             EXPLODED,
             VANISHED,
+            OPTIMIZER_RESET,
+            WRONG_MODE,
+            NOT_TRAINED,
+            NOT_SHUFFLED,
+            LABEL_DRIFT,
+            CONSTANT_LABELS,
+            REPEATED_BATCHES,
         )
     }
 )

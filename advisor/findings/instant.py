@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from advisor.findings import codes
 from advisor.findings.roles import role_of
@@ -65,7 +66,7 @@ class Guard:
         role = role_of(metric, self._objective).role
         # A gradient norm alone overflows now and then by design (mixed precision); three in a row are seen later.
         severity = {"loss": Severity.ERROR, "score": Severity.ERROR, "grad": Severity.INFO}.get(role, Severity.WARNING)
-        evidence = {"n_nonfinite": 1, "n": n_calls, "value": value, "recovered": False}
+        evidence: dict[str, Any] = {"n_nonfinite": 1, "n": n_calls, "value": value, "recovered": False}
         if masked_by is not None:
             evidence["masked_by"] = masked_by
         return codes.finding(

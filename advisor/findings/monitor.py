@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.findings import codes, pace, rules
-from advisor.findings.roles import gradient_norm, role_of
+from advisor.findings.roles import gradient_norm, role_of, training_loss
 from advisor.findings.trail import GRADIENT_SPIKE_NATS, SPIKE_NATS, Trail
 from storage.records import Curve, Finding, Objective, Severity
 
@@ -161,7 +161,7 @@ class Monitor:
         curves = {
             name: self._kept[name].curve() for name in names if role_of(name, self._objective).direction is not None
         }
-        train = rules.training_loss(curves, self._objective)
+        train = training_loss(curves, self._objective)
         if metric not in rules.watched(curves, self._objective):
             return []
         if metric != train and role_of(metric, self._objective).split == "validation" and self._train_is_broken():
@@ -176,7 +176,8 @@ class Monitor:
 
     def _train_is_broken(self) -> bool:
         curves = {name: kept.tail_curve() for name, kept in self._kept.items() if kept.n}
-        return rules.training_loss(curves, self._objective) in self._broken
+        train = training_loss(curves, self._objective)
+        return train is not None and train in self._broken
 
     def _look_at_pace(
         self, kept: _Kept, steps: NDArray[np.int64], values: NDArray[np.float64], times: NDArray[np.float64]

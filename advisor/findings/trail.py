@@ -126,7 +126,8 @@ class Sustained:
 
 def needed(n: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return how many points in a row count as sustained after ``n`` points."""
-    return np.maximum(SUSTAINED_POINTS, np.ceil(SUSTAINED_SHARE * n)).astype(np.int64)
+    points: NDArray[np.int64] = np.maximum(SUSTAINED_POINTS, np.ceil(SUSTAINED_SHARE * n)).astype(np.int64)
+    return points
 
 
 class Trail:

@@ -512,7 +512,11 @@ class Delivery:
 
 def _said(finding: Finding) -> tuple[object, ...]:
     """Return what makes it worth saying again."""
-    return (finding.severity, bool(finding.evidence.get("recovered")))
+    return (
+        finding.severity,
+        bool(finding.evidence.get("recovered")),
+        finding.title if finding.detector == "state" else "",
+    )
 
 
 def deliver_file(store: RunStore, folder: Path, sha256: str) -> None:

@@ -38,6 +38,7 @@ from storage.records import Event, Experiment, Finding, RunState
 from storage.spool import are_floats, encode_floats, owner_header
 
 if TYPE_CHECKING:
+    from advisor.findings.state import Checks
     from advisor.suggest import StopAdvice
     from storage.store import RunStore
 
@@ -221,6 +222,22 @@ class LiveRun:
             self._delivery.take_soon()
         if self._with.strict and self._delivery.trouble is not None:
             raise self._delivery.trouble
+
+    def checks(self) -> Checks:
+        """Return the state checks of this run: plain calls that look at optimizer, model and batches.
+
+        Opt-in, for what curves cannot show; what they find is in ``findings`` at once. See docs/findings.md.
+
+        >>> checks = run.checks()  # doctest: +SKIP
+        >>> checks.batch(x, y); checks.before_eval(model); checks.epoch_end()  # doctest: +SKIP
+        """
+        if self._checks is None:
+            from advisor.findings.state import Checks
+
+            self._checks = Checks(self.id, self.experiment, clock=self._now, raised=self._raise)
+        return self._checks
+
+    _checks: Checks | None = None
 
     def note(self, text: str) -> None:
         """Add a note in plain words; it is searched later."""

@@ -386,3 +386,17 @@ def test_a_signal_handler_may_note_and_finish(tmp_path: Path) -> None:
     (run,) = advisor.open(tmp_path / "store").runs()
     assert (run.state, run.notes) == (RunState.FINISHED, ("preempted",))
     assert len(run.curve("loss")) > 0
+
+
+def test_what_a_state_check_finds_is_the_runs_and_stays_after_a_check(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    run = exp.start(params={})
+    checks = run.checks()
+    assert run.checks() is checks
+    for _ in range(4):
+        checks.batch(np.ones((4, 2)))
+    run.log({"loss": 1.0})
+    assert [(f.code, f.detector) for f in run.findings] == [("ADV122", "state")]
+    run.finish()
+    exp.check()
+    assert [(f.code, str(f.state)) for f in exp.findings()] == [("ADV122", "open")]
