@@ -6,7 +6,8 @@ Curves are those of DeepOBS (healthy by cause: the learning rate) and AlgoPerf (
 $ADVISOR_EVAL_DATA or ../shared/data. Into the training and the validation loss of each, from a random point in the
 middle 60 % on, one fault is put: values that are not finite, a spike of 1 to 3 nats (one point, or decaying over 2 % of
 the run), a divergence (a rise over 2 % of the run to 1.5 to 4 times the first value, staying there). Step times are
-made: log-normal noise of 2 to 10 %, every hundredth step 20 times as long, slowed down 1.5 to 3 times. The monitor
+made: 200 to 2,000 steps, log-normal noise of 2 to 10 %, every hundredth 20 times as long, slowed down 1.5 to 3 times,
+and the false alarms on them are those of steps that were not slowed down. The monitor
 gets every curve in 200 pieces; a fault counts as found where a finding of its code comes within 5 % of the run from
 where it began. False alarms are warnings and errors on the curves as they are.
 """
@@ -132,17 +133,18 @@ def main() -> None:
         caught: dict[str, list[bool]] = {kind: [] for kind in CODE}
         delays: dict[str, list[float]] = {kind: [] for kind in CODE}
         for objective, curves in chosen:
-            n = max(values.size for values in curves.values())
-            times = seconds_of(n, rng, slow_from=None)
-            said = {f.code for _, f in watched(objective, curves, times) if f.severity.rank > 0}
+            n = int(rng.integers(200, 2000))
+            steady = watched(objective, {"progress": np.arange(float(n))}, seconds_of(n, rng, slow_from=None))
+            said = {f.code for _, f in watched(objective, curves) + steady if f.severity.rank > 0}
             alarms.update(said)
             alarmed += bool(said & set(CODE.values()))
             for kind, code in CODE.items():
                 share = rng.uniform(0.2, 0.8)
                 if kind == "slow":
-                    told = watched(objective, curves, seconds_of(n, rng, slow_from=int(share * n)))
+                    slowed = seconds_of(n, rng, slow_from=int(share * n))
+                    told = watched(objective, {"progress": np.arange(float(n))}, slowed)
                 else:
-                    told = watched(objective, with_fault(kind, curves, share, rng), times)
+                    told = watched(objective, with_fault(kind, curves, share, rng))
                 at = [when - share for when, f in told if f.code == code and when >= share - 1 / PIECES]
                 caught[kind].append(bool(at) and min(at) <= DELAY + 1 / PIECES)
                 delays[kind] += [min(at)] if at else []

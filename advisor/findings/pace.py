@@ -32,8 +32,8 @@ STALLED_MIN_S = 120.0
 """Nobody is called for less than 2 minutes."""
 SLOW_RATIO = 1.35
 """Steps 1.35 times as long as the run's own early ones: a slow-down of 1.5 times is seen through the noise …"""
-SLOW_SIGMAS = 4.0
-"""… and 4 robust sigmas of the early ones above them: steps of milliseconds vary by themselves."""
+SLOW_SIGMAS = 3.0
+"""… and 3 robust sigmas of the early ones above them: steps of milliseconds vary by themselves."""
 SLOW_STEP_S = 0.05
 """Steps shorter than this depend on what else the machine does: their slowing down is information …"""
 SLOW_SIBLINGS_RATIO = 4.0

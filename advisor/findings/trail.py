@@ -45,10 +45,10 @@ DIVERGED_RETURN_NATS = 1.386
 """… where the end is also 4 times the best value: log(4)."""
 DIVERGED_NOISES = 3.0
 """Above the start, this many robust sigmas of the jumps are added, so that a noisy flat curve does not diverge."""
-SUSTAINED_POINTS = 3
-"""A level counts after 3 points in a row …"""
-SUSTAINED_SHARE = 0.03
-"""… that are 3 % of the run so far: one lucky or unlucky point decides nothing, and 5 % of a run are not over yet."""
+SUSTAINED_POINTS = 2
+"""A level counts after 2 points in a row …"""
+SUSTAINED_SHARE = 0.02
+"""… that are 2 % of the run so far: one unlucky point decides nothing, and 5 % of the run are not yet over."""
 NOISE_POINTS = 512
 """The usual jump is the median of the last 512; what the run did long ago says little of its noise now."""
 NOISE_GROWTH = 1.25
