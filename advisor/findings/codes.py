@@ -147,7 +147,7 @@ OSCILLATING = Code(
     "ADV112",
     slug="oscillating",
     title="{metric} goes up and down between {low:.4g} and {high:.4g} and gets nowhere",
-    severity=Severity.WARNING,
+    severity=Severity.INFO,
     how_detected="Over the second half, neighbours differ by much, mostly turn back, and the level does not fall.",
     why_it_matters="Steps are too large for where the training is; the value at the end is luck.",
     what_to_do="Lower or decay the learning rate, use larger batches, or average the weights.",

@@ -67,7 +67,7 @@ class Pace:
     """Follows how long steps take; the same whether they come one by one or all at once.
 
     Steps are taken together in blocks of one, later of two, four and so on. Steps are slow where
-    the running median of three blocks stays above the limit for as long as ``trail.needed`` says.
+    the running median of three blocks stays above the limit for as long as ``trail.Sustained`` says.
     """
 
     def __init__(self) -> None:

@@ -65,6 +65,10 @@ OSCILLATION_FALL = 1.0
 """… and falls by less than one such difference from the third quarter to the last: a noisy descent is a descent."""
 EXPLODED_NATS = 3.0
 """A gradient norm that stays 20 times above its first values; the highest of 665 sound trainings reached 11 times."""
+GRADIENT_POINTS = 5
+"""Gradient norms are far from the first ones for 5 points in a row …"""
+GRADIENT_SHARE = 0.05
+"""… that are 5 % of the run so far: after a restart of the learning rate sound ones are so for a while."""
 VANISHED_NATS = 11.5
 """One that stays 100,000 times below: sound ones fell 4,000 times."""
 VANISHED_BELOW = 1e-7
@@ -382,7 +386,7 @@ def _far(
         return None
     start = float(np.median(curve.values[:MIN_POINTS]))
     nats = np.log(np.maximum(curve.values, 1e-300) / max(start, 1e-300))
-    far = Sustained()
+    far = Sustained(GRADIENT_POINTS, GRADIENT_SHARE)
     far.extend(holds(nats, curve.values), curve.steps, 0)
     since = far.now or far.last
     if since is None:
@@ -467,9 +471,7 @@ def oscillating(curves: Mapping[str, Curve], metric: str, objective: Objective |
         "threshold_nats": OSCILLATION_NATS,
         "threshold_flips": OSCILLATION_FLIPS,
     }
-    # Single batches differ by nature; whole validation sets do not.
-    severity = Severity.WARNING if role_of(metric, objective).split == "validation" else Severity.INFO
-    return Symptom(codes.OSCILLATING, metric, int(curves[metric].steps[y.size // 2]), evidence, severity)
+    return Symptom(codes.OSCILLATING, metric, int(curves[metric].steps[y.size // 2]), evidence)
 
 
 def never_learned(curves: Mapping[str, Curve], metric: str, objective: Objective | None) -> Symptom | None:

@@ -90,9 +90,16 @@ class Stretch:
 
 
 class Sustained:
-    """Follows a condition and knows when it has held for long enough to count, and when it has ended."""
+    """Follows a condition and knows when it has held for long enough to count, and when it has ended.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    points, share
+        In how many points in a row, and in which share of all points so far, it must hold.
+    """
+
+    def __init__(self, points: int = SUSTAINED_POINTS, share: float = SUSTAINED_SHARE) -> None:
+        self._points, self._share = points, share
         self.now: Stretch | None = None
         """The stretch that goes on, where it is long enough to count."""
         self.last: Stretch | None = None
@@ -113,21 +120,20 @@ class Sustained:
                 self._first, self._first_step = n_before + low, int(steps[low])
             # Long enough at the first of its points at which it was so: a later, longer run needs more.
             counts = np.arange(self._n + 1, self._n + 1 + high - low)
-            long = self.now is not None or bool((counts >= needed(n_before + 1 + np.arange(low, high))).any())
+            long = self.now is not None or bool((counts >= self._needed(n_before + 1 + np.arange(low, high))).any())
             self._n += high - low
             if long:
                 self.now = Stretch(self._first, step=self._first_step, n=self._n)
+
+    def _needed(self, n: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many points in a row count as sustained after ``n`` points."""
+        points: NDArray[np.int64] = np.maximum(self._points, np.ceil(self._share * n)).astype(np.int64)
+        return points
 
     def _end(self) -> None:
         if self.now is not None:
             self.last, self.now = self.now, None
         self._n = 0
-
-
-def needed(n: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return how many points in a row count as sustained after ``n`` points."""
-    points: NDArray[np.int64] = np.maximum(SUSTAINED_POINTS, np.ceil(SUSTAINED_SHARE * n)).astype(np.int64)
-    return points
 
 
 class Trail:
