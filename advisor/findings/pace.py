@@ -40,6 +40,8 @@ SLOW_SIBLINGS_RATIO = 4.0
 """Steps 4 times as long as the siblings' median: widths and batch sizes within one sweep differ by less, mostly."""
 SLOW_MIN_S = 30.0
 """… until it has cost 30 s in all; being slower than siblings is not worth a line before."""
+SLOW_SHORT_STEPS = 100
+"""… and nothing at all before 100 of them are known, or once they are fast again: a shared machine does that."""
 PACE_START = 12
 """The run's own beginning: its first 12 blocks, 5 to 10 % of a run of more than 128 steps."""
 PACE_BLOCKS = 256
@@ -194,7 +196,7 @@ def slow(curves: Mapping[str, Curve], siblings: Siblings | None) -> Iterator[Sym
 
 def slowed(paces: Mapping[str, Pace]) -> Symptom | None:
     """ADV108: steps take longer than at the run's own beginning; information where that passed or cost little."""
-    found = [pace for _, pace in sorted(paces.items()) if pace.slow or pace.was_slow]
+    found = [pace for _, pace in sorted(paces.items()) if (pace.slow or pace.was_slow) and not _is_noise(pace)]
     if not found:
         return None
     pace = min(found, key=lambda p: (p.slow is None, -p.cost_s))
@@ -205,6 +207,11 @@ def slowed(paces: Mapping[str, Pace]) -> Symptom | None:
     grave = pace.slow is not None and (pace.start_s >= SLOW_STEP_S or pace.cost_s > SLOW_MIN_S)
     evidence["verb"] = "take" if pace.slow is not None else "took, for a while,"
     return Symptom(codes.SLOW, None, None, evidence, Severity.WARNING if grave else Severity.INFO)
+
+
+def _is_noise(pace: Pace) -> bool:
+    cheap = pace.start_s < SLOW_STEP_S and pace.cost_s <= SLOW_MIN_S
+    return cheap and (pace.slow is None or pace.n < SLOW_SHORT_STEPS)
 
 
 def _slow(seconds: float, reference_s: float, reference: str, threshold: float) -> dict[str, Any]:

@@ -331,7 +331,8 @@ def spike(
         "threshold_nats": least,
         "threshold_unrecovered_share": UNRECOVERED_SHARE,
     }
-    severity = Severity.INFO if small else Severity.WARNING
+    # Clipping makes a passing gradient spike harmless, and heavy tails make it common.
+    severity = Severity.INFO if small or (gradient and worst.recovered_after is not None) else Severity.WARNING
     if overdue and not gradient:
         severity = Severity.WARNING if small else Severity.ERROR
     return Symptom(codes.SPIKE, metric, worst.step, evidence, severity)
