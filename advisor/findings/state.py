@@ -1,8 +1,8 @@
 """Checks of what curves cannot show: the state of optimizer, model and data loader, at the places where it matters.
 
-Plain calls for a training loop or a framework's callbacks; nothing is hooked or patched, each call costs some tens of
-microseconds, and no framework is imported. Leaves out curves. Invariant: each trouble is raised once a run,
-and what cannot be told from what was given raises nothing.
+Plain calls for a training loop or a framework's callbacks; nothing is hooked or patched, each call costs a
+fraction of a millisecond, and no framework is imported. Leaves out curves. Invariant: each trouble is raised once a
+run, and what cannot be told from what was given raises nothing.
 
 Where frameworks call: ``batch`` after the loader gave a batch (Lightning ``on_train_batch_start``), ``epoch_end`` at
 ``on_train_epoch_end`` (transformers ``on_epoch_end``), ``before_eval`` at ``on_validation_start`` or before
