@@ -417,7 +417,9 @@ class Experiment:
         resolved, open_ = FindingState.RESOLVED, FindingState.OPEN
         back = [was for f in found if (was := known.get(f.key)) and was.state is resolved and was.verdict != "ok"]
         holding = {f.key for f in found}
-        gone = [f for f in known.values() if f.key not in holding and f.state is not resolved]
+        # What a state check saw while the run trained, nobody can look at again.
+        seen_again = [f for f in known.values() if f.detector != "state"]
+        gone = [f for f in seen_again if f.key not in holding and f.state is not resolved]
         changes = [*((f, open_) for f in back), *((f, resolved) for f in gone)]
         self._store.append(
             [

@@ -278,7 +278,7 @@ class Finding:
     severity: Severity
     state: FindingState = FindingState.OPEN
     detector: str
-    """``rules`` or ``isolation-forest``."""
+    """``rules``, ``isolation-forest`` or ``state``."""
     metric: str | None = None
     """The curve in which it shows."""
     step: int | None = None

@@ -19,7 +19,7 @@ from advisor.findings.calibration import benjamini_hochberg
 from advisor.findings.features import FEATURE_NAMES, feature_words, features
 from advisor.findings.pace import MIN_SIBLINGS_TIME, Siblings, step_times
 from advisor.findings.roles import primary, role_of
-from advisor.findings.rules import NotJudged, judge
+from advisor.findings.rules import NotJudged, end_value, judge
 from storage.records import Curve, Experiment, Finding, Objective, Run, RunState, Severity
 
 if TYPE_CHECKING:
@@ -95,10 +95,12 @@ def check_experiment(
     """
     objective = experiment.objective
     paces = {run.id: _pace(curves.get(run.id, {})) for run in runs}
+    ends = {run.id: _end(curves.get(run.id, {}), objective) for run in runs if run.state is RunState.FINISHED}
     findings: list[Finding] = []
     not_judged: list[NotJudged] = []
     for run in runs:
-        judgement = judge(run, curves.get(run.id, {}), objective=objective, siblings=_siblings(run.id, paces), now=now)
+        siblings = _siblings(run.id, paces, ends)
+        judgement = judge(run, curves.get(run.id, {}), objective=objective, siblings=siblings, now=now)
         findings += judgement.findings
         not_judged += judgement.not_judged
     ruled = {finding.run_id for finding in findings if _is_broken(finding)}
@@ -119,10 +121,18 @@ def _pace(curves: Curves) -> float | None:
     return float(np.median(seconds)) if seconds.size else None
 
 
-def _siblings(run_id: str, paces: Mapping[str, float | None]) -> Siblings:
+def _end(curves: Curves, objective: Objective | None) -> float | None:
+    """Return the objective at the end of a run's curve, None where there is none or it is not finite."""
+    if objective is None or objective.metric not in curves:
+        return None
+    return end_value(curves[objective.metric])
+
+
+def _siblings(run_id: str, paces: Mapping[str, float | None], ends: Mapping[str, float | None]) -> Siblings:
     others = [pace for other, pace in paces.items() if other != run_id and pace is not None]
     usual = float(np.median(others)) if len(others) >= MIN_SIBLINGS_TIME else None
-    return Siblings(len(paces) - 1, step_time_s=usual)
+    values = tuple(end for other, end in ends.items() if other != run_id and end is not None)
+    return Siblings(len(paces) - 1, step_time_s=usual, values=values)
 
 
 def _compare(

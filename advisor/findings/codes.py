@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from storage.records import Finding, Severity
 
-Detector = Literal["rules", "isolation-forest"]
+Detector = Literal["rules", "isolation-forest", "state"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +54,18 @@ NON_FINITE = Code(
 DIVERGED = Code(
     "ADV102",
     slug="diverged",
-    title="{metric} diverged: {end:.4g} at the end, {start:.4g} at the start, {best:.4g} at best",
+    title="{metric} diverged: {end:.4g} {outcome}, {start:.4g} at the start, {best:.4g} at best",
     severity=Severity.ERROR,
-    how_detected="The end lies well above the start, or most of the way back from the best value to the start.",
+    how_detected="It stays well above the start, or most of the way back from the best value to the start.",
     why_it_matters="The training has undone what it had learned; its last checkpoint is worse than an early one.",
     what_to_do="Lower the learning rate or add warm-up; go back to the checkpoint of the best step.",
 )
 SPIKE = Code(
     "ADV103",
     slug="spike",
-    title="{metric} jumped from {before:.4g} to {peak:.4g} at step {step}",
+    title="{metric} jumped from {before:.4g} to {peak:.4g} at step {step} {outcome}",
     severity=Severity.WARNING,
-    how_detected="One upward jump is many times the usual noise, and large on a log scale.",
+    how_detected="One upward jump is many times the usual noise, and large on a log scale; whether it passed is said.",
     why_it_matters="A spike is often one bad batch or an exploding gradient; repeated ones end in divergence.",
     what_to_do="Look at the batch of that step, clip gradients, or go back before the step and skip the data.",
 )
@@ -110,7 +110,7 @@ STALLED = Code(
 SLOW = Code(
     "ADV108",
     slug="slow",
-    title="steps take {seconds:.3g} s, {ratio:.1f} times {reference}",
+    title="steps {verb} {seconds:.3g} s, {ratio:.1f} times {reference}",
     severity=Severity.WARNING,
     how_detected="The time between steps has grown against the run's own beginning, or is far above its siblings'.",
     why_it_matters="A slow run costs money and holds up the sweep; it usually points at hardware or data loading.",
@@ -143,6 +143,106 @@ FAILED = Code(
     why_it_matters="It has no result, and the next runs of a sweep may fail for the same reason.",
     what_to_do="Read the traceback (advisor show RUN); mend it, or keep its parameters out of the search space.",
 )
+OSCILLATING = Code(
+    "ADV112",
+    slug="oscillating",
+    title="{metric} goes up and down between {low:.4g} and {high:.4g} and gets nowhere",
+    severity=Severity.INFO,
+    how_detected="Over the second half, neighbours differ by much, mostly turn back, and the level does not fall.",
+    why_it_matters="Steps are too large for where the training is; the value at the end is luck.",
+    what_to_do="Lower or decay the learning rate, use larger batches, or average the weights.",
+)
+TOO_GOOD = Code(
+    "ADV113",
+    slug="too-good",
+    title="{metric} of {value:.4g} is far better than all {n_siblings} siblings (best {best_sibling:.4g})",
+    severity=Severity.WARNING,
+    how_detected="The objective is ahead of the best sibling by far more than good siblings differ.",
+    why_it_matters="A result that is too good is more often a leak of labels or a faulty evaluation than a discovery.",
+    what_to_do="Look for labels among the inputs, overlap of training and evaluation data, and a changed metric.",
+)
+EXPLODED = Code(
+    "ADV114",
+    slug="exploding-gradient",
+    title="{metric} stays at {value:.3g}, at first {start:.3g}",
+    severity=Severity.WARNING,
+    how_detected="The gradient norm stays many times above its first values.",
+    why_it_matters="Exploding gradients end in spikes, divergence or values that are not finite.",
+    what_to_do="Clip gradients, lower the learning rate, check initialisation and normalisation.",
+)
+VANISHED = Code(
+    "ADV115",
+    slug="vanishing-gradient",
+    title="{metric} stays at {value:.3g}, at first {start:.3g}",
+    severity=Severity.WARNING,
+    how_detected="The gradient norm stays far below its first values, or below the precision of 32-bit floats.",
+    why_it_matters="Without gradients nothing is learned any more: dead units, saturation, a frozen or detached part.",
+    what_to_do="Check activations and initialisation, what is frozen or detached, and loss scaling.",
+)
+OPTIMIZER_RESET = Code(
+    "ADV116",
+    slug="optimizer-reset",
+    title="the optimizer does not go on where it was: {how}",
+    severity=Severity.ERROR,
+    how_detected="A state check finds its state empty, its counter smaller, or its learning rate changed at a resume.",
+    why_it_matters="Moments and step counts are part of the training: without them the first steps are wild or "
+    "wrongly warmed up, which the loss often does not show.",
+    what_to_do="Load the optimizer's and the scheduler's state with the model's; make the optimizer before loading it.",
+)
+WRONG_MODE = Code(
+    "ADV117",
+    slug="wrong-mode",
+    title="{phase} with {n_wrong} of {n} dropout and normalisation layers in {mode} mode",
+    severity=Severity.WARNING,
+    how_detected="A state check finds the model's `training` flag, or that of layers it matters to, against its use.",
+    why_it_matters="With dropout on, or with statistics of the batch, the figures of an evaluation are wrong.",
+    what_to_do="Call model.eval() before evaluating and model.train() after; information where no layer cares.",
+)
+NOT_TRAINED = Code(
+    "ADV118",
+    slug="not-trained",
+    title="{trained:,} of {total:,} parameters are trained: {how}",
+    severity=Severity.WARNING,
+    how_detected="A state check finds nothing trainable, parameters that the optimizer lacks, or another share.",
+    why_it_matters="What is frozen by accident does not learn, and the rest often hides it.",
+    what_to_do="Check requires_grad, what was given to the optimizer, and whether layers were replaced after that.",
+)
+NOT_SHUFFLED = Code(
+    "ADV119",
+    slug="not-shuffled",
+    title="the training data is not shuffled: {how}",
+    severity=Severity.WARNING,
+    how_detected="A state check sees two epochs with the same batches in the same order, or batches of a single label.",
+    why_it_matters="The order of the data becomes part of what is learned, and normalisation sees biased batches.",
+    what_to_do="Shuffle each epoch; in distributed training, call the sampler's set_epoch.",
+)
+LABEL_DRIFT = Code(
+    "ADV120",
+    slug="label-drift",
+    title="the mix of labels changed: {label} had {share_first:.1%} in the first epoch and has {share_now:.1%}",
+    severity=Severity.WARNING,
+    how_detected="A state check sees a histogram of labels that chance does not explain from the first epoch's.",
+    why_it_matters="The later part of the training learns another task than the first: lost or changed data.",
+    what_to_do="Look at the data loader, its shards and filters, and at what was changed while the run went on.",
+)
+CONSTANT_LABELS = Code(
+    "ADV121",
+    slug="constant-labels",
+    title="all {n} labels of the epoch are {label}",
+    severity=Severity.ERROR,
+    how_detected="A state check sees one single label only.",
+    why_it_matters="A model of one answer has a fine loss and has learned nothing.",
+    what_to_do="Check how labels are read and joined to their inputs, and the filter or sort before.",
+)
+REPEATED_BATCHES = Code(
+    "ADV122",
+    slug="repeated-batches",
+    title="{n_repeated} of {n} batches of an epoch came before in the same epoch",
+    severity=Severity.WARNING,
+    how_detected="A state check sees batches whose content has been there within the epoch.",
+    why_it_matters="A stuck data loader trains on a fraction of the data, and the loss looks better for it.",
+    what_to_do="Look at the loader's index, its workers' seeds and shards, and caching.",
+)
 
 CODES: Mapping[str, Code] = MappingProxyType(
     {
@@ -159,6 +259,17 @@ CODES: Mapping[str, Code] = MappingProxyType(
             UNUSUAL,
             CRASHED,
             FAILED,
+            OSCILLATING,
+            TOO_GOOD,
+            EXPLODED,
+            VANISHED,
+            OPTIMIZER_RESET,
+            WRONG_MODE,
+            NOT_TRAINED,
+            NOT_SHUFFLED,
+            LABEL_DRIFT,
+            CONSTANT_LABELS,
+            REPEATED_BATCHES,
         )
     }
 )

@@ -1,8 +1,10 @@
 """Findings of one run while it trains: the rules, applied as the values come in.
 
-Runs in a thread of the training process: numpy only, constant work a value on average, bounded memory.
-Leaves out the comparison with siblings. Invariant: each (code, metric) is raised once a run, and a metric
-with a value that is not finite raises nothing else.
+Runs in a thread of the training process: numpy only, constant work a value on average, bounded memory. What is
+loud (values that are not finite, spikes, divergence, slow steps) is followed point by point, and seen as soon as it is
+there; what needs the whole curve (plateaus, overfitting) is looked at each time the curve has grown by a fifth.
+Leaves out the comparison with siblings. Invariant: each (code, metric) is raised once a run, and again only where its
+severity changes or it passed; a metric with a value that is not finite raises nothing else.
 """
 
 from __future__ import annotations
@@ -15,19 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.findings import codes, pace, rules
-from advisor.findings.roles import role_of
-from storage.records import Curve, Finding, Objective
+from advisor.findings.roles import gradient_norm, role_of, training_loss
+from advisor.findings.trail import GRADIENT_SPIKE_NATS, SPIKE_NATS, Trail
+from storage.records import Curve, Finding, Objective, Severity
 
 MAX_POINTS = 4096
 """Values kept of a metric; beyond, every second is dropped, so a rule sees the whole run at half the detail."""
 FIRST_LOOK = 20
-"""Values before the rules about shape look for the first time."""
+"""Values before the rules about plateaus look for the first time."""
 GROWTH = 1.2
 """They look again each time the curve has grown by a fifth: the total work stays proportional to the length."""
 NOT_LIVE = frozenset({codes.STOPPED_LEARNING.code})
 """A pause at the beginning of a run is not the end of learning: said when the run is checked, not while it runs."""
 MIN_NEVER_LEARNED = 50
-"""Values before "never learned" is said of a run that still trains: warm-up takes its time."""
+"""Values before "never learned" or "oscillating" is said of a run that still trains: warm-up takes its time."""
 
 
 class Monitor:
@@ -48,8 +51,8 @@ class Monitor:
     ) -> None:
         self._run_id, self._experiment, self._objective, self._clock = run_id, experiment, objective, clock
         self._kept: dict[str, _Kept] = {}
-        self._raised: set[tuple[str, str]] = set()
-        self._broken: set[str] = set()
+        self._raised: dict[tuple[str, str], tuple[Severity, bool]] = {}
+        self._broken: dict[str, codes.Symptom] = {}
         self._heard: datetime | None = None
         self._pauses: list[float] = []
         self._last_time = math.nan
@@ -69,19 +72,27 @@ class Monitor:
             Shape (T,), in the order in which they were logged.
         times
             Shape (T,), seconds since the run's start; empty where unknown.
+
+        Returns
+        -------
+        list of Finding
+            Also one that was returned before, under the same id, whose severity changed or which passed.
         """
         now = self._clock()
         self._heard = now
-        self._listen(times)
-        kept = self._kept.setdefault(metric, _Kept(metric))
-        bad_before = kept.n_bad
-        kept.add(steps, values)
-        found: list[Finding] = []
-        if kept.n_bad > bad_before and metric not in self._broken:
-            self._broken.add(metric)
-            symptom = rules.non_finite({metric: kept.tail_curve()}, metric, self._objective)
-            found += self._new([symptom] if symptom else [], now)
-        if metric not in self._broken and kept.due():
+        at = np.asarray(steps, dtype=np.int64)
+        seen = np.asarray(values, dtype=np.float64)
+        seconds = np.asarray(times, dtype=np.float64)
+        self._listen(seconds)
+        kept = self._kept.setdefault(metric, _Kept(metric, self._objective))
+        found = self._new(self._look_at_pace(kept, at, seen, seconds), now)
+        changed = kept.add(at, seen)
+        if kept.n_bad:
+            return found + self._new(self._bad(kept), now)
+        found += self._new(self._masked(kept), now)
+        if metric in self._broken:
+            return found
+        if changed or kept.due():
             found += self._new(self._look(metric), now)
         return found
 
@@ -97,9 +108,8 @@ class Monitor:
         """Return the finding that the run failed; call it once, at its end."""
         return self._new([rules.failed(error)], now)
 
-    def _listen(self, times: Sequence[float] | NDArray[np.float64]) -> None:
-        at = np.asarray(times, dtype=np.float64)
-        at = at[~np.isnan(at)]
+    def _listen(self, times: NDArray[np.float64]) -> None:
+        at = times[~np.isnan(times)]
         if not at.size:
             return
         before = at[0] if math.isnan(self._last_time) else self._last_time
@@ -110,46 +120,138 @@ class Monitor:
         if len(self._pauses) > MAX_POINTS:
             del self._pauses[: -MAX_POINTS // 2]
 
+    def _bad(self, kept: _Kept) -> list[codes.Symptom]:
+        """Return what is known of the values of a metric that are not finite."""
+        assert kept.first_bad is not None
+        step, value = kept.first_bad
+        symptom = rules.bad_values(
+            kept.metric,
+            self._objective,
+            step=step,
+            value=value,
+            n_bad=kept.n_bad,
+            n=kept.n,
+            n_bad_at_end=kept.n_bad_at_end,
+        )
+        self._broken[kept.metric] = symptom
+        return [symptom]
+
+    def _masked(self, kept: _Kept) -> list[codes.Symptom]:
+        """Return a loss of exactly 0 beside a gradient norm that is not finite."""
+        loss = role_of(kept.metric, self._objective).role == "loss"
+        if kept.metric in self._broken or not (loss and (kept.tail_curve().values == 0).any()):
+            return []
+        tails = {name: other.tail_curve() for name, other in self._kept.items() if other.n}
+        symptom = rules.non_finite(tails, kept.metric, self._objective)
+        if symptom is None:
+            return []
+        self._broken[kept.metric] = symptom
+        return [symptom]
+
     def _look(self, metric: str) -> list[codes.Symptom]:
         """Return what the shape of a metric shows, with the curves that it must be seen with."""
-        if role_of(metric, self._objective).direction is None and role_of(metric).role != "grad":
+        names = [name for name, kept in self._kept.items() if name not in self._broken and kept.n]
+        none = Curve.of("", [], [])
+        if role_of(metric).role == "grad":
+            if metric != gradient_norm(dict.fromkeys(names, none)):
+                return []
+            return rules.gradient_symptoms({metric: self._kept[metric].curve()}, metric, trail=self._kept[metric].trail)
+        if role_of(metric, self._objective).direction is None:
             return []
-        curves = {name: kept.curve() for name, kept in self._kept.items() if name not in self._broken and kept.n}
-        seen = [s for s in rules.curve_symptoms(curves, self._objective) if s.metric == metric]
+        curves = {
+            name: self._kept[name].curve() for name in names if role_of(name, self._objective).direction is not None
+        }
+        train = training_loss(curves, self._objective)
+        if metric not in rules.watched(curves, self._objective):
+            return []
+        if metric != train and role_of(metric, self._objective).split == "validation" and self._train_is_broken():
+            return []
+        seen = rules.shape_symptoms(curves, metric, self._objective, trail=self._kept[metric].trail)
         return [
             s
             for s in seen
             if s.code.code not in NOT_LIVE
-            and not (s.code is codes.NEVER_LEARNED and self._kept[metric].n < MIN_NEVER_LEARNED)
+            and not (s.code in (codes.NEVER_LEARNED, codes.OSCILLATING) and self._kept[metric].n < MIN_NEVER_LEARNED)
         ]
 
+    def _train_is_broken(self) -> bool:
+        curves = {name: kept.tail_curve() for name, kept in self._kept.items() if kept.n}
+        train = training_loss(curves, self._objective)
+        return train is not None and train in self._broken
+
+    def _look_at_pace(
+        self, kept: _Kept, steps: NDArray[np.int64], values: NDArray[np.float64], times: NDArray[np.float64]
+    ) -> list[codes.Symptom]:
+        kept.said.extend(pace.said_times(kept.metric, values))
+        kept.pace.extend(kept.between(steps, times))
+        most = max(self._kept.values(), key=lambda one: (one.pace.n, one.metric))
+        if kept is not most and not kept.said.n:
+            return []
+        symptom = pace.slowed({**{one.metric: one.said for one in self._kept.values() if one.said.n}, "": most.pace})
+        return [symptom] if symptom else []
+
     def _new(self, symptoms: Sequence[codes.Symptom], now: datetime) -> list[Finding]:
-        fresh = [s for s in symptoms if (s.code.code, s.metric or "") not in self._raised]
-        self._raised |= {(s.code.code, s.metric or "") for s in fresh}
-        return [s.finding(self._run_id, self._experiment, now) for s in fresh]
+        """Return findings of what was not said before, or otherwise."""
+        found = []
+        for symptom in symptoms:
+            key = (symptom.code.code, symptom.metric or "")
+            said = (symptom.severity or symptom.code.severity, bool(symptom.evidence.get("recovered")))
+            if self._raised.get(key) != said:
+                self._raised[key] = said
+                found.append(symptom.finding(self._run_id, self._experiment, now))
+        return found
 
 
 class _Kept:
-    """The values of one metric, thinned out evenly where they are too many."""
+    """The values of one metric, thinned out evenly where they are too many, and what was seen of each."""
 
-    def __init__(self, metric: str) -> None:
+    def __init__(self, metric: str, objective: Objective | None) -> None:
         self.metric, self.n, self.n_bad = metric, 0, 0
+        self.n_bad_at_end = 0
+        """Values at the end, one after another, that are not finite."""
+        self.first_bad: tuple[int, float] | None = None
+        known = role_of(metric, objective)
+        gradient = known.role == "grad"
+        way = "minimize" if gradient else known.direction
+        self.trail = None if way is None else Trail(way, min_nats=GRADIENT_SPIKE_NATS if gradient else SPIKE_NATS)
+        self.pace, self.said = pace.Pace(), pace.Pace()
         self._steps: list[int] = []
         self._values: list[float] = []
         self._every = 1
         self._next_look = FIRST_LOOK
-        self._best = math.inf
         self._fresh = (np.empty(0, np.int64), np.empty(0))
+        self._last: tuple[int, float] | None = None
 
-    def add(self, steps: Sequence[int] | NDArray[np.int64], values: Sequence[float] | NDArray[np.float64]) -> None:
-        self._fresh = (np.asarray(steps, dtype=np.int64), np.asarray(values, dtype=np.float64))
+    def add(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> bool:
+        """Take further values and return whether they show something loud that the ones before did not."""
+        self._fresh = (steps, values)
         first = -self.n % self._every
-        self._steps += self._fresh[0][first :: self._every].tolist()
-        self._values += self._fresh[1][first :: self._every].tolist()
-        self.n += len(self._fresh[1])
-        self.n_bad += int((~np.isfinite(self._fresh[1])).sum())
+        self._steps += steps[first :: self._every].tolist()
+        self._values += values[first :: self._every].tolist()
+        self.n += values.size
+        bad = ~np.isfinite(values)
+        if bad.any():
+            at = int(np.argmax(bad))
+            self.first_bad = self.first_bad or (int(steps[at]), float(values[at]))
+        self.n_bad += int(bad.sum())
+        good = np.flatnonzero(~bad)
+        self.n_bad_at_end = values.size - 1 - int(good[-1]) if good.size else self.n_bad_at_end + values.size
         while len(self._values) > MAX_POINTS:
             self._steps, self._values, self._every = self._steps[::2], self._values[::2], self._every * 2
+        if self.trail is None:
+            return False
+        before = self.trail.state
+        self.trail.extend(steps, values)
+        return self.trail.state != before
+
+    def between(self, steps: NDArray[np.int64], times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the seconds a step up to each of further points, the first counted from the last point before."""
+        if times.size != steps.size or not times.size:
+            return np.empty(0)
+        last, self._last = self._last, (int(steps[-1]), float(times[-1]))
+        if last is not None:
+            steps, times = np.concatenate(([last[0]], steps)), np.concatenate(([last[1]], times))
+        return pace.between(steps, times)
 
     def due(self) -> bool:
         """Return whether it is time for the rules to look."""

@@ -24,6 +24,8 @@ _SCORES = {"acc", "accuracy", "f1", "auc", "auroc", "auprc", "precision", "recal
 _SCORES |= {"r2", "iou", "dice", "psnr", "ssim", "reward", "return", "mrr", "top1", "top5"}
 _TIMES = {"time", "duration", "seconds", "elapsed", "latency"}
 _RATES = {"throughput", "ips", "fps"}
+_STEPS = {"step", "steps", "iter", "iteration", "batch"}
+_WHOLE = {"total", "accumulated", "elapsed", "cumulative"}
 _TRAIN = {"train", "training", "minibatch", "batch", "fit"}
 _VALIDATION = {"val", "valid", "validation", "test", "eval", "evaluation", "dev", "holdout"}
 
@@ -59,6 +61,18 @@ def role_of(metric: str, objective: Objective | None = None) -> MetricRole:
     return MetricRole(role, split, direction)
 
 
+def measures_steps(metric: str) -> Literal["time", "rate"] | None:
+    """Return whether a metric states how long one step takes or how many are done a second; None for others.
+
+    >>> measures_steps("step_time_s"), measures_steps("throughput"), measures_steps("total_time")
+    ('time', 'rate', None)
+    """
+    role, words = role_of(metric).role, _words(metric)
+    if role == "rate":
+        return "rate"
+    return "time" if role == "time" and words & _STEPS and not words & _WHOLE else None
+
+
 def _words(metric: str) -> set[str]:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", metric)
     return {word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word}
@@ -67,7 +81,7 @@ def _words(metric: str) -> set[str]:
 def _role(metric: str, words: set[str]) -> Role:
     if words & {"grad", "gradient", "gradients"}:
         return "grad"
-    if words & _RATES or "/s" in metric.lower():
+    if words & _RATES or re.search(r"/s(ec|econd)?$", metric.lower()):
         return "rate"
     if words & _TIMES:
         return "time"

@@ -18,30 +18,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.findings import codes
-from advisor.findings.codes import Symptom
+from advisor.findings.codes import Code, Symptom
 from advisor.findings.features import oriented
 from advisor.findings.pace import MIN_SIBLINGS_TIME, MIN_STEPS, Siblings, slow, stalled, step_times
 from advisor.findings.roles import gradient_norm, primary, role_of, training_loss, validation_loss
-from storage.records import Curve, Finding, Objective, Run, RunState, Severity
+from advisor.findings.trail import (
+    DIVERGED_NATS,
+    DIVERGED_RETURN,
+    DIVERGED_RETURN_NATS,
+    GRADIENT_SPIKE_NATS,
+    MIN_POINTS,
+    SPIKE_JUMP_NATS,
+    SPIKE_NATS,
+    SPIKE_SIGMAS,
+    UNRECOVERED_SHARE,
+    Jump,
+    Stretch,
+    Sustained,
+    Trail,
+)
+from storage.records import Curve, Direction, Finding, Objective, Run, RunState, Severity
 
 Floats = NDArray[np.float64]
 
-MIN_POINTS = 10
-"""Fewer points are too short for any rule about shape: one in ten would be a tenth of the run."""
 MIN_POINTS_PLATEAU = 20
 """A plateau in fewer points is patience, not a plateau; half of them must be flat."""
-DIVERGED_NATS = 0.25
-"""An end this far above the start (28 %) is no noise: warm-up bumps and dropout stay below."""
-DIVERGED_RETURN = 0.5
-"""Half of the way back from the best value to the start counts as diverged …"""
-DIVERGED_RETURN_NATS = 1.386
-"""… where the end is also 4 times the best value: log(4)."""
-SPIKE_SIGMAS = 20.0
-"""A jump of 20 robust sigmas; 12 fired on a fifth of healthy sweeps, 20 on about 2 %."""
-SPIKE_NATS = 1.2
-"""A spike must also climb 1.2 nats (3.3 times) above the best so far: small losses are noisy on a log scale."""
-GRADIENT_SPIKE_NATS = 3.912
-"""Gradient norms are heavy-tailed: only a factor of 50 counts, log(50)."""
 NEVER_LEARNED_NATS = 0.02
 """A best value within 2 % of the first is no learning."""
 STOPPED_SHARE = 0.5
@@ -54,12 +55,47 @@ OVERFITTING_WARN_NATS = 2.079
 """8 times its best, log(8), is a warning: below, early stopping repairs it and healthy runs do it too."""
 OVERFITTING_TRAIN_NATS = 0.05
 """The training loss must have fallen by a further 5 % meanwhile; otherwise it is divergence."""
+OSCILLATION_NATS = 0.25
+"""Neighbours that differ by 28 %, in the middle, over the second half; the largest of 2,495 sound curves: 15 % …"""
+OSCILLATION_FLIPS = 0.55
+"""… of which more than half turn back: a curve that only falls steeply does not …"""
+OSCILLATION_SMALL = 0.05
+"""… while it is above 5 % of its start: losses near zero are noisy on a log scale …"""
+OSCILLATION_FALL = 1.0
+"""… and falls by less than one such difference from the third quarter to the last: a noisy descent is a descent."""
+EXPLODED_NATS = 3.0
+"""A gradient norm that stays 20 times above its first values; the highest of 665 sound trainings reached 11 times."""
+GRADIENT_POINTS = 5
+"""Gradient norms are far from the first ones for 5 points in a row …"""
+GRADIENT_SHARE = 0.05
+"""… that are 5 % of the run so far: after a restart of the learning rate sound ones are so for a while."""
+VANISHED_NATS = 11.5
+"""One that stays 100,000 times below: sound ones fell 4,000 times."""
+VANISHED_BELOW = 1e-7
+"""Or one below the precision of 32-bit floats, whatever it was at first."""
+ODD_SPIKE_SIGMAS = 20.0
+"""A curve without a logarithm (a reward, a negative loss) is judged as a whole, by its own spread: 20 sigmas …"""
+ODD_SPIKE_NATS = 1.2
+"""… and 1.2 times that spread."""
+GRADIENT_BAD_VALUES = 3
+"""Mixed precision overflows now and then by design: 3 gradient norms in a row that are not finite are an error."""
+TOO_GOOD_SIBLINGS = 8
+"""Fewer siblings say nothing of what is too good."""
+TOO_GOOD_SIGMAS = 6.0
+"""Robust sigmas better than the median sibling …"""
+TOO_GOOD_LEADS = 3.0
+"""… and ahead of the best sibling by 3 times what that one is ahead of the better quarter's edge …"""
+TOO_GOOD_NATS = 0.7
+"""… and by a factor of 2: the best run of a sweep is close to the next best, a leak is not."""
 ERROR_MAX_CHARS = 160
 """Of an exception's last line in a title."""
 MAX_SMOOTHED = 2_000
 """Longer curves are smoothed by the medians of this many equal stretches."""
 TAIL_SHARE = 0.1
 """The end of a curve is the median of its last tenth, so one lucky point decides nothing."""
+
+
+Trails = Mapping[str, Trail]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +145,22 @@ def judge(
     symptoms = [
         *curve_symptoms(curves, objective),
         *slow(curves, siblings),
+        *too_good(curves, objective, siblings),
         *_state_symptoms(run, curves, now),
     ]
     return Judgement(tuple(s.finding(run.id, run.experiment, now) for s in symptoms), tuple(not_judged))
 
 
-def curve_symptoms(curves: Mapping[str, Curve], objective: Objective | None) -> list[Symptom]:
-    """Return what the shapes of the curves show; a metric with values that are not finite shows only that."""
+def curve_symptoms(
+    curves: Mapping[str, Curve], objective: Objective | None, *, trails: Trails | None = None
+) -> list[Symptom]:
+    """Return what the shapes of the curves show; a metric with values that are not finite shows only that.
+
+    Parameters
+    ----------
+    trails
+        What was seen of each curve point by point, where somebody has followed it; made from the curve otherwise.
+    """
     found = [symptom for metric in sorted(curves) if (symptom := non_finite(curves, metric, objective)) is not None]
     broken = {symptom.metric for symptom in found}
     train = training_loss(curves, objective)
@@ -124,16 +169,43 @@ def curve_symptoms(curves: Mapping[str, Curve], objective: Objective | None) -> 
             continue
         if metric != train and role_of(metric, objective).split == "validation" and train in broken:
             continue  # the cause is named already
-        for rule in _RULES:
-            symptom = rule(curves, metric, objective)
-            if symptom is not None:
-                found.append(symptom)
-                break  # from grave to mild: the gravest names the trouble
+        found += shape_symptoms(curves, metric, objective, trail=(trails or {}).get(metric))
     gradients = gradient_norm(curves)
     if gradients is not None and gradients not in broken:
-        symptom = spike(curves, gradients, objective, min_nats=GRADIENT_SPIKE_NATS)
-        found += [symptom] if symptom else []
+        found += gradient_symptoms(curves, gradients, trail=(trails or {}).get(gradients))
     return found
+
+
+def shape_symptoms(
+    curves: Mapping[str, Curve], metric: str, objective: Objective | None, *, trail: Trail | None = None
+) -> list[Symptom]:
+    """Return what the shape of one finite curve shows: spikes and divergence, or else the gravest of the milder."""
+    trail = trail or trail_of(curves[metric], role_of(metric, objective).direction)
+    found = [diverged(curves, metric, objective, trail=trail), spike(curves, metric, objective, trail=trail)]
+    loud = [symptom for symptom in found if symptom is not None]
+    if loud:
+        return loud
+    for rule in _RULES:
+        symptom = rule(curves, metric, objective)
+        if symptom is not None:
+            return [symptom]  # from grave to mild: the gravest names the trouble
+    return []
+
+
+def gradient_symptoms(curves: Mapping[str, Curve], metric: str, *, trail: Trail | None = None) -> list[Symptom]:
+    """Return what a finite curve of gradient norms shows."""
+    trail = trail or trail_of(curves[metric], "minimize", min_nats=GRADIENT_SPIKE_NATS)
+    found = (spike(curves, metric, None, trail=trail), exploded(curves[metric]), vanished(curves[metric]))
+    return [symptom for symptom in found if symptom is not None]
+
+
+def trail_of(curve: Curve, direction: Direction | None, *, min_nats: float = SPIKE_NATS) -> Trail | None:
+    """Follow a whole curve; None where its better direction is unknown."""
+    if direction is None:
+        return None
+    trail = Trail(direction, min_nats=min_nats)
+    trail.extend(curve.steps, curve.values)
+    return trail
 
 
 def watched(curves: Mapping[str, Curve], objective: Objective | None) -> list[str]:
@@ -144,21 +216,33 @@ def watched(curves: Mapping[str, Curve], objective: Objective | None) -> list[st
 
 def non_finite(curves: Mapping[str, Curve], metric: str, objective: Objective | None) -> Symptom | None:
     """ADV101: a value is NaN or infinite, or a loss is exactly 0 while the gradient norm is not finite."""
-    curve, role = curves[metric], role_of(metric, objective).role
+    curve = curves[metric]
     bad = ~np.isfinite(curve.values)
     if not bad.any():
-        return _masked_nan(curves, metric, role)
+        return _masked_nan(curves, metric, role_of(metric, objective).role)
     first = int(np.argmax(bad))
-    severity = Severity.ERROR if bad[-1] and role in ("loss", "score", "grad") else Severity.WARNING
-    if role == "grad" and not bad[-1]:
+    good = np.flatnonzero(~bad)
+    return bad_values(
+        metric,
+        objective,
+        step=int(curve.steps[first]),
+        value=float(curve.values[first]),
+        n_bad=int(bad.sum()),
+        n=len(curve),
+        n_bad_at_end=len(curve) - 1 - int(good[-1]) if good.size else len(curve),
+    )
+
+
+def bad_values(
+    metric: str, objective: Objective | None, *, step: int, value: float, n_bad: int, n: int, n_bad_at_end: int
+) -> Symptom:
+    """ADV101, given how many values of a metric are not finite in all and at its end, and the first of them."""
+    role = role_of(metric, objective).role
+    severity = Severity.ERROR if n_bad_at_end and role in ("loss", "score", "grad") else Severity.WARNING
+    if role == "grad" and n_bad_at_end < GRADIENT_BAD_VALUES:
         severity = Severity.INFO  # mixed-precision training overflows and rescales by design
-    evidence = {
-        "n_nonfinite": int(bad.sum()),
-        "n": len(curve),
-        "value": float(curve.values[first]),
-        "recovered": not bool(bad[-1]),
-    }
-    return Symptom(codes.NON_FINITE, metric, int(curve.steps[first]), evidence, severity)
+    evidence = {"n_nonfinite": n_bad, "n": n, "value": value, "recovered": not n_bad_at_end}
+    return Symptom(codes.NON_FINITE, metric, step, evidence, severity)
 
 
 def _masked_nan(curves: Mapping[str, Curve], metric: str, role: str) -> Symptom | None:
@@ -176,47 +260,219 @@ def _masked_nan(curves: Mapping[str, Curve], metric: str, role: str) -> Symptom 
     return Symptom(codes.NON_FINITE, metric, int(curve.steps[first]), evidence)
 
 
-def diverged(curves: Mapping[str, Curve], metric: str, objective: Objective | None) -> Symptom | None:
-    """ADV102: the end lies above the start, or most of the way back to it."""
+def diverged(
+    curves: Mapping[str, Curve], metric: str, objective: Objective | None, *, trail: Trail | None
+) -> Symptom | None:
+    """ADV102: the curve stays above the start, or most of the way back to it; information where that passed."""
     y = _levels(curves, metric, objective)
     if y is None:
         return None
+    if trail is not None and trail.followed:
+        now = trail.diverged.now
+        since = now or trail.diverged.last
+    else:
+        since = now = _ends_high(y, curves[metric])
+    if since is None or _is_overfitting(curves, metric, objective):
+        return None  # the training loss is fine: a matter of generalisation
+    evidence = _figures(curves[metric], y) | {
+        "above_start_nats": _end(y) - _start(y),
+        "above_best_nats": _end(y) - float(y.min()),
+        "high_since_step": since.step,
+        "n_high": since.n,
+        "recovered": now is None,
+        "outcome": "at the end" if now is not None else f"at the end, after {since.n} high values",
+        "threshold_nats": DIVERGED_NATS,
+    }
+    at = since.step if now is None else int(curves[metric].steps[int(np.argmin(y))])
+    return Symptom(codes.DIVERGED, metric, at, evidence, None if now is not None else Severity.INFO)
+
+
+def _ends_high(y: Floats, curve: Curve) -> Stretch | None:
+    """Return the end of a curve that has no logarithm, where it lies above the start or most of the way back."""
     start, best, end = _start(y), float(y.min()), _end(y)
     back = end - best > DIVERGED_RETURN_NATS and end - best > DIVERGED_RETURN * (start - best)
     if end - start <= DIVERGED_NATS and not back:
         return None
-    if _is_overfitting(curves, metric, objective):
-        return None  # the training loss is fine: a matter of generalisation
-    at = int(np.argmin(y))
-    evidence = _figures(curves[metric], y) | {"above_start_nats": end - start, "above_best_nats": end - best}
-    return Symptom(codes.DIVERGED, metric, int(curves[metric].steps[at]), evidence)
+    n = max(1, int(TAIL_SHARE * y.size))
+    return Stretch(y.size - n, step=int(curve.steps[-n]), n=n)
 
 
 def spike(
-    curves: Mapping[str, Curve], metric: str, objective: Objective | None, *, min_nats: float = SPIKE_NATS
+    curves: Mapping[str, Curve], metric: str, objective: Objective | None, *, trail: Trail | None
 ) -> Symptom | None:
     """ADV103: an upward jump of many robust sigmas that is also large on a log scale."""
     curve = curves[metric]
-    y = _levels(curves, metric, objective)
-    if y is None:
+    if trail is None or len(curve) < MIN_POINTS:
         return None
+    gradient = role_of(metric, objective).role == "grad"
+    if trail.followed:
+        n_spikes, n, least, overdue = trail.spikes, trail.n, trail.min_nats, trail.overdue
+        worst = trail.open if overdue else trail.largest
+        small = worst is not None and trail.is_small(worst)
+    else:
+        least, small = GRADIENT_SPIKE_NATS if gradient else SPIKE_NATS, False
+        worst, n_spikes = _jump_of(curves, metric, objective, least)
+        n, overdue = len(curve), False
+    if worst is None:
+        return None
+    outcome = f"and recovered within {worst.recovered_after} values"
+    if worst.recovered_after is None:
+        outcome = f"and has not recovered {n - 1 - worst.at} values later"
+    evidence = {
+        "before": worst.before,
+        "peak": worst.peak,
+        "sigmas": worst.sigmas,
+        "nats": worst.nats,
+        "n_spikes": n_spikes,
+        "recovered": worst.recovered_after is not None,
+        "recovered_after": worst.recovered_after,
+        "outcome": outcome,
+        "threshold_sigmas": SPIKE_SIGMAS,
+        "threshold_nats": least,
+        "threshold_unrecovered_share": UNRECOVERED_SHARE,
+    }
+    # Clipping makes a passing gradient spike harmless, and heavy tails make it common.
+    severity = Severity.INFO if small or (gradient and worst.recovered_after is not None) else Severity.WARNING
+    if overdue and not gradient:
+        severity = Severity.WARNING if small else Severity.ERROR
+    return Symptom(codes.SPIKE, metric, worst.step, evidence, severity)
+
+
+def _jump_of(
+    curves: Mapping[str, Curve], metric: str, objective: Objective | None, least: float
+) -> tuple[Jump | None, int]:
+    """Return the largest spike of a curve that has no logarithm, and how many there are."""
+    y, curve = _levels(curves, metric, objective), curves[metric]
+    if y is None:
+        return None, 0
     jumps = np.diff(y)
     noise = 1.4826 * float(np.median(np.abs(jumps - np.median(jumps)))) + 1e-3
     height = y[1:] - np.minimum.accumulate(y)[:-1]
-    hit = (jumps > SPIKE_SIGMAS * noise) & (height > min_nats) & (jumps > min_nats / 2)
+    hit = (jumps > ODD_SPIKE_SIGMAS * noise) & (height > max(ODD_SPIKE_NATS, least)) & (jumps > SPIKE_JUMP_NATS)
     if not hit.any():
-        return None
+        return None, 0
     at = int(np.argmax(np.where(hit, jumps, -np.inf))) + 1
+    nats, base = float(jumps[at - 1]), float(y[at - 1])
+    below = np.flatnonzero(y[at:] <= base + nats / 2)
+    jump = Jump(
+        at,
+        step=int(curve.steps[at]),
+        before=float(curve.values[at - 1]),
+        peak=float(curve.values[at]),
+        nats=nats,
+        sigmas=nats / noise,
+        base=base,
+        recovered_after=int(below[0]) if below.size else None,
+    )
+    return jump, int(hit.sum())
+
+
+def exploded(curve: Curve) -> Symptom | None:
+    """ADV114: the gradient norm stays many times above its first values."""
+    return _far(curve, codes.EXPLODED, lambda nats, _: nats > EXPLODED_NATS, EXPLODED_NATS)
+
+
+def vanished(curve: Curve) -> Symptom | None:
+    """ADV115: the gradient norm stays far below its first values, or below the precision of a float."""
+    return _far(
+        curve, codes.VANISHED, lambda nats, values: (nats < -VANISHED_NATS) | (values < VANISHED_BELOW), VANISHED_NATS
+    )
+
+
+def _far(
+    curve: Curve, code: Code, holds: Callable[[Floats, Floats], NDArray[np.bool_]], threshold: float
+) -> Symptom | None:
+    """Return a symptom where gradient norms are far from the first ones, for long enough."""
+    if len(curve) < MIN_POINTS_PLATEAU or curve.values.min() < 0:
+        return None
+    start = float(np.median(curve.values[:MIN_POINTS]))
+    nats = np.log(np.maximum(curve.values, 1e-300) / max(start, 1e-300))
+    far = Sustained(GRADIENT_POINTS, GRADIENT_SHARE)
+    far.extend(holds(nats, curve.values), curve.steps, 0)
+    since = far.now or far.last
+    if since is None:
+        return None
     evidence = {
-        "before": float(curve.values[at - 1]),
-        "peak": float(curve.values[at]),
-        "sigmas": float(jumps[at - 1] / noise),
-        "nats": float(jumps[at - 1]),
-        "n_spikes": int(hit.sum()),
-        "threshold_sigmas": SPIKE_SIGMAS,
-        "threshold_nats": min_nats,
+        "start": start,
+        "value": float(np.median(curve.values[since.first : since.first + since.n])),
+        "n": since.n,
+        "recovered": far.now is None,
+        "threshold_nats": threshold,
     }
-    return Symptom(codes.SPIKE, metric, int(curve.steps[at]), evidence)
+    return Symptom(code, curve.metric, since.step, evidence, Severity.INFO if far.now is None else None)
+
+
+def too_good(curves: Mapping[str, Curve], objective: Objective | None, siblings: Siblings | None) -> Iterator[Symptom]:
+    """ADV113: the objective is better than every sibling's by far more than siblings differ."""
+    if objective is None or siblings is None or objective.metric not in curves:
+        return
+    own, others = end_value(curves[objective.metric]), np.asarray(siblings.values, dtype=np.float64)
+    if own is None or others.size < TOO_GOOD_SIBLINGS:
+        return
+    nats, scale = _better(np.append(others, own), objective.direction)
+    ranked, mine = np.sort(nats[:-1]), float(nats[-1])
+    middle, edge, best = float(np.median(ranked)), float(np.percentile(ranked, 25)), float(ranked[0])
+    sigma = 1.4826 * float(np.median(np.abs(ranked - middle))) + scale
+    sigmas, ahead = (middle - mine) / sigma, best - mine
+    if sigmas > TOO_GOOD_SIGMAS and ahead > TOO_GOOD_NATS and ahead > TOO_GOOD_LEADS * (edge - best):
+        yield Symptom(
+            codes.TOO_GOOD,
+            objective.metric,
+            int(curves[objective.metric].steps[-1]),
+            {
+                "value": own,
+                "best_sibling": float(others[int(np.argmin(nats[:-1]))]),
+                "median_sibling": float(np.median(others)),
+                "n_siblings": int(others.size),
+                "sigmas": sigmas,
+                "ahead_nats": ahead,
+                "threshold_sigmas": TOO_GOOD_SIGMAS,
+                "threshold_nats": TOO_GOOD_NATS,
+            },
+        )
+
+
+def end_value(curve: Curve) -> float | None:
+    """Return the median of the last tenth of a curve, None where it is too short or not finite there."""
+    tail = curve.values[-max(1, int(TAIL_SHARE * len(curve))) :] if len(curve) else curve.values
+    return float(np.median(tail)) if tail.size and np.isfinite(tail).all() else None
+
+
+def _better(values: Floats, direction: Direction) -> tuple[Floats, float]:
+    """Return values as nats where lower is better, and the least spread that counts."""
+    if direction == "maximize":
+        values = 1.0 - values if values.min() >= 0 and values.max() <= 1 else -values
+    if values.min() >= 0:
+        middle = float(np.median(values)) or 1.0
+        return np.log(values + 1e-4 * middle), 0.05
+    spread = float(np.subtract(*np.percentile(values, [75, 25]))) or 1.0
+    return (values - float(np.median(values))) / spread, 0.05
+
+
+def oscillating(curves: Mapping[str, Curve], metric: str, objective: Objective | None) -> Symptom | None:
+    """ADV112: over the second half the curve goes up and down by much, and nowhere."""
+    y = _levels(curves, metric, objective)
+    if y is None or y.size < MIN_POINTS_PLATEAU:
+        return None
+    half = y[y.size // 2 :]
+    jumps = np.diff(half)
+    nats = float(np.median(np.abs(jumps)))
+    flips = float(np.mean(np.sign(jumps[1:]) * np.sign(jumps[:-1]) < 0))
+    fell = float(np.median(half[: half.size // 2]) - np.median(half[half.size // 2 :]))
+    small = float(np.median(half)) - float(y[0]) < np.log(OSCILLATION_SMALL)
+    if nats <= OSCILLATION_NATS or flips <= OSCILLATION_FLIPS or fell > OSCILLATION_FALL * nats or small:
+        return None
+    values = curves[metric].values[y.size // 2 :]
+    evidence = {
+        "low": float(np.percentile(values, 25)),
+        "high": float(np.percentile(values, 75)),
+        "nats": nats,
+        "flips": flips,
+        "n": len(curves[metric]),
+        "threshold_nats": OSCILLATION_NATS,
+        "threshold_flips": OSCILLATION_FLIPS,
+    }
+    return Symptom(codes.OSCILLATING, metric, int(curves[metric].steps[y.size // 2]), evidence)
 
 
 def never_learned(curves: Mapping[str, Curve], metric: str, objective: Objective | None) -> Symptom | None:
@@ -260,7 +516,7 @@ def stopped_learning(curves: Mapping[str, Curve], metric: str, objective: Object
 
 
 Rule = Callable[[Mapping[str, Curve], str, Objective | None], Symptom | None]
-_RULES: Sequence[Rule] = (diverged, spike, never_learned, overfitting, stopped_learning)
+_RULES: Sequence[Rule] = (never_learned, oscillating, overfitting, stopped_learning)
 
 
 def failed(error: str | None) -> Symptom:
@@ -287,7 +543,7 @@ def _state_symptoms(run: Run, curves: Mapping[str, Curve], now: datetime) -> Ite
 def _not_applicable(
     curves: Mapping[str, Curve], objective: Objective | None, siblings: Siblings | None
 ) -> Iterator[tuple[str, str]]:
-    shape = (codes.DIVERGED, codes.SPIKE, codes.NEVER_LEARNED, codes.STOPPED_LEARNING)
+    shape = (codes.DIVERGED, codes.SPIKE, codes.NEVER_LEARNED, codes.STOPPED_LEARNING, codes.OSCILLATING)
     names = watched(curves, objective)
     if not names:
         why = "no curve whose better direction is known; set the experiment's objective" if curves else "no curves"
@@ -301,6 +557,12 @@ def _not_applicable(
                 yield code.code, f"too short: {metric} has {n} finite values, at least {least} are needed"
     if names and (training_loss(curves, objective) is None or validation_loss(curves, objective) is None):
         yield codes.OVERFITTING.code, "needs a training loss and a validation loss, told apart by their names"
+    if objective is None or siblings is None or len(siblings.values) < TOO_GOOD_SIBLINGS:
+        why = "no objective" if objective is None else f"fewer than {TOO_GOOD_SIBLINGS} siblings with its objective"
+        yield codes.TOO_GOOD.code, why
+    if gradient_norm(curves) is None:
+        for code in (codes.EXPLODED, codes.VANISHED):
+            yield code.code, "needs a curve of gradient norms, told by its name"
     if curves and step_times(curves).size < MIN_STEPS:
         yield codes.SLOW.code, f"fewer than {MIN_STEPS} timed steps"
     elif curves and (siblings is None or siblings.step_time_s is None):

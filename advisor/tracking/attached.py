@@ -19,6 +19,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -278,6 +279,10 @@ class AttachedRun(LiveRun):
         self._advised_stop = bool(answer["stop"])
         return self._advised_stop
 
+    def _raise(self, found: Sequence[Finding]) -> None:
+        if found:
+            self._link.ask("raise", findings=[finding.as_json() for finding in found])
+
     def _add(self, kind: str, **body: Any) -> None:
         self._check_alive("add to")
         self._link.ask("add", kind=kind, body=body)
@@ -324,6 +329,9 @@ def answer(owned: LiveRun, message: Mapping[str, Any]) -> dict[str, Any] | None:
         return {"number": owned.number}
     if op == "findings":
         return {"findings": [finding.as_json() for finding in owned.findings]}
+    if op == "raise":
+        owned._raise([replace(_finding(dict(each)), time=owned._now()) for each in message["findings"]])
+        return {}
     if op == "n_not_kept":
         return {"n_not_kept": owned.n_not_kept}
     if op == "save":

@@ -133,7 +133,7 @@ class Delivery:
         self.events: deque[Event] = deque()
         self.tallies: dict[str, Tally] = {}
         self.not_kept = NotKept()
-        self.findings: list[Finding] = []
+        self._found: dict[str, Finding] = {}
         self.trouble: StorageError | None = None
         """Why the last try to deliver failed; None where it did not."""
         self._reduce = "last"
@@ -150,6 +150,7 @@ class Delivery:
         self._n_bytes = 0
         self._size_at_take = 0
         self._asked: queue.SimpleQueue[threading.Event | None] = queue.SimpleQueue()
+        self._to_notify: deque[Finding] = deque()
         self._told: set[str] = set()
         self._give_up_at = float("inf")
         self._wake = threading.Event()
@@ -207,6 +208,11 @@ class Delivery:
         return out
 
     @property
+    def findings(self) -> list[Finding]:
+        """What was found so far, in that order; one that was said anew stays in its place."""
+        return list(self._found.values())
+
+    @property
     def pending(self) -> bool:
         """Whether something waits for the store."""
         return bool(self._attempt or self._waiting or self.calls or self.events or self._held or self._opening.waits)
@@ -216,6 +222,15 @@ class Delivery:
         """Log calls that would be lost if the process died now."""
         with self._take_lock:
             return sum(len(self._lacked(batch)) for batch in self._in_memory())
+
+    def take_findings(self, found: Sequence[Finding]) -> list[Finding]:
+        """Take findings of the training's own thread, whose notification waits for the delivering one.
+
+        Returns those that say something new; the caller keeps their events.
+        """
+        fresh = self._remember(found)
+        self._to_notify.extend(fresh)
+        return fresh
 
     def failed(self, error: str | None, now: datetime) -> None:
         """Have the watch hear that the run failed."""
@@ -465,13 +480,24 @@ class Delivery:
         return found
 
     def _raise_findings(self, found: Sequence[Finding]) -> None:
-        for finding in found:
-            self.findings.append(finding)
+        fresh = self._remember(found)
+        for finding in fresh:
             # Not through the spool, whose lock a log() that a signal interrupted may hold: after a crash, a check
             # finds it again.
             self.events.append(finding_opened(finding))
-        if found and self._looking.notify is not None:
-            self._looking.notify(found)
+        waiting = [self._to_notify.popleft() for _ in range(len(self._to_notify))]
+        if (waiting or fresh) and self._looking.notify is not None:
+            self._looking.notify([*waiting, *fresh])
+
+    def _remember(self, found: Sequence[Finding]) -> list[Finding]:
+        """Add findings to the run's and return those that say something new."""
+        fresh = []
+        for finding in found:
+            known = self._found.get(finding.id)
+            if known is None or _said(known) != _said(finding):
+                self._found[finding.id] = finding
+                fresh.append(finding)
+        return fresh
 
     def _capture(self) -> None:
         if self._looking.capture is None:
@@ -482,6 +508,15 @@ class Delivery:
                 self.events.append(event)
         except Exception:  # a thread's edge: a run without its environment is still a run
             log.exception("the environment of run %s could not be captured", self.run_id)
+
+
+def _said(finding: Finding) -> tuple[object, ...]:
+    """Return what makes it worth saying again."""
+    return (
+        finding.severity,
+        bool(finding.evidence.get("recovered")),
+        finding.title if finding.detector == "state" else "",
+    )
 
 
 def deliver_file(store: RunStore, folder: Path, sha256: str) -> None:

@@ -26,17 +26,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from advisor.config import Fsync
+from advisor.findings.instant import Guard, not_all_finite
 from advisor.redact import redact, scrub
 from advisor.tracking import exits
 from advisor.tracking.ahead import WriteAhead
 from advisor.tracking.delivery import RAW_CALLS_AT_MOST, TAKEN_WITHIN_S, Delivery, Looking, Watch
 from storage.errors import RecordError, RunFinishedError, StorageError, StoreUnavailableError, did_you_mean
-from storage.events import check_event, decode_body, encode_body
+from storage.events import check_event, decode_body, encode_body, finding_opened
 from storage.opening import Opening
 from storage.records import Event, Experiment, Finding, RunState
 from storage.spool import are_floats, encode_floats, owner_header
 
 if TYPE_CHECKING:
+    from advisor.findings.state import Checks
     from advisor.suggest import StopAdvice
     from storage.store import RunStore
 
@@ -131,6 +133,7 @@ class LiveRun:
         announced = self._opening.announce(partial(_begin, created=created, record=experiment))
         looking = Looking(collaborators.watch, collaborators.notify, self._captured(), clock=collaborators.clock)
         self._delivery = Delivery(self.id, self._opening, self._ahead, looking)
+        self._guard = Guard(self.id, self.experiment, experiment.objective) if collaborators.watch else None
         if collaborators.strict:
             self._reach_store(announced)
         objective = experiment.objective.metric if experiment.objective and collaborators.advise else None
@@ -155,7 +158,7 @@ class LiveRun:
     @property
     def findings(self) -> list[Finding]:
         """What was found wrong so far."""
-        return list(self._delivery.findings)
+        return self._delivery.findings
 
     @property
     def n_not_kept(self) -> int:
@@ -212,11 +215,29 @@ class LiveRun:
             # First for the delivering thread: a signal handler that ends the run now delivers this call too.
             self._delivery.calls.append((number, at, since_s, floats))
             self._ahead.call(number, record)
+        if not_all_finite(floats) and self._guard is not None:
+            self._raise(self._guard.look(at, floats, number + 1, self._now()))
         self._advised_stop = False  # whoever goes on logging has not followed the advice
         if number % RAW_CALLS_AT_MOST == RAW_CALLS_AT_MOST - 1:
             self._delivery.take_soon()
         if self._with.strict and self._delivery.trouble is not None:
             raise self._delivery.trouble
+
+    def checks(self) -> Checks:
+        """Return the state checks of this run: plain calls that look at optimizer, model and batches.
+
+        Opt-in, for what curves cannot show; what they find is in ``findings`` at once. See docs/findings.md.
+
+        >>> checks = run.checks()  # doctest: +SKIP
+        >>> checks.batch(x, y); checks.before_eval(model); checks.epoch_end()  # doctest: +SKIP
+        """
+        if self._checks is None:
+            from advisor.findings.state import Checks
+
+            self._checks = Checks(self.id, self.experiment, clock=self._now, raised=self._raise)
+        return self._checks
+
+    _checks: Checks | None = None
 
     def note(self, text: str) -> None:
         """Add a note in plain words; it is searched later."""
@@ -484,6 +505,17 @@ class LiveRun:
         self._delivery.wake()
         if self._with.strict and self._delivery.trouble is not None:
             raise self._delivery.trouble
+
+    def _raise(self, found: Sequence[Finding]) -> None:
+        """Keep findings that the training's own thread made, so that they outlive a crash of the next moment."""
+        fresh = self._delivery.take_findings(found)
+        for finding in fresh:
+            event = checked(finding_opened(finding))
+            with self._lock:
+                self._write(event)
+                self._delivery.events.append(event)
+        if fresh:
+            self._delivery.wake()
 
     def _write(self, event: Event) -> bool:
         return self._ahead.event(event)

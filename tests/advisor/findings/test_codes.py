@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from advisor import findings
-from advisor.findings import CODES, check, codes, forest, monitor, pace, rules
+from advisor.findings import CODES, check, codes, duck, forest, monitor, pace, rules, state, trail
 
 PAGE = (Path(__file__).parents[3] / "docs" / "findings.md").read_text(encoding="utf-8")
 SECTIONS = {part.split("\n", 1)[0].strip(): part for part in re.split(r"^## ", PAGE, flags=re.M)[1:]}
@@ -33,15 +33,22 @@ def test_the_documented_thresholds_are_those_of_the_code() -> None:
     stated = dict(re.findall(r"`([A-Z_]+)`\s+=\s+([0-9.]*[0-9])", PAGE))
     assert len(stated) > 20
     for name, value in stated.items():
-        homes = [module for module in (rules, pace, forest, check, monitor) if hasattr(module, name)]
+        homes = [
+            module for module in (rules, pace, trail, state, duck, forest, check, monitor) if hasattr(module, name)
+        ]
         assert homes, f"{name} is documented and does not exist"
         assert getattr(homes[0], name) == pytest.approx(float(value)), name
 
 
 def test_every_threshold_of_a_rule_is_documented() -> None:
-    for module in (rules, pace):
+    for module in (rules, pace, trail, state):
         for name in vars(module):
-            if name.isupper() and not name.startswith("_") and name != "KW_ONLY":
+            if (
+                name.isupper()
+                and not name.startswith("_")
+                and name != "KW_ONLY"
+                and isinstance(getattr(module, name), int | float)
+            ):
                 assert f"`{name}`" in PAGE, name
 
 

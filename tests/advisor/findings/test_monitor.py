@@ -41,7 +41,32 @@ def test_divergence_and_spikes_are_raised_while_the_run_goes_on() -> None:
     assert "ADV102" in {finding.code for finding in feed(a_monitor(), "train_loss", diverging)}
     spiky = a_loss(200)
     spiky[120] = 30.0
-    assert [finding.code for finding in feed(a_monitor(), "train_loss", spiky)] == ["ADV103"]
+    said = feed(a_monitor(), "train_loss", spiky)
+    assert {(finding.code, finding.step) for finding in said} == {("ADV103", 120)}
+
+
+def test_loud_faults_are_raised_within_a_twentieth_of_the_run() -> None:
+    values = a_loss(1000, noise=0.03)
+    spiky, diverged = values.copy(), values.copy()
+    spiky[800] *= np.e
+    diverged[800:] = 4.0
+    assert [f.code for f in feed(a_monitor(), "train_loss", spiky[:801], batch=1)] == ["ADV103"]
+    assert "ADV102" in {f.code for f in feed(a_monitor(), "train_loss", diverged[:850], batch=1)}
+    monitor, seconds = a_monitor(), np.cumsum(np.where(np.arange(1000) < 700, 0.2, 0.3))
+    found: list[Finding] = []
+    for low in range(0, 750, 10):
+        found += monitor.observe("progress", np.arange(low, low + 10), np.zeros(10), seconds[low : low + 10])
+    assert [finding.code for finding in found] == ["ADV108"]
+
+
+def test_a_spike_that_does_not_pass_is_said_again_as_an_error_and_a_recovery_is_said() -> None:
+    values = a_loss(400, floor=0.4, rate=12.0)
+    values[200:] *= 2.5
+    stays = feed(a_monitor(), "train_loss", values)
+    assert [(f.code, str(f.severity)) for f in stays] == [("ADV103", "warning"), ("ADV103", "error")]
+    assert stays[0].id == stays[1].id
+    values[240:] /= 2.5
+    assert str(feed(a_monitor(), "train_loss", values)[-1].severity) == "warning"
 
 
 def test_a_healthy_run_raises_nothing_while_it_trains() -> None:

@@ -146,3 +146,57 @@ def test_a_curve_of_a_million_points_is_judged_in_bounded_memory() -> None:
     symptom = rules.stopped_learning({"val_loss": Curve.of("val_loss", np.arange(y.size), y)}, "val_loss", None)
     assert symptom is not None
     assert symptom.step == pytest.approx(100_000, rel=0.02)
+
+
+def test_a_spike_says_whether_it_recovered_and_one_that_did_not_is_an_error() -> None:
+    values = a_loss(200)
+    values[120:124] *= 4
+    passed = found({"train_loss": a_curve("train_loss", values)})["ADV103"]
+    assert (passed.severity, passed.evidence["recovered_after"]) == (Severity.WARNING, 4)
+    assert "recovered within 4 values" in passed.title
+    values = a_loss(200, floor=0.4)
+    values[120:] *= 2.5
+    stays = found({"train_loss": a_curve("train_loss", values)})["ADV103"]
+    assert stays.severity is Severity.ERROR
+    assert "has not recovered" in stays.title
+
+
+def test_a_spike_near_zero_is_information() -> None:
+    values = a_loss(200, rate=12, floor=0.001)
+    values[180] *= 5
+    assert found({"train_loss": a_curve("train_loss", values)})["ADV103"].severity is Severity.INFO
+
+
+def test_a_divergence_that_passed_is_information() -> None:
+    values = a_loss(200)
+    values[100:115] = 4.0
+    assert found({"train_loss": a_curve("train_loss", values)})["ADV102"].severity is Severity.INFO
+
+
+def test_a_validation_loss_that_goes_up_and_down_oscillates() -> None:
+    values = 1.0 + 0.6 * (-1.0) ** np.arange(60)
+    values[:3] = [2.3, 1.9, 1.5]
+    assert found({"val_loss": a_curve("val_loss", values)})["ADV112"].severity is Severity.INFO
+
+
+@pytest.mark.parametrize(("factor", "code"), [(100.0, "ADV114"), (1e-9, "ADV115")])
+def test_gradients_that_stay_far_from_where_they_were_are_told(factor: float, code: str) -> None:
+    norms = np.geomspace(1.0, factor, 100)
+    assert code in found(dict(healthy()) | {"grad_norm": a_curve("grad_norm", norms)})
+    assert code not in found(dict(healthy()) | {"grad_norm": a_curve("grad_norm", np.geomspace(1.0, 0.01, 100))})
+
+
+@pytest.mark.parametrize(("value", "codes"), [(0.001, {"ADV113"}), (0.08, set())])
+def test_far_better_than_all_siblings_is_too_good_and_merely_best_is_not(value: float, codes: set[str]) -> None:
+    values = tuple(np.linspace(0.1, 0.5, 12))
+    curves = {"val_loss": a_curve("val_loss", np.linspace(1.0, value, 15))}
+    curves["val_loss"] = a_curve("val_loss", np.concatenate([np.geomspace(2.0, value, 12), np.full(3, value)]))
+    siblings = Siblings(12, values=values)
+    judgement = judge(a_run(), curves, objective=OBJECTIVE, siblings=siblings, now=NOW)
+    assert {f.code for f in judgement.findings} & {"ADV113"} == codes
+
+
+def test_a_metric_that_states_the_time_of_a_step_is_heard() -> None:
+    for metric, early, late in (("step_time", 0.2, 0.4), ("throughput", 100.0, 50.0)):
+        curve = a_curve(metric, np.concatenate([np.full(60, early), np.full(60, late)]))
+        assert found({metric: curve})["ADV108"].evidence["ratio"] == pytest.approx(2.0)

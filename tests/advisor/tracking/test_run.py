@@ -153,6 +153,46 @@ def test_environment_is_captured_without_being_asked(tmp_path: Path) -> None:
     assert environment["libraries"]["numpy"] == np.__version__
 
 
+def test_a_value_that_is_not_finite_is_a_finding_when_the_log_call_returns(adv: Advisor) -> None:
+    run = adv.experiment("toy", objective="loss").start(params={})
+    run.log({"loss": 1.0, "grad_norm": 3.0})
+    run.log({"loss": 1e308, "other": 1e308})  # finite, though their sum is not
+    assert run.findings == []
+    run.log({"loss": math.nan, "grad_norm": 2.0}, step=7)
+    (finding,) = run.findings
+    assert (finding.code, finding.metric, finding.step, finding.severity) == ("ADV101", "loss", 7, "error")
+    run.finish()
+    assert [(f.code, f.metric) for f in adv.experiment("toy").findings()] == [("ADV101", "loss")]
+
+
+def test_a_loss_of_zero_beside_a_gradient_that_is_not_finite_is_found_at_once(adv: Advisor) -> None:
+    run = adv.experiment("toy", objective="loss").start(params={})
+    run.log({"loss": 0.0, "grad_norm": 1.0})
+    run.log({"loss": 0.0, "grad_norm": math.inf})
+    found = {finding.metric: finding for finding in run.findings}
+    assert (found["loss"].severity, found["loss"].evidence["masked_by"]) == ("error", "grad_norm")
+    assert found["grad_norm"].severity == "info"
+    run.finish()
+
+
+DIES_AT_A_NAN = """
+import os, sys, advisor
+run = advisor.open(sys.argv[1], capture=False).experiment("toy", objective="loss").start(params={})
+run.number
+run.log({"loss": 1.0})
+run.log({"loss": float("nan")})
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_finding_of_a_log_call_outlives_the_death_of_the_next_moment(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", DIES_AT_A_NAN, str(tmp_path / "store")], check=False, timeout=60)
+    with advisor.open(tmp_path / "store", capture=False) as adv:
+        (run,) = adv.experiment("toy").runs()
+        assert run.state is RunState.CRASHED
+        assert [(finding.code, finding.step) for finding in run.findings] == [("ADV101", 1)]
+
+
 def test_a_finding_is_raised_while_the_run_trains(adv: Advisor) -> None:
     exp = adv.experiment("toy", objective="loss")
     with exp.start(params={}) as run:
@@ -346,3 +386,17 @@ def test_a_signal_handler_may_note_and_finish(tmp_path: Path) -> None:
     (run,) = advisor.open(tmp_path / "store").runs()
     assert (run.state, run.notes) == (RunState.FINISHED, ("preempted",))
     assert len(run.curve("loss")) > 0
+
+
+def test_what_a_state_check_finds_is_the_runs_and_stays_after_a_check(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    run = exp.start(params={})
+    checks = run.checks()
+    assert run.checks() is checks
+    for _ in range(4):
+        checks.batch(np.ones((4, 2)))
+    run.log({"loss": 1.0})
+    assert [(f.code, f.detector) for f in run.findings] == [("ADV122", "state")]
+    run.finish()
+    exp.check()
+    assert [(f.code, str(f.state)) for f in exp.findings()] == [("ADV122", "open")]

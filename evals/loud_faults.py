@@ -1,0 +1,165 @@
+"""How soon the live monitor finds loud faults put into real, healthy training curves, and how often it errs on them.
+
+    python evals/loud_faults.py [--runs 150] [--out loud.json]
+
+Curves are those of DeepOBS (healthy by cause: the learning rate) and AlgoPerf (the better half of each workload) under
+$ADVISOR_EVAL_DATA or ../shared/data. Into the training and the validation loss of each, from a random point in the
+middle 60 % on, one fault is put: values that are not finite, a spike of 1 to 3 nats (one point, or decaying over 2 % of
+the run), a divergence (a rise over 2 % of the run to 1.5 to 4 times the first value, staying there). Step times are
+made: 200 to 2,000 steps, log-normal noise of 2 to 10 %, every hundredth 20 times as long, slowed down 1.5 to 3 times,
+and the false alarms on them are those of steps that were not slowed down. The monitor
+gets every curve in 200 pieces; a fault counts as found where a finding of its code comes within 5 % of the run from
+where it began. False alarms are warnings and errors on the curves as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from curve_tasks import ALGOPERF, interchange
+from findings_deepobs import data_folder, labels, load
+
+from advisor.findings import Monitor
+from advisor.findings.roles import training_loss, validation_loss
+from storage.records import Curve, Finding, Objective
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PIECES = 200
+DELAY = 0.05
+MIN_LENGTH = 40
+"""Of 20 points, 5 % are one: shorter curves cannot show a delay."""
+CODE = {"non-finite": "ADV101", "spike": "ADV103", "diverged": "ADV102", "slow": "ADV108"}
+Curves = Mapping[str, np.ndarray]
+
+
+def healthy() -> dict[str, list[tuple[Objective, Curves]]]:
+    """Return the two losses of each healthy run, by source."""
+    out: dict[str, list[tuple[Objective, Curves]]] = {"deepobs": [], "algoperf": []}
+    if data_folder().is_dir():
+        runs, curves = load(data_folder())
+        for mine in runs.values():
+            label = labels(mine, curves, by="repeated")
+            objective = Objective("test_loss", "minimize")
+            out["deepobs"] += [
+                (objective, losses(curves[r.id], objective)) for r in mine if label.get(r.id) == "healthy"
+            ]
+    folder = data_folder().parent / "algoperf"
+    if folder.is_dir():
+        for name, rows in sorted(interchange(folder).items()):
+            objective = ALGOPERF[next(family for family in ALGOPERF if name.startswith(family))]
+            sign = 1 if objective.direction == "minimize" else -1
+            ends = [sign * own[objective.metric].last if objective.metric in own else np.nan for _, _, own in rows]
+            middle = np.nanmedian(ends)
+            out["algoperf"] += [
+                (objective, losses(own, objective))
+                for (_, _, own), end in zip(rows, ends, strict=True)
+                if end <= middle
+            ]
+    return {
+        source: [(o, c) for o, c in found if c and all(v.size >= MIN_LENGTH for v in c.values())]
+        for source, found in out.items()
+    }
+
+
+def losses(curves: Mapping[str, Curve], objective: Objective) -> Curves:
+    names = (training_loss(curves, objective), validation_loss(curves, objective))
+    return {name: curves[name].values for name in names if name is not None}
+
+
+def watched(objective: Objective, curves: Curves, times: np.ndarray | None = None) -> list[tuple[float, Finding]]:
+    """Return (share of the run, finding) of all that a live monitor says."""
+    monitor = Monitor("run", "eval", objective, clock=lambda: NOW)
+    out = []
+    for k in range(PIECES):
+        for metric, values in curves.items():
+            low, high = values.size * k // PIECES, values.size * (k + 1) // PIECES
+            if high > low:
+                seconds = () if times is None else times[low:high]
+                found = monitor.observe(metric, np.arange(low, high), values[low:high], seconds)
+                out += [(high / values.size, finding) for finding in found]
+    return out
+
+
+def with_fault(kind: str, curves: Curves, share: float, rng: np.random.Generator) -> Curves:
+    out = {}
+    nats, form, factor = rng.uniform(1, 3), rng.random(), rng.uniform(1.5, 4)
+    for metric, values in curves.items():
+        broken, at = values.copy(), int(share * values.size)
+        if kind == "non-finite":
+            broken[at:] = np.nan
+        elif kind == "spike":
+            n = 1 if form < 0.5 else max(1, int(0.02 * values.size))
+            broken[at : at + n] *= np.exp(nats * np.linspace(1, 0, n, endpoint=False))[: broken[at : at + n].size]
+        elif kind == "diverged":
+            rise = max(1, int(0.02 * values.size))
+            top = factor * max(values[0], values[at])
+            broken[at:] = top * np.exp(0.05 * rng.standard_normal(values.size - at))
+            broken[at : at + rise] = np.geomspace(max(values[at], 1e-9), top, rise + 1)[1:][
+                : broken[at : at + rise].size
+            ]
+        out[metric] = broken
+    return out
+
+
+def seconds_of(n: int, rng: np.random.Generator, *, slow_from: int | None) -> np.ndarray:
+    step = rng.uniform(0.1, 2.0) * np.exp(rng.uniform(0.02, 0.1) * rng.standard_normal(n))
+    step[::100] *= 20
+    if slow_from is not None:
+        step[slow_from:] *= rng.uniform(1.5, 3.0)
+    return np.cumsum(step)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=150, help="of each source")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    rng = np.random.default_rng(0)
+    report: dict[str, Any] = {}
+    for source, found in healthy().items():
+        if not found:
+            print(f"{source} skipped: its data is not there; set ADVISOR_EVAL_DATA to the folder that holds it")
+            continue
+        chosen = [found[i] for i in rng.permutation(len(found))[: given.runs]]
+        alarms: Counter[str] = Counter()
+        alarmed = 0
+        caught: dict[str, list[bool]] = {kind: [] for kind in CODE}
+        delays: dict[str, list[float]] = {kind: [] for kind in CODE}
+        for objective, curves in chosen:
+            n = int(rng.integers(200, 2000))
+            steady = watched(objective, {"progress": np.arange(float(n))}, seconds_of(n, rng, slow_from=None))
+            said = {f.code for _, f in watched(objective, curves) + steady if f.severity.rank > 0}
+            alarms.update(said)
+            alarmed += bool(said & set(CODE.values()))
+            for kind, code in CODE.items():
+                share = rng.uniform(0.2, 0.8)
+                if kind == "slow":
+                    slowed = seconds_of(n, rng, slow_from=int(share * n))
+                    told = watched(objective, {"progress": np.arange(float(n))}, slowed)
+                else:
+                    told = watched(objective, with_fault(kind, curves, share, rng))
+                at = [when - share for when, f in told if f.code == code and when >= share - 1 / PIECES]
+                caught[kind].append(bool(at) and min(at) <= DELAY + 1 / PIECES)
+                delays[kind] += [min(at)] if at else []
+        n_runs = len(chosen)
+        report[source] = {"n": n_runs, "false_alarms": {c: k / n_runs for c, k in alarms.items()}}
+        report[source]["loud_false_alarms"] = alarmed / n_runs
+        print(f"\n{source}: {n_runs} healthy runs; a loud false alarm in {alarmed} ({alarmed / n_runs:.1%})")
+        print("   " + (", ".join(f"{c} {k} ({k / n_runs:.1%})" for c, k in sorted(alarms.items())) or "no alarms"))
+        for kind in CODE:
+            recall, late = float(np.mean(caught[kind])), np.percentile(delays[kind] or [np.nan], [50, 95])
+            report[source][kind] = {"recall": recall, "delay_p50": float(late[0]), "delay_p95": float(late[1])}
+            print(f"   {kind:12s} found within 5 % of the run: {recall:.1%}; delay {late[0]:.1%}, 95th {late[1]:.1%}")
+    if given.out:
+        given.out.write_text(json.dumps(report, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
