@@ -534,14 +534,15 @@ def mapped(uri: str, doing: str, *, where: str | None = None) -> Iterator[None]:
         unavailable.passing = _passing(reason.replace(uri, ""))
         raise unavailable from error
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # the library's, which is no Exception: over a damaged file
+        if type(error).__name__ not in ("PanicException", "RustPanic"):  # the library's, over a damaged file
             raise
         raise StoreUnavailableError(f"cannot {doing} the store at {uri!r}: the database broke down over it") from error
 
 
 def _is_io(reason: str) -> bool:
+    """Whether the library's words speak of what is stored, not of a filter; it panics over a damaged file."""
     words = ("IO error", "LanceError(IO)", "Not found", "not found", "object store", "no longer exists", "corrupt file")
-    return any(word in reason for word in words)
+    return any(word in reason for word in (*words, "panicked with message"))
 
 
 def _passing(reason: str) -> bool:

@@ -18,7 +18,7 @@ from storage import SchemaTooNewError, StoreNotFoundError, StoreUnavailableError
 from storage.embed import HashingEmbedder
 from storage.entries import sealed
 from storage.index import CHECKPOINT_ID, COLUMNS, TABLE, RunIndex
-from storage.lance import Database
+from storage.lance import Database, mapped
 from storage.lance_store import LanceRunStore
 from storage.migrations import MIGRATIONS_TABLE, SCHEMA_VERSION
 from storage.records import Event
@@ -273,3 +273,12 @@ def test_a_fold_that_cannot_be_kept_is_not_tried_at_every_read(tmp_path: Path, m
         store.run(run.id)
     assert len(tried) == 1
     assert len(store.run(run.id).tags) == 8
+
+
+def test_a_panic_of_the_library_is_damage_and_no_mistake_in_a_filter() -> None:
+    class RustPanic(Exception):  # its name in the library
+        pass
+
+    for error in (RustPanic("rust future panicked"), RuntimeError('task 7 panicked with message "range end index"')):
+        with pytest.raises(StoreUnavailableError, match="cannot read the store"), mapped("here", "read", where="n > 0"):
+            raise error
