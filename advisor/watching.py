@@ -349,6 +349,7 @@ def _changes(run: Run, found: Sequence[Finding], early: set[str]) -> tuple[list[
     What it would be too early to say is neither said nor taken back.
     """
     known = {finding.id: finding for finding in run.findings if finding.detector == "rules"}
+    found = [finding for finding in found if finding.id not in known or known[finding.id].verdict != "ok"]
     holding = {finding.id for finding in found} | early
     fresh = [finding for finding in found if finding.id not in known]
     # Of a run that goes on the figures change at every look; the first words stand until the trouble gets graver.

@@ -28,6 +28,7 @@ ALERT_EVENTS: Final = frozenset(
     {
         "finding.opened",
         "finding.state",
+        "finding.judged",
         "finding.notified",
         "alert.queued",
         "alert.delivery",
@@ -92,6 +93,8 @@ class Seen:
     """When it was last opened or closed."""
     episode: int = 1
     """How often it has come, breaks shorter than ``CLEAR_AFTER_S`` not counted."""
+    is_false_alarm: bool = False
+    """Whether somebody judged it so; then nothing opens it again but another verdict."""
 
 
 @dataclass(slots=True)
@@ -249,7 +252,20 @@ class Book:
     def _state(self, event: Event) -> None:
         seen = self.findings.get(str(event.body["finding_id"]))
         state = FindingState(event.body["state"])
-        if seen is None or state is seen.state:
+        if seen is None or seen.is_false_alarm:
+            return
+        self._becomes(seen, state, event)
+
+    def _judged(self, event: Event) -> None:
+        seen = self.findings.get(str(event.body["finding_id"]))
+        if seen is None:
+            return
+        was, seen.is_false_alarm = seen.is_false_alarm, event.body["verdict"] == "ok"
+        if was is not seen.is_false_alarm:
+            self._becomes(seen, FindingState.RESOLVED if seen.is_false_alarm else FindingState.OPEN, event)
+
+    def _becomes(self, seen: Seen, state: FindingState, event: Event) -> None:
+        if state is seen.state:
             return
         if state is FindingState.OPEN and seen.state is FindingState.RESOLVED:
             seen.open_since = event.time
@@ -340,6 +356,7 @@ class Book:
 _HANDLERS: Final = {
     "finding.opened": Book._opened,
     "finding.state": Book._state,
+    "finding.judged": Book._judged,
     "finding.notified": Book._notified,
     "alert.queued": Book._queued,
     "alert.delivery": Book._delivery,

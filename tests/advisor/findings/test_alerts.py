@@ -443,3 +443,16 @@ def test_the_page_states_the_constants_of_the_code(repository: Path) -> None:
     for name, value in stated:
         [found] = {getattr(module, name) for module in modules if hasattr(module, name)}
         assert float(value) == found, name
+
+
+def test_what_was_judged_a_false_alarm_stays_gone_until_it_is_judged_real() -> None:
+    seen = finding()
+
+    def event(kind: str, **body: Any) -> Event:
+        return Event.new(kind, seen.experiment, seen.run_id, time=BEGIN, finding_id=seen.id, **body)
+
+    book = Book()
+    book.fold([finding_opened(seen), event("finding.judged", verdict="ok"), event("finding.state", state="open")])
+    assert str(book.findings[seen.id].state) == "resolved"
+    book.fold([event("finding.judged", verdict="real")])
+    assert str(book.findings[seen.id].state) == "open"
