@@ -29,7 +29,6 @@ from storage.errors import (
     StoreUnavailableError,
     did_you_mean,
 )
-from storage.events import finding_opened
 from storage.records import Curve, CurveChunk, Document, Event, Finding, FindingState, Run, RunState, new_id
 from storage.records import Experiment as ExperimentRecord
 
@@ -408,28 +407,16 @@ class Experiment:
         curves = self._store.curves([run.id for run in runs])
         checked = check_experiment(self.record, runs, curves, now=self._advisor.clock(), seed=seed)
         if keep:
-            self._keep(checked.findings, {finding.key: finding for run in runs for finding in run.findings})
+            self._keep(checked.findings, [finding for run in runs for finding in run.findings])
         return checked
 
-    def _keep(self, found: Sequence[Finding], known: Mapping[tuple[str, str, str], Finding]) -> None:
+    def _keep(self, found: Sequence[Finding], known: Sequence[Finding]) -> None:
         """Write what is new or different; what no longer holds is resolved, what came back is open again."""
-        restated = [f for f in found if f.key not in known or (f.title, f.severity) != _said(known[f.key])]
-        resolved, open_ = FindingState.RESOLVED, FindingState.OPEN
-        back = [was for f in found if (was := known.get(f.key)) and was.state is resolved and was.verdict != "ok"]
-        holding = {f.key for f in found}
+        from advisor.findings.keeping import reconcile
+
         # What a state check saw while the run trained, nobody can look at again.
-        seen_again = [f for f in known.values() if f.detector != "state"]
-        gone = [f for f in seen_again if f.key not in holding and f.state is not resolved]
-        changes = [*((f, open_) for f in back), *((f, resolved) for f in gone)]
-        self._store.append(
-            [
-                *(finding_opened(finding) for finding in restated),
-                *(
-                    Event.new("finding.state", self.name, f.run_id, actor="check", finding_id=f.id, state=str(state))
-                    for f, state in changes
-                ),
-            ]
-        )
+        events, _ = reconcile(known, found, actor="check", may_hold=lambda finding: finding.detector == "state")
+        self._store.append(events)
         if self._advisor.settings.notify:
             # What a channel has not taken yet is sent again, and the notifier knows what it took; imported runs
             # are history, of which nobody needs to be told.
@@ -796,7 +783,3 @@ def _metric(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ConfigError(f"metric {name!r} = {value!r:.60} is no number; give its last value, nan and inf included")
     return float(value)
-
-
-def _said(finding: Finding) -> tuple[str, Any]:
-    return (finding.title, finding.severity)

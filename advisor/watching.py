@@ -22,18 +22,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from advisor.findings import codes
 from advisor.findings.alerting import STALE_AFTER_S, Alert, AlertState
+from advisor.findings.keeping import reconcile
 from advisor.findings.monitor import MIN_NEVER_LEARNED, NOT_LIVE
-from advisor.findings.pace import MIN_SIBLINGS_TIME, Siblings, step_times
-from advisor.findings.rules import judge
+from advisor.findings.rules import judge, needs_siblings
 from advisor.notify.desk import Desk
 from storage.errors import ExperimentNotFoundError, StorageError
-from storage.events import finding_opened
 from storage.place import Place
-from storage.records import Curve, Event, Finding, FindingState, Run, RunState
+from storage.records import Curve, Event, Finding, Run, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,7 +110,6 @@ class Watcher:
         self._compares = compare
         self._every_s = 0.0
         self._final: set[str] = set()
-        self._pace: dict[str, dict[str, float]] = {}
         self._mark: tuple[int, bytes] | None = None
         self._uncompared: dict[str, None] = {}
         self._compared: dict[str, _Compared] = {}
@@ -247,23 +243,27 @@ class Watcher:
             record = experiments.get(run.experiment)
             if record is None:  # deleted since the round began
                 continue
-            siblings = self._siblings(run, own)
-            found = judge(run, own, objective=record.objective, siblings=siblings, now=now).findings
-            early = {finding.id for finding in found if _too_early(finding, run, own)}
-            changes, n_new = _changes(run, [f for f in found if f.id not in early], early)
+            found = judge(run, own, objective=record.objective, siblings=None, now=now).findings
+            changes, n_new = self._changes(run, found, {f.id for f in found if _too_early(f, run, own)})
             events += changes
             n_found += n_new
         store.append(events)
         return n_found
 
-    def _siblings(self, run: Run, curves: Mapping[str, Curve]) -> Siblings:
-        paces = self._pace.setdefault(run.experiment, {})
-        seconds = step_times(curves)
-        if seconds.size:
-            paces[run.id] = float(np.median(seconds))
-        others = [pace for other, pace in paces.items() if other != run.id]
-        usual = float(np.median(others)) if len(others) >= MIN_SIBLINGS_TIME else None
-        return Siblings(len(others), step_time_s=usual)
+    def _changes(self, run: Run, found: Sequence[Finding], early: set[str]) -> tuple[list[Event], int]:
+        """Return the events that make a run's findings what its own curves show, and how many are new or came back.
+
+        What it would be too early to say, and what only a comparison with siblings shows, is neither said nor taken
+        back.
+        """
+        return reconcile(
+            run.findings,
+            [finding for finding in found if finding.id not in early],
+            actor="watch",
+            may_hold=lambda known: known.detector != "rules" or known.id in early or needs_siblings(known),
+            # Of a run that goes on the figures change at every look; the first words stand until it gets graver.
+            says_more=lambda now, was: run.state.is_over or now.severity != was.severity,
+        )
 
     def _compare_one(self) -> bool:
         """Let the forest compare the runs of one experiment in which something happened; return whether one was due."""
@@ -341,27 +341,3 @@ def _too_early(finding: Finding, run: Run, curves: Mapping[str, Curve]) -> bool:
         return False
     is_young = finding.metric is not None and len(curves[finding.metric]) < MIN_NEVER_LEARNED
     return finding.code in NOT_LIVE or (finding.code == codes.NEVER_LEARNED.code and is_young)
-
-
-def _changes(run: Run, found: Sequence[Finding], early: set[str]) -> tuple[list[Event], int]:
-    """Return the events that make a run's findings by rules what was found, and how many are new or came back.
-
-    What it would be too early to say is neither said nor taken back.
-    """
-    known = {finding.id: finding for finding in run.findings if finding.detector == "rules"}
-    found = [finding for finding in found if finding.id not in known or known[finding.id].verdict != "ok"]
-    holding = {finding.id for finding in found} | early
-    fresh = [finding for finding in found if finding.id not in known]
-    # Of a run that goes on the figures change at every look; the first words stand until the trouble gets graver.
-    restated = [f for f in found if f.id in known and (f.severity != known[f.id].severity or run.state.is_over)]
-    restated = [f for f in restated if (f.title, f.severity) != (known[f.id].title, known[f.id].severity)]
-    resolved = FindingState.RESOLVED
-    back = [known[f.id] for f in found if f.id in known and known[f.id].state is resolved]
-    gone = [f for f in known.values() if f.id not in holding and f.state is not resolved]
-    states = [*((f, FindingState.OPEN) for f in back), *((f, resolved) for f in gone)]
-    events = [finding_opened(finding) for finding in (*fresh, *restated)]
-    events += [
-        Event.new("finding.state", run.experiment, run.id, actor="watch", finding_id=f.id, state=str(state))
-        for f, state in states
-    ]
-    return events, len(fresh) + len(back)

@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from storage.errors import RecordError, did_you_mean
-from storage.records import DIRECTIONS, VERDICTS, Event, Finding, Objective, RunState
+from storage.records import DIRECTIONS, VERDICTS, Event, Finding, Objective, RunState, Severity
 
 BODY_MAX_BYTES: Final = 16 * 2**20
 """An event is read whole by everybody who folds; what is larger belongs into an artifact."""
@@ -142,6 +142,32 @@ def finding_opened(finding: Finding) -> Event:
     body |= {"finding_id": finding.id, "severity": str(finding.severity), "evidence": dict(finding.evidence)}
     return Event.new(
         "finding.opened", finding.experiment, finding.run_id, time=finding.time, actor=finding.detector, **body
+    )
+
+
+def finding_in(event: Event) -> Finding:
+    """Return the finding that ``finding_opened`` put into an event, as open as it was then.
+
+    Raises
+    ------
+    KeyError, ValueError
+        If the event says of no finding.
+    """
+    body = event.body
+    return Finding(
+        str(body["finding_id"]),
+        run_id=event.run_id,
+        experiment=event.experiment,
+        code=str(body["code"]),
+        title=str(body["title"]),
+        severity=Severity(body["severity"]),
+        detector=str(body.get("detector", "rules")),
+        metric=body.get("metric"),
+        step=body.get("step"),
+        p_value=body.get("p_value"),
+        score=body.get("score"),
+        evidence=dict(body.get("evidence") or {}),
+        time=event.time,
     )
 
 

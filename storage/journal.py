@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from storage.entries import Book, Entry, book_in, book_out, frozen, last_values
-from storage.events import read_objectives, read_time
+from storage.events import finding_in, read_objectives, read_time
 from storage.provenance import CHECKPOINT, JOINED, PURGED, REMOVED, START, hash_of, prefix_hash
 from storage.records import (
     VERDICTS,
@@ -32,7 +32,6 @@ from storage.records import (
     FindingState,
     Run,
     RunState,
-    Severity,
     no_curves,
 )
 
@@ -668,25 +667,11 @@ class State:
         entry = self.entry(event.run_id)
         if entry is None:
             return False
-        body, finding_id = event.body, str(event.body["finding_id"])
-        before = next((known for known in entry.run.findings if known.id == finding_id), None)
-        finding = Finding(
-            finding_id,
-            run_id=event.run_id,
-            experiment=entry.run.experiment,
-            code=str(body["code"]),
-            title=str(body["title"]),
-            severity=Severity(body["severity"]),
-            detector=str(body.get("detector", "rules")),
-            metric=body.get("metric"),
-            step=body.get("step"),
-            p_value=body.get("p_value"),
-            score=body.get("score"),
-            evidence=frozen(body.get("evidence")),
-            state=FindingState.OPEN if before is None else before.state,
-            time=event.time if before is None else before.time,
-            verdict=None if before is None else before.verdict,
-        )
+        said = finding_in(event)
+        before = next((known for known in entry.run.findings if known.id == said.id), None)
+        finding = replace(said, experiment=entry.run.experiment, evidence=frozen(said.evidence))
+        if before is not None:
+            finding = replace(finding, state=before.state, time=before.time, verdict=before.verdict)
         return self._show_finding(entry, finding)
 
     def _finding_state(self, event: Event) -> bool:

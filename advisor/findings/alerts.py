@@ -19,24 +19,11 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 
 from advisor.findings import codes
-from storage.events import read_time
+from storage.events import finding_in, read_time
 from storage.records import Event, Finding, FindingState, Severity
 
 log = logging.getLogger(__name__)
 
-ALERT_EVENTS: Final = frozenset(
-    {
-        "finding.opened",
-        "finding.state",
-        "finding.judged",
-        "finding.notified",
-        "alert.queued",
-        "alert.delivery",
-        "alert.muted",
-        "alert.unmuted",
-    }
-)
-"""Kinds of events that the book folds."""
 CLEAR_AFTER_S: Final = 120.0
 """A finding that comes back within this time was never gone: a value that flutters about a threshold is one trouble."""
 FIRST_RETRY_S: Final = 5.0
@@ -225,22 +212,7 @@ class Book:
     # -- findings
 
     def _opened(self, event: Event) -> None:
-        body = event.body
-        finding = Finding(
-            str(body["finding_id"]),
-            run_id=event.run_id,
-            experiment=event.experiment,
-            code=str(body["code"]),
-            title=str(body["title"]),
-            severity=Severity(body["severity"]),
-            detector=str(body.get("detector", "rules")),
-            metric=body.get("metric"),
-            step=body.get("step"),
-            p_value=body.get("p_value"),
-            score=body.get("score"),
-            evidence=dict(body.get("evidence") or {}),
-            time=event.time,
-        )
+        finding = finding_in(event)
         seen = self.findings.get(finding.id)
         if seen is not None:
             seen.finding = finding
@@ -363,6 +335,8 @@ _HANDLERS: Final = {
     "alert.muted": Book._muted,
     "alert.unmuted": Book._unmuted,
 }
+ALERT_EVENTS: Final = frozenset(_HANDLERS)
+"""Kinds of events that the book folds."""
 
 
 def _key(alert: Mapping[str, Any]) -> AlertKey:

@@ -12,8 +12,8 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
-def conformal(scores: Floats, sound: Floats) -> Floats:
-    """Return ``(1 + #{sound >= score}) / (n + 1)`` for each score, shape (m,); NaN for a NaN.
+def conformal(scores: Floats, calibrates: Mask) -> Floats:
+    """Return ``(1 + #{others that calibrate >= score}) / (n + 1)`` for each score, shape (m,), itself left out.
 
     Were a run sound and exchangeable with those that calibrate, this would be at most alpha in a share alpha of the
     cases (V. Vovk et al., "Algorithmic Learning in a Random World", 2005; S. Bates et al., "Testing for outliers with
@@ -22,13 +22,13 @@ def conformal(scores: Floats, sound: Floats) -> Floats:
     Parameters
     ----------
     scores
-        Shape (m,): higher is more anomalous.
-    sound
-        Shape (n,): scores of sound runs that no part of the detector was fitted to.
+        Shape (m,), finite: higher is more anomalous; each from a detector that was not fitted to its run.
+    calibrates
+        Shape (m,): whether a run is one of those, taken for sound, that the others are ranked among.
     """
-    levels = np.sort(sound[~np.isnan(sound)])
-    at_least = levels.size - np.searchsorted(levels, scores, side="left")
-    return np.asarray(np.where(np.isnan(scores), np.nan, (1.0 + at_least) / (levels.size + 1.0)))
+    levels = np.sort(scores[calibrates])
+    at_least = levels.size - np.searchsorted(levels, scores, side="left") - calibrates
+    return np.asarray((1.0 + at_least) / (levels.size + 1.0 - calibrates))
 
 
 def benjamini_hochberg(p_values: Floats, alpha: float) -> Mask:

@@ -260,9 +260,5 @@ def _forest_scores(learned: Floats, judged: Floats, *, seed: int) -> Floats:
 def _calibrate(score: Floats, z: Floats, sound: Mask, *, regressed: bool) -> Scores:
     low, high = np.percentile(score[sound], [25, 75])
     calibrates = sound & (score <= high + FENCE * (high - low))
-    p_value = np.empty(score.size)
-    p_value[~calibrates] = conformal(score[~calibrates], score[calibrates])
-    n = int(calibrates.sum())
-    # A run that calibrates others counts itself among them: take it out again.
-    p_value[calibrates] = (conformal(score[calibrates], score[calibrates]) * (n + 1) - 1.0) / n if n else 1.0
-    return Scores(score, p_value, z, np.where(calibrates, n - 1, n).astype(np.int64), regressed)
+    n_siblings = int(calibrates.sum()) - calibrates.astype(np.int64)
+    return Scores(score, conformal(score, calibrates), z, n_siblings, regressed)

@@ -50,6 +50,8 @@ MIN_STEP_S = 1e-6
 """… by the mean of their logarithms, in which one long step among many counts little; none is shorter than 1 µs."""
 MIN_SIBLINGS_TIME = 5
 """The siblings' step time is the median of at least 5."""
+OF_SIBLINGS = "the siblings' median"
+"""What a run that is slower than its siblings is compared with, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +192,7 @@ def slow(curves: Mapping[str, Curve], siblings: Siblings | None) -> Iterator[Sym
     total = _total_seconds(curves)
     usual, own = siblings.step_time_s if siblings else None, float(np.median(seconds))
     if usual and own > SLOW_SIBLINGS_RATIO * usual and total * (1 - usual / own) > SLOW_MIN_S:
-        evidence = _slow(own, usual, "the siblings' median", SLOW_SIBLINGS_RATIO)
+        evidence = _slow(own, usual, OF_SIBLINGS, SLOW_SIBLINGS_RATIO)
         yield Symptom(codes.SLOW, None, None, evidence | {"verb": "take"})
 
 

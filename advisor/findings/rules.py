@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from advisor.findings import codes
 from advisor.findings.codes import Code, Symptom
 from advisor.findings.features import oriented
-from advisor.findings.pace import MIN_SIBLINGS_TIME, MIN_STEPS, Siblings, slow, stalled, step_times
+from advisor.findings.pace import MIN_SIBLINGS_TIME, MIN_STEPS, OF_SIBLINGS, Siblings, slow, stalled, step_times
 from advisor.findings.roles import gradient_norm, primary, role_of, training_loss, validation_loss
 from advisor.findings.trail import (
     DIVERGED_NATS,
@@ -430,6 +430,11 @@ def too_good(curves: Mapping[str, Curve], objective: Objective | None, siblings:
                 "threshold_nats": TOO_GOOD_NATS,
             },
         )
+
+
+def needs_siblings(finding: Finding) -> bool:
+    """Return whether a finding by rules is one that the run's own curves alone do not show."""
+    return finding.code == codes.TOO_GOOD.code or finding.evidence.get("reference") == OF_SIBLINGS
 
 
 def end_value(curve: Curve) -> float | None:

@@ -171,15 +171,15 @@ def fit_params_model(
     model = ParamsModel(
         encoder,
         objective,
-        len(known),
-        improvement,
-        best_of(objective, values.tolist()),
-        is_log,
-        whole,
-        folds,
-        fold_of,
-        errors,
-        limits,
+        n_runs=len(known),
+        improvement=improvement,
+        best=best_of(objective, values.tolist()),
+        is_log=is_log,
+        _whole=whole,
+        _folds=folds,
+        _fold_of=fold_of,
+        _errors=errors,
+        _limits=limits,
     )
     return model, f"from {len(known)} finished runs; on runs left out its error is {improvement:.0%} below the mean's"
 

@@ -117,3 +117,19 @@ def test_the_curve_of_a_finding_is_drawn_as_a_png(adv: advisor.Advisor) -> None:
 def _findings(adv: advisor.Advisor) -> list[Finding]:
     watcher(adv, compare=False).look()
     return adv.experiment("e").findings()
+
+
+def test_a_watcher_leaves_alone_what_only_a_comparison_with_siblings_shows(adv: advisor.Advisor) -> None:
+    exp = adv.experiment("leak", objective="val_loss")
+    for seed in range(12):
+        with exp.start({"seed": seed}) as run:
+            best = 0.001 if seed == 11 else 0.5 + 0.01 * seed
+            for step in range(60):
+                run.log({"val_loss": best + 0.8**step}, step=step)
+    exp.check()
+    (found,) = [finding for finding in exp.findings() if finding.code == "ADV113"]
+    before = adv.store.state().version
+    watcher(adv, compare=False).look()
+    exp.check()
+    assert [f.id for f in exp.findings() if f.code == "ADV113"] == [found.id]
+    assert not [event for event in adv.store.journal(after=before) if event.body.get("finding_id") == found.id]

@@ -1,1 +1,0 @@
-"""Small real trainings with faults put in on purpose, each beside its twin without one."""
