@@ -1,6 +1,6 @@
 """The trainings as a table: healthy runs, faulty ones, and whether the fault did any harm; made once and kept.
 
-python evals/injected/population.py [--healthy 90] [--each 66] [--jobs 2] [--out PATH]
+python evals/findings_injected/population.py [--healthy 90] [--each 66] [--jobs 2] [--out PATH]
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 KEPT: Final = ROOT / "build" / "evals" / "injected.parquet"
 N_HEALTHY: Final = 90
 """Of each experiment."""
-N_EACH: Final = 66
+N_EACH: Final = 60
 """Of each class of faults, over all experiments."""
 TAIL: Final = 3
 """Evaluations at the end that are averaged to tell harm."""

@@ -1,4 +1,4 @@
-"""Small trainings with torch on data that scikit-learn bundles or makes: twelve experiments, 200 steps each.
+"""Small trainings with torch on data that scikit-learn bundles or makes: twelve experiments, 400 steps each.
 
 Step times are drawn, not measured: log-normal with rare long pauses, as on a shared machine, so that the curves do not
 depend on what else the machine does.
@@ -17,8 +17,10 @@ from faults import Fault, apply
 from numpy.typing import NDArray
 from torch import nn
 
-N_STEPS: Final = 200
-EVAL_EVERY: Final = 4
+N_STEPS: Final = 400
+EVAL_EVERY: Final = 8
+STEP_S: Final = {"mlp": 0.06, "cnn": 0.15, "rnn": 0.25}
+"""Usual seconds of a step, by kind of net."""
 Array = NDArray[np.float32]
 
 
@@ -195,6 +197,9 @@ class Training:
         torch.manual_seed(seed)
         self.rng = np.random.default_rng([seed, 1])
         self.times = np.random.default_rng([seed, 2])
+        self.chance = np.random.default_rng([seed, 3])
+        """What a fault draws, so that the twin without it sees the same batches and the same dropout."""
+        self.step_s = STEP_S[task.net]
         self.params, self.data = dict(params), task.data()
         self.net = _net(task, self.data, params)
         self.x, self.y, self.x_val = self.data.x, self.data.y, self.data.x_val
@@ -285,9 +290,9 @@ class Training:
         x, y = self.x[rows], self.y[rows]
         if self.corrupt is not None:
             share, size, left = self.corrupt
-            bad = torch.from_numpy(self.rng.random(len(x)) < share)
+            bad = torch.from_numpy(self.chance.random(len(x)) < share)
             x = x.clone()
-            x[bad] = size * torch.randn(x[bad].shape)
+            x[bad] = size * torch.from_numpy(self.chance.standard_normal(x[bad].shape).astype(np.float32))
             self.corrupt = (share, size, left - 1) if left > 1 else None
         return x, y
 
@@ -306,7 +311,7 @@ class Training:
         norm = nn.utils.clip_grad_norm_([p for p in self.net.parameters() if p.requires_grad], limit)
         self._optimizer.step()
         pause = 20.0 if self.times.random() < 0.01 else 1.0
-        seconds = 0.05 * self.time_factor * pause * float(np.exp(0.15 * self.times.standard_normal()))
+        seconds = self.step_s * self.time_factor * pause * float(np.exp(0.15 * self.times.standard_normal()))
         return float(loss.detach()), float(norm), seconds
 
     @torch.no_grad()
@@ -323,12 +328,11 @@ class Training:
 def train(task: Task, params: Mapping[str, Any], seed: int, fault: Fault | None) -> dict[str, Array]:
     """Return the curves of one run: ``loss``, ``grad_norm`` and ``seconds`` a step, ``val_loss`` and ``val_score``."""
     training = Training(task, params, seed)
-    chance = np.random.default_rng([seed, 3])
     steps: list[tuple[float, float, float]] = []
     evaluated: list[tuple[float, float]] = []
     for number in range(N_STEPS):
         if fault is not None:
-            apply(fault, training, number / N_STEPS, chance)
+            apply(fault, training, number / N_STEPS, training.chance)
         steps.append(training.step(number))
         if (number + 1) % EVAL_EVERY == 0:
             evaluated.append(training.evaluate())
