@@ -15,7 +15,7 @@ export MKL_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format evals evals-suggest bench-store build smoke clean
+.PHONY: help demo test lint format evals evals-findings train-head evals-suggest bench-store build smoke clean
 
 help: ## list what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/'
@@ -53,6 +53,16 @@ evals: $(READY) ## measure on real data: findings, suggestions; tables and JSON 
 	$(BIN)/python evals/many_writers.py --out build/evals/many_writers.json
 	$(BIN)/python evals/many_writers.py --compacting --out build/evals/many_writers_compacting.json
 	$(BIN)/python evals/many_writers.py --s3 --out build/evals/many_writers_s3.json
+
+evals-findings: $(READY) ## findings on injected faults, DeepOBS, loud faults and a storm of runs; FINDINGS_ARGS=--quick in 5 minutes
+	@mkdir -p build/evals
+	$(BIN)/python evals/findings_injected --out build/evals/findings_injected.json $(FINDINGS_ARGS)
+	$(BIN)/python evals/findings_deepobs.py --out build/evals/findings_deepobs.json
+	$(BIN)/python evals/loud_faults.py --out build/evals/loud_faults.json $(FINDINGS_ARGS)
+	$(BIN)/python evals/watch_storm.py --out build/evals/watch_storm.json $(FINDINGS_ARGS)
+
+train-head: $(READY) ## rebuild what findings have learned (advisor/findings/data) from trainings, in 40 minutes
+	$(BIN)/python evals/findings_injected/learning.py
 
 evals-suggest: $(READY) ## suggestions with a past beside Optuna's, and their latency, in an hour; SUGGEST_ARGS=--quick in minutes
 	$(BIN)/python evals/suggest_transfer $(SUGGEST_ARGS)

@@ -49,6 +49,8 @@ class Settings:
     """Most messages that a watcher sends to one channel within an hour; what is beyond goes into a digest."""
     notify_per_run: int = 5
     """Most messages about one run within a day."""
+    learned_head: bool = True
+    """Whether what was learned from faults put into other trainings has a say in how unusual a run is."""
     reports: Path = Path("reports")
     """Folder that documents are written to."""
     embedder: str | None = None

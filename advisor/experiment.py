@@ -391,21 +391,24 @@ class Experiment:
         ]
         return sorted(found, key=lambda finding: -finding.severity.rank)
 
-    def check(self, *, seed: int = 0, keep: bool = True) -> Checked:
+    def check(self, *, seed: int = 0, keep: bool = True, head: bool | None = None) -> Checked:
         """Look at all runs for trouble, among their siblings; new findings are kept and notified.
 
         Parameters
         ----------
         seed
-            Of the isolation forest.
+            Of the isolation forests.
         keep
             Whether to write new findings into the store and send them to the configured channels.
+        head
+            Whether the learned head has a say; as configured when None.
         """
         from advisor.findings import check_experiment
 
         runs = self.runs()
         curves = self._store.curves([run.id for run in runs])
-        checked = check_experiment(self.record, runs, curves, now=self._advisor.clock(), seed=seed)
+        head = self._advisor.settings.learned_head if head is None else head
+        checked = check_experiment(self.record, runs, curves, now=self._advisor.clock(), seed=seed, head=head)
         if keep:
             self._keep(checked.findings, [finding for run in runs for finding in run.findings])
         return checked

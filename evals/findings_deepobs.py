@@ -97,17 +97,21 @@ def scores_of(runs: Sequence[Run], curves: Mapping[str, Mapping[str, Curve]]) ->
     checked = check_experiment(experiment, runs, curves, now=NOW)
     took = time.perf_counter() - began
     score = {entry.run_id: entry.score for entry in checked.scores}
+    forest = {entry.run_id: entry.forest for entry in checked.scores}
+    head = {entry.run_id: entry.head or 0.0 for entry in checked.scores}
     ruled = {f.run_id for f in checked.findings if f.severity.rank > 0 and f.detector == "rules"}
     unusual = {f.run_id for f in checked.findings if f.detector == "isolation-forest"}
     z = sibling_z(np.array([features(curves[run.id], objective=OBJECTIVE) for run in runs]), runs)
     ids = [run.id for run in runs]
     ends = [curves[i][OBJECTIVE.metric].last for i in ids]
     return {
-        "scores (forest, rules first)": score,
-        "forest part alone": {run_id: value % 1.0 for run_id, value in score.items()},
+        "full stack (rules, forests, head)": score,
+        "isolation forests alone": forest,
+        "learned head alone": head,
         "plain forest on sibling z": dict(zip(ids, plain_forest(z), strict=True)),
         "max |z|": dict(zip(ids, np.abs(z).max(axis=1), strict=True)),
         "LOF": dict(zip(ids, local_outliers(z), strict=True)),
+        "ECOD": dict(zip(ids, empirical_tails(z), strict=True)),
         "final objective": dict(zip(ids, np.where(np.isfinite(ends), ends, np.inf), strict=True)),
         "ruled": ruled,
         "unusual": unusual,
@@ -139,6 +143,19 @@ def local_outliers(z: np.ndarray) -> np.ndarray:
     from sklearn.neighbors import LocalOutlierFactor
 
     return np.asarray(-LocalOutlierFactor(n_neighbors=20).fit(z).negative_outlier_factor_)
+
+
+def empirical_tails(z: np.ndarray) -> np.ndarray:
+    """Return ECOD (Z. Li et al., IEEE TKDE 2022): sums of -log tail probabilities, either tail or the one by skew."""
+    n = len(z)
+    ranks = np.apply_along_axis(lambda column: np.searchsorted(np.sort(column), column, side="right"), 0, z)
+    below = -np.log(ranks / (n + 1))
+    above = -np.log(
+        (n + 1 - np.apply_along_axis(lambda c: np.searchsorted(np.sort(c), c, side="left"), 0, z)) / (n + 1)
+    )
+    skew = ((z - z.mean(axis=0)) ** 3).mean(axis=0)
+    automatic = np.where(skew < 0, below, above)
+    return np.asarray(np.maximum.reduce([below.sum(axis=1), above.sum(axis=1), automatic.sum(axis=1)]))
 
 
 def auc(healthy: np.ndarray, faulty: np.ndarray) -> float:

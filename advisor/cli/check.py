@@ -53,13 +53,17 @@ def register(app: typer.Typer) -> None:
             Literal["error", "warning", "info"] | None,
             typer.Option("--fail-on", help="Exit with 1 if an open finding is at least this severe."),
         ] = None,
-        seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of the isolation forest.")] = 0,
+        seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of the isolation forests.")] = 0,
+        head: Annotated[
+            bool | None,
+            typer.Option("--head/--no-head", help="Let the learned head have a say, or the isolation forests alone."),
+        ] = None,
     ) -> int:
         """Look for trouble in runs; new findings are kept, and sent to the configured channels."""
         from storage.records import FindingState, Severity
 
         with session.open() as adv:
-            result = _check(adv, target, seed=seed)
+            result = _check(adv, target, seed=seed, head=head)
             if session.as_json:
                 print_json(result.scores if scores else [finding.as_json() for finding in result.findings])
                 for line in reasons(result.not_judged):
@@ -74,14 +78,14 @@ def register(app: typer.Typer) -> None:
         return int(any(finding.severity.rank >= Severity(fail_on).rank for finding in still_open))
 
 
-def _check(adv: Advisor, target: str | None, *, seed: int) -> Result:
+def _check(adv: Advisor, target: str | None, *, seed: int, head: bool | None) -> Result:
     experiments, only = _targets(adv, target)
     runs: list[Run] = []
     findings: list[Finding] = []
     scores: list[Mapping[str, object]] = []
     not_judged: list[NotJudged] = []
     for experiment in experiments:
-        checked = experiment.check(seed=seed)
+        checked = experiment.check(seed=seed, head=head)
         asked = [run for run in experiment.runs() if only is None or run.id == only]
         ids = {run.id for run in asked}
         runs += asked
@@ -118,6 +122,8 @@ def _scores(runs: Sequence[Run], checked: Checked) -> list[Mapping[str, object]]
             "run_id": run.id,
             "score": known[run.id].score if run.id in known else None,
             "p_value": known[run.id].p_value if run.id in known else None,
+            "forest": known[run.id].forest if run.id in known else None,
+            "head": known[run.id].head if run.id in known else None,
         }
         for run in runs
     ]
@@ -150,11 +156,19 @@ def _print(result: Result, ids: Mapping[str, str], finding_ids: Mapping[str, str
             ]
             print_table(columns, rows, title=f"{severity}: {count(len(found), 'finding')}")
     if scores:
-        columns = [Column("#", right=True), Column("run"), Column("score", right=True), Column("p", right=True)]
+        columns = [Column("#", right=True), Column("run")]
+        columns += [Column(name, right=True) for name in ("score", "p", "forest", "head")]
         ranked = sorted(result.scores, key=lambda s: -s["score"] if isinstance(s["score"], float) else 0.0)
         print_table(
             columns,
-            [[numbers[str(s["run_id"])], ids[str(s["run_id"])], s["score"], s["p_value"]] for s in ranked],
+            [
+                [
+                    numbers[str(s["run_id"])],
+                    ids[str(s["run_id"])],
+                    *(s[key] for key in ("score", "p_value", "forest", "head")),
+                ]
+                for s in ranked
+            ],
             title="anomaly scores, most anomalous first",
         )
     _print_rest(result)

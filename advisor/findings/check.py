@@ -7,7 +7,7 @@ not be applied to it is named with the reason; the same runs give the same resul
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 
 from advisor.findings import codes
 from advisor.findings.calibration import benjamini_hochberg
+from advisor.findings.design import nearest
 from advisor.findings.features import FEATURE_NAMES, feature_words, features
+from advisor.findings.hints import hint
+from advisor.findings.learned import VIEWS, Learned, shipped
 from advisor.findings.pace import MIN_SIBLINGS_TIME, Siblings, step_times
-from advisor.findings.roles import primary, role_of
+from advisor.findings.roles import primary
 from advisor.findings.rules import NotJudged, end_value, judge
 from storage.records import Curve, Experiment, Finding, Objective, Run, RunState, Severity
 
@@ -35,17 +38,16 @@ ALPHA_SINGLE = 0.05
 at this level by itself it is information: 1 in 20 sound runs reaches it."""
 MIN_SIGMAS = 5.0
 """And one feature must lie this many robust sigmas off: the strangest of a calm sweep is still calm."""
-VIEWS = (0.1, 0.25, 0.5, 1.0)
-"""Shares of the usual length at which runs are compared: a beginning only with beginnings. Lengths count from
-a run's own first step, so that a resumed run whose steps go on from 900 is not taken for a long one."""
 FULL_SHARE = 0.9
-"""A run this long counts as whole."""
+"""A run this long counts as whole. Lengths count from a run's own first step, so that a resumed run whose steps go on
+from 900 is not taken for a long one."""
 MIN_SHAPE_POINTS = 10
 """A curve must have this many points to be compared with its siblings."""
 N_TOP = 3
 """Features named in a finding."""
-BROKEN_BONUS = 1.0
-"""Added to the score of a run that a rule found broken: a clear failure ranks before everything unusual."""
+NON_FINITE_BONUS = 1.0
+"""Added to the score of a run that ends in values that are not finite: that ranks before everything unusual. Not for
+other rules: 1 to 2 in 100 healthy runs with an odd configuration end above their start or never learn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,15 @@ class RunScore:
     run_id: str
     _: KW_ONLY
     score: float
-    """Higher is more anomalous: the forest's score in (0, 1), and 1 more where a rule found the run broken
-    (values that are not finite, divergence, nothing learned). Without the forest's part where the run could
-    not be compared; ``Checked.not_judged`` says why."""
+    """Higher is more anomalous: what the forests and the learned head say together, in (0, 1), and 1 more where it
+    ends in values that are not finite. Without the first part where the run could not be compared;
+    ``Checked.not_judged`` says why."""
     p_value: float | None
-    """Conformal p-value among sound siblings, in (0, 1]; None where the run could not be compared."""
+    """Conformal p-value among sound siblings, in (0, 1]; None where there are none to speak of."""
+    forest: float = 0.0
+    """What the isolation forests say alone, in (0, 1); 0 where the run could not be compared."""
+    head: float | None = None
+    """What the learned head says alone, in [0, 1]; None where it is off or the run could not be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,8 @@ def check_experiment(
     *,
     now: datetime,
     seed: int = 0,
+    head: bool = True,
+    learned: Learned | None = None,
 ) -> Checked:
     """Check every run of an experiment by rules and against its siblings.
 
@@ -91,7 +99,11 @@ def check_experiment(
     now
         UTC; the time of the findings, and what a running run's silence is measured against.
     seed
-        Of the forest and of the folds; the same seed gives the same scores.
+        Of the forests; the same seed gives the same scores.
+    head
+        Whether the learned head has a say; the isolation forests stand alone without it.
+    learned
+        What was learned of other experiments; what came with the package when None.
     """
     objective = experiment.objective
     paces = {run.id: _pace(curves.get(run.id, {})) for run in runs}
@@ -104,9 +116,23 @@ def check_experiment(
         findings += judgement.findings
         not_judged += judgement.not_judged
     ruled = {finding.run_id for finding in findings if _is_broken(finding)}
-    scores, unusual, skipped = _compare(runs, curves, objective, ruled, now=now, seed=seed)
+    how = _How(learned, head=head, seed=seed, now=now)
+    lost = {f.run_id for f in findings if f.code == codes.NON_FINITE.code and f.severity is Severity.ERROR}
+    scores, unusual, skipped = _compare(runs, curves, objective, ruled, how)
+    scores = [replace(one, score=one.score + NON_FINITE_BONUS * (one.run_id in lost)) for one in scores]
     findings = sorted(findings + unusual, key=lambda f: (-f.severity.rank, f.code, f.run_id, f.metric or ""))
     return Checked(tuple(findings), tuple(scores), tuple(not_judged + skipped))
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How runs are compared."""
+
+    learned: Learned | None
+    _: KW_ONLY
+    head: bool
+    seed: int
+    now: datetime
 
 
 def _is_broken(finding: Finding) -> bool:
@@ -140,15 +166,13 @@ def _compare(
     curves: Mapping[str, Curves],
     objective: Objective | None,
     broken: set[str],
-    *,
-    now: datetime,
-    seed: int,
+    how: _How,
 ) -> tuple[list[RunScore], list[Finding], list[NotJudged]]:
     """Return scores for all runs with a curve, findings for the unusual, and reasons for the rest."""
     present = [run for run in runs if any(len(curve) for curve in curves.get(run.id, {}).values())]
     extents = {run.id: _extent(curves[run.id], objective) for run in present}
     view_of, skipped = _views(present, curves, extents, objective, broken)
-    values: dict[str, tuple[float, float | None]] = {run.id: (0.0, None) for run in present}
+    found: dict[str, RunScore] = {}
     unusual: list[Finding] = []
     for view in VIEWS:
         members = [run for run in present if view_of.get(run.id, (0, 0))[0] == view]
@@ -157,22 +181,37 @@ def _compare(
         cut = view_of[members[0].id][1]
         longer = [run for run in present if view_of.get(run.id, (0, 0))[0] > view and run.id not in broken]
         cast = members + longer
-        scored = _score_view(cast, curves, objective, broken, cut if view < 1 else None, seed=seed)
-        if scored is None:
-            why = f"too few siblings: {len([r for r in cast if r.id not in broken])} sound runs to compare with"
-            skipped += [NotJudged(run.id, check=codes.UNUSUAL.code, reason=why) for run in members]
-            continue
-        for row, run in enumerate(members):
-            values[run.id] = (float(scored.score[row]), float(scored.p_value[row]))
-            if 1 / (scored.n_siblings[row] + 1) > ALPHA_SINGLE and run.id not in broken:
-                why = f"{scored.n_siblings[row]} siblings: no p-value can be {ALPHA_SINGLE} or less; the score stands"
-                skipped.append(NotJudged(run.id, check=codes.UNUSUAL.code, reason=why))
-        unusual += _unusual(members, scored, broken, now=now)
-    scores = [
-        RunScore(run.id, score=values[run.id][0] + BROKEN_BONUS * (run.id in broken), p_value=values[run.id][1])
-        for run in present
-    ]
+        scored = _score_view(cast, curves, objective, broken, view, cut, how)
+        found |= {run.id: _run_score(run.id, scored, row) for row, run in enumerate(members)}
+        skipped += [
+            NotJudged(run.id, check=codes.UNUSUAL.code, reason=why)
+            for row, run in enumerate(members)
+            if run.id not in broken and (why := _too_few(scored, row)) is not None
+        ]
+        unusual += _unusual(members, cast, scored, broken, now=how.now)
+    nothing = {run.id: RunScore(run.id, score=0.0, p_value=None) for run in present}
+    scores = list((nothing | found).values())
     return scores, unusual, skipped
+
+
+def _run_score(run_id: str, scored: Scores, row: int) -> RunScore:
+    return RunScore(
+        run_id,
+        score=float(scored.score[row]),
+        p_value=None if scored.p_value is None else float(scored.p_value[row]),
+        forest=float(scored.forest[row]),
+        head=None if scored.head is None else float(scored.head[row]),
+    )
+
+
+def _too_few(scored: Scores, row: int) -> str | None:
+    """Return why no p-value says that this run is unusual, None where one could."""
+    if scored.p_value is None:
+        n = int(scored.usual.sum() - scored.usual[row])
+        return f"too few siblings: {n} sound runs to compare with; its score compares it with trainings of other people"
+    if 1 / (scored.n_siblings[row] + 1) > ALPHA_SINGLE:
+        return f"{scored.n_siblings[row]} siblings: no p-value can be {ALPHA_SINGLE} or less; the score stands"
+    return None
 
 
 def _extent(curves: Curves, objective: Objective | None) -> float:
@@ -224,24 +263,24 @@ def _score_view(
     curves: Mapping[str, Curves],
     objective: Objective | None,
     broken: set[str],
-    cut: float | None,
-    *,
-    seed: int,
-) -> Scores | None:
+    view: float,
+    cut: float,
+    how: _How,
+) -> Scores:
     from advisor.findings.forest import Population, isolate
 
-    seen = [curves[run.id] if cut is None else _beginning(curves[run.id], cut, objective) for run in cast]
-    sound = np.array([run.id not in broken for run in cast])
+    whole = view == VIEWS[-1]
+    seen = [curves[run.id] if whole else beginning(curves[run.id], cut, objective) for run in cast]
     population = Population(
         np.array([features(one, objective=objective) for one in seen]),
         params=[run.params for run in cast],
-        sound=sound,
-        quality=_quality(seen, objective, sound),
+        sound=np.array([run.id not in broken for run in cast]),
     )
-    return isolate(population, seed=seed)
+    known = (how.learned or shipped()).views[view]
+    return isolate(population, known, head=how.head, seed=how.seed)
 
 
-def _beginning(curves: Curves, length: float, objective: Objective | None) -> dict[str, Curve]:
+def beginning(curves: Curves, length: float, objective: Objective | None) -> dict[str, Curve]:
     """Return the beginnings of the curves: all metrics up to the step that is ``length`` into the primary curve."""
     metric = primary(curves, objective)
     assert metric is not None  # a run without one is in no view
@@ -253,53 +292,27 @@ def _beginning(curves: Curves, length: float, objective: Objective | None) -> di
     return out
 
 
-def _quality(curves: Sequence[Curves], objective: Objective | None, sound: NDArray[np.bool_]) -> Floats:
-    """Return a rank of quality (lower is better): the mean of the ranks by last and by best value.
-
-    By the last alone, an undertrained run beats one that learned and then overfitted; by the best alone,
-    one that collapsed after a good start counts as good.
-    """
-    last, best = np.full(len(curves), np.nan), np.full(len(curves), np.nan)
-    for row, one in enumerate(curves):
-        metric = primary(one, objective)
-        way = role_of(metric, objective).direction if metric is not None else None
-        if metric is None or way is None or not len(one[metric]):
-            continue
-        values = one[metric].values if way == "minimize" else -one[metric].values
-        finite = values[np.isfinite(values)]
-        if finite.size:
-            last[row], best[row] = finite[-1] if np.isfinite(values[-1]) else np.inf, finite.min()
-    last[~sound] = best[~sound] = np.nan
-    return (_ranks(last) + _ranks(best)) / 2
-
-
-def _ranks(values: Floats) -> Floats:
-    """Return ranks from 0, ties share their mean; NaN stays NaN."""
-    out = np.full(values.shape, np.nan)
-    known = ~np.isnan(values)
-    ordered = np.sort(values[known])
-    low = np.searchsorted(ordered, values[known], side="left")
-    high = np.searchsorted(ordered, values[known], side="right")
-    out[known] = (low + high - 1) / 2
-    return out
-
-
-def _unusual(members: Sequence[Run], scored: Scores, broken: set[str], *, now: datetime) -> list[Finding]:
+def _unusual(
+    members: Sequence[Run], cast: Sequence[Run], scored: Scores, broken: set[str], *, now: datetime
+) -> list[Finding]:
     """Return findings for the unusual among the runs that the rules left."""
+    if scored.p_value is None:
+        return []
     n = len(members)
     p_values = np.where([run.id in broken for run in members], np.nan, scored.p_value[:n])
     strong = np.abs(scored.z[:n]).max(axis=1) >= MIN_SIGMAS
     surprising = strong & benjamini_hochberg(p_values, ALPHA)
     alone = strong & (p_values <= ALPHA_SINGLE)
     return [
-        _finding(run, scored, row, now=now, severity=Severity.WARNING if surprising[row] else Severity.INFO)
-        for row, run in enumerate(members)
+        _finding(cast, scored, row, now=now, severity=Severity.WARNING if surprising[row] else Severity.INFO)
+        for row in range(n)
         if surprising[row] or alone[row]
     ]
 
 
-def _finding(run: Run, scored: Scores, row: int, *, now: datetime, severity: Severity) -> Finding:
-    z, p = scored.z[row], float(scored.p_value[row])
+def _finding(cast: Sequence[Run], scored: Scores, row: int, *, now: datetime, severity: Severity) -> Finding:
+    assert scored.p_value is not None  # no finding without siblings
+    run, z, p = cast[row], scored.z[row], float(scored.p_value[row])
     top = [int(i) for i in np.argsort(-np.abs(z), kind="stable")[:N_TOP] if z[i] != 0]
     words = [f"{feature_words(FEATURE_NAMES[i])} {z[i]:+.1f} σ" for i in top]
     evidence = {
@@ -307,10 +320,18 @@ def _finding(run: Run, scored: Scores, row: int, *, now: datetime, severity: Sev
         "p": p,
         "top": "; ".join(words) or "many small deviations",
         "sigmas": {FEATURE_NAMES[i]: round(float(z[i]), 2) for i in top},
+        "forest": round(float(scored.forest[row]), 4),
+        "head": None if scored.head is None else round(float(scored.head[row]), 4),
         "hyperparameters_regressed_out": scored.regressed,
         "threshold_p": ALPHA_SINGLE,
         "threshold_false_discovery_rate": ALPHA,
     }
+    advice = hint(FEATURE_NAMES, z.tolist())
+    if advice is not None:
+        evidence["hint"] = advice
+    sibling = nearest([other.params for other in cast], row, among=scored.usual)
+    if sibling is not None:
+        evidence |= {"nearest_sibling": cast[sibling].id, "nearest_sibling_number": cast[sibling].number}
     return codes.finding(
         codes.UNUSUAL,
         run_id=run.id,

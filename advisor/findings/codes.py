@@ -121,9 +121,9 @@ UNUSUAL = Code(
     slug="unusual-curve",
     title="unlike {n_siblings} sibling runs (p = {p:.3f}): {top}",
     severity=Severity.INFO,
-    how_detected="An isolation forest on the shape of the curves, relative to sibling runs, isolates it early.",
+    how_detected="Isolation forests on what hyperparameters and siblings leave unexplained of its curves set it apart.",
     why_it_matters="It may be a fault that no rule knows, or just an extreme configuration: worth a look.",
-    what_to_do="Compare its curves with a sibling's in the figures named; check data, labels, seed and code version.",
+    what_to_do="Follow the hint; compare its curves with the nearest sibling's; check data, labels, seed and code.",
 )
 CRASHED = Code(
     "ADV110",

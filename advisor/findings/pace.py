@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from advisor.findings import codes
 from advisor.findings.codes import Symptom
+from advisor.findings.medians import median, medians, robust_sigma
 from advisor.findings.roles import measures_steps
 from advisor.findings.trail import Stretch, Sustained
 from storage.records import Curve, Severity
@@ -107,7 +108,7 @@ class Pace:
     @property
     def start_s(self) -> float:
         """Typical step of the run's beginning, NaN while it is not known."""
-        return math.exp(np.median(self._blocks[:PACE_START])) if self._blocks.size > PACE_START else math.nan
+        return math.exp(median(self._blocks[:PACE_START])) if self._blocks.size > PACE_START else math.nan
 
     @property
     def cost_s(self) -> float:
@@ -119,10 +120,10 @@ class Pace:
         if self._blocks.size < MIN_STEPS:
             return
         early = self._blocks[:PACE_START]
-        start = float(np.median(early))
-        sigma = 1.4826 * float(np.median(np.abs(early - start)))
+        start = median(early)
+        sigma = robust_sigma(early)
         later = self._blocks[PACE_START - 2 :]
-        smooth = np.median(np.stack((later[:-2], later[1:-1], later[2:])), axis=0)
+        smooth = medians(np.stack((later[:-2], later[1:-1], later[2:]), axis=-1))
         high = smooth > start + max(math.log(SLOW_RATIO), SLOW_SIGMAS * sigma)
         seen = Sustained()
         places = np.arange(PACE_START, PACE_START + high.size, dtype=np.int64)

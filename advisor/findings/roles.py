@@ -6,6 +6,7 @@ one direction that is known for sure and overrides the guess. Nothing here looks
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class MetricRole:
     """Which way is better; None where neither the name nor the objective says."""
 
 
+@functools.lru_cache(maxsize=4096)
 def role_of(metric: str, objective: Objective | None = None) -> MetricRole:
     """Guess what a metric is from the words in its name.
 
@@ -114,6 +116,12 @@ def validation_loss(curves: Mapping[str, Curve], objective: Objective | None) ->
         if known.split == "validation" and known.role == "loss":
             return objective.metric
     return _pick(curves, "loss", "validation", objective)
+
+
+def second_score(curves: Mapping[str, Curve], main: str | None, objective: Objective | None) -> str | None:
+    """Return the name of a validation score that is recorded beside the metric that counts most."""
+    rest = {name: curve for name, curve in curves.items() if name != main}
+    return _pick(rest, "score", "validation", objective)
 
 
 def gradient_norm(curves: Mapping[str, Curve]) -> str | None:

@@ -20,9 +20,12 @@ from numpy.typing import NDArray
 from advisor.findings import codes
 from advisor.findings.codes import Code, Symptom
 from advisor.findings.features import oriented
+from advisor.findings.medians import medians, robust_sigma
 from advisor.findings.pace import MIN_SIBLINGS_TIME, MIN_STEPS, OF_SIBLINGS, Siblings, slow, stalled, step_times
 from advisor.findings.roles import gradient_norm, primary, role_of, training_loss, validation_loss
 from advisor.findings.trail import (
+    BATCH_POINTS,
+    BATCH_SIGMAS,
     DIVERGED_NATS,
     DIVERGED_RETURN,
     DIVERGED_RETURN_NATS,
@@ -332,10 +335,19 @@ def spike(
         "threshold_unrecovered_share": UNRECOVERED_SHARE,
     }
     # Clipping makes a passing gradient spike harmless, and heavy tails make it common.
-    severity = Severity.INFO if small or (gradient and worst.recovered_after is not None) else Severity.WARNING
+    harmless = small or (gradient and worst.recovered_after is not None)
+    if trail.followed and not gradient and _is_of_batches(metric, objective):
+        lasted = worst.recovered_after or n - worst.at
+        harmless |= worst.sigmas < BATCH_SIGMAS and lasted <= BATCH_POINTS and trail.below_start(worst)
+    severity = Severity.INFO if harmless else Severity.WARNING
     if overdue and not gradient:
         severity = Severity.WARNING if small else Severity.ERROR
     return Symptom(codes.SPIKE, metric, worst.step, evidence, severity)
+
+
+def _is_of_batches(metric: str, objective: Objective | None) -> bool:
+    """Return whether a curve may hold the losses of single batches: what decides about the run does not."""
+    return role_of(metric, objective).split != "validation" and (objective is None or metric != objective.metric)
 
 
 def _jump_of(
@@ -346,7 +358,7 @@ def _jump_of(
     if y is None:
         return None, 0
     jumps = np.diff(y)
-    noise = 1.4826 * float(np.median(np.abs(jumps - np.median(jumps)))) + 1e-3
+    noise = robust_sigma(jumps) + 1e-3
     height = y[1:] - np.minimum.accumulate(y)[:-1]
     hit = (jumps > ODD_SPIKE_SIGMAS * noise) & (height > max(ODD_SPIKE_NATS, least)) & (jumps > SPIKE_JUMP_NATS)
     if not hit.any():
@@ -603,13 +615,13 @@ def _smooth(y: Floats) -> Floats:
         length, n_longer = divmod(y.size, n_parts)
         cut = n_longer * (length + 1)
         stretches = [y[:cut].reshape(-1, length + 1), y[cut:].reshape(-1, length)]
-        smoothed = _smooth(np.concatenate([np.median(part, axis=1) for part in stretches if part.size]))
+        smoothed = _smooth(np.concatenate([medians(part) for part in stretches if part.size]))
         return np.repeat(smoothed, [length + 1] * n_longer + [length] * (n_parts - n_longer))
     width = max(1, int(TAIL_SHARE * y.size) // 2 * 2 - 1)
     if width < 3:
         return y
     padded = np.pad(y, width // 2, mode="edge")
-    return np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1).astype(np.float64)
+    return medians(np.lib.stride_tricks.sliding_window_view(padded, width))
 
 
 def _is_overfitting(curves: Mapping[str, Curve], metric: str, objective: Objective | None) -> bool:

@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from advisor.findings.features import FEATURE_NAMES, feature_words, features
+from advisor.findings.features import CHANNEL_OF, FEATURE_NAMES, feature_words, features
 from advisor.findings.roles import primary, role_of
-from storage.records import Objective
+from storage.records import Curve, Objective
 from tests.advisor.findings.made import OBJECTIVE, a_curve, healthy
 
-SHAPE = [i for i, name in enumerate(FEATURE_NAMES) if not name.endswith("_end")]
+LEVELS = ("start", "end", "score_best", "nonfinite")
+SHAPE = [i for i, name in enumerate(FEATURE_NAMES) if not name.endswith(LEVELS) or "gap" in name]
 
 
 def test_there_is_one_named_figure_in_words_for_each_feature() -> None:
@@ -26,7 +27,10 @@ def test_shape_does_not_depend_on_the_scale_of_the_loss() -> None:
 
 
 def test_curves_too_short_have_no_shape() -> None:
-    assert np.isnan(features(healthy(n=3), objective=OBJECTIVE)[:-1]).all()
+    values = features(healthy(n=3), objective=OBJECTIVE)
+    assert {name for name, value in zip(FEATURE_NAMES, values, strict=True) if not np.isnan(value)} <= {
+        "loss_nonfinite"
+    }
 
 
 def test_a_curve_that_ends_in_nan_looks_worse_than_any_finite_one() -> None:
@@ -34,9 +38,43 @@ def test_a_curve_that_ends_in_nan_looks_worse_than_any_finite_one() -> None:
     values = sound["val_loss"].values.copy()
     values[30:] = np.nan
     broken = features(sound | {"val_loss": a_curve("val_loss", values)}, objective=OBJECTIVE)
-    above_best = FEATURE_NAMES.index("primary_above_best")
+    above_best = FEATURE_NAMES.index("validation_above_best")
     assert broken[above_best] > features(sound, objective=OBJECTIVE)[above_best] + 3
-    assert broken[FEATURE_NAMES.index("nonfinite_share")] == 0.5
+    assert broken[FEATURE_NAMES.index("validation_nonfinite")] == 0.5
+
+
+def figure(curves: dict[str, Curve], name: str) -> float:
+    return float(features(curves, objective=OBJECTIVE)[FEATURE_NAMES.index(name)])
+
+
+def test_a_lasting_rise_is_told_from_a_spike_that_passes() -> None:
+    rng = np.random.default_rng(0)
+    calm = np.exp(-np.linspace(0, 2, 400) + 0.02 * rng.standard_normal(400))
+    spike, shift = calm.copy(), calm.copy()
+    spike[200:203] *= 8
+    shift[200:] *= 2
+    curves = {name: {"train_loss": a_curve("train_loss", y)} for name, y in (("spike", spike), ("shift", shift))}
+    assert figure(curves["shift"], "loss_step_up") > 0.4 > 0.1 > figure(curves["spike"], "loss_step_up")
+    assert figure(curves["spike"], "loss_draw_up") > 1.5 > figure(curves["shift"], "loss_draw_up")
+
+
+def test_a_single_loss_is_the_channel_of_the_training_loss() -> None:
+    values = features({"val_loss": a_curve("val_loss", np.linspace(1, 0.5, 50))}, objective=OBJECTIVE)
+    known = {channel for channel, value in zip(CHANNEL_OF, values, strict=True) if not np.isnan(value)}
+    assert known <= {"loss", "time"}
+    assert "loss" in known
+
+
+def test_slower_steps_and_larger_gradients_show_in_their_own_channels() -> None:
+    n = 200
+    values = np.exp(-np.linspace(0, 2, n))
+    seconds = np.where(np.arange(n) < 100, 0.1, 0.3)
+    curves = {
+        "train_loss": Curve.of("train_loss", np.arange(n), values, np.cumsum(seconds)),
+        "grad_norm": a_curve("grad_norm", np.where(np.arange(n) < 100, 1.0, 5.0)),
+    }
+    assert figure(curves, "time_trend") == pytest.approx(np.log(3), abs=0.01)
+    assert figure(curves, "gradient_step_up") == pytest.approx(np.log(5), abs=0.01)
 
 
 @settings(max_examples=60, deadline=None)
