@@ -47,13 +47,13 @@ CODES = {"nan": "ADV101", "diverged": "ADV102", "spike": "ADV103", "stalled": "A
 WATCHER = """
 import sys
 from datetime import UTC, datetime
-import advisor, advisor.watching
+import advisor, advisor.notify.teller, advisor.watching
 from advisor.findings.alerting import Policy
 from advisor.notify import open_channel
 from advisor.notify.desk import Desk
 import advisor.findings.alerts as alerts
 alerts.FIRST_RETRY_S, alerts.MAX_RETRY_S = 0.1, 0.5
-advisor.watching.RETRY_DELIVERY_S = 0.05
+advisor.notify.teller.RETRY_DELIVERY_S = 0.05
 uri, address, per_hour, hour_s, per_run = sys.argv[1], sys.argv[2], *map(float, sys.argv[3:6])
 adv = advisor.open(uri, create=False, notify=())
 policy = Policy(pending_s=1.0, group_wait_s=1.0, group_window_s=4.0, digest_after_s=5.0,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -53,12 +53,17 @@ def register(app: typer.Typer) -> None:
             Literal["error", "warning", "info"] | None,
             typer.Option("--fail-on", help="Exit with 1 if an open finding is at least this severe."),
         ] = None,
+        notify: Annotated[
+            list[str] | None,
+            typer.Option("--notify", metavar="URL", help="Where to send; repeated for several. Default: the setting."),
+        ] = None,
         seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of the isolation forest.")] = 0,
     ) -> int:
         """Look for trouble in runs; new findings are kept, and sent to the configured channels."""
         from storage.records import FindingState, Severity
 
-        with session.open() as adv:
+        given: dict[str, Any] = {"notify": notify} if notify else {}
+        with session.open(**given) as adv:
             result = _check(adv, target, seed=seed)
             if session.as_json:
                 print_json(result.scores if scores else [finding.as_json() for finding in result.findings])

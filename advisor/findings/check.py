@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from advisor.findings import codes
 from advisor.findings.calibration import benjamini_hochberg
+from advisor.findings.configuration import explained
 from advisor.findings.features import FEATURE_NAMES, feature_words, features
 from advisor.findings.pace import MIN_SIBLINGS_TIME, Siblings, step_times
 from advisor.findings.roles import primary, role_of
@@ -103,6 +104,7 @@ def check_experiment(
         judgement = judge(run, curves.get(run.id, {}), objective=objective, siblings=siblings, now=now)
         findings += judgement.findings
         not_judged += judgement.not_judged
+    findings = explained(findings, runs)
     ruled = {finding.run_id for finding in findings if _is_broken(finding)}
     scores, unusual, skipped = _compare(runs, curves, objective, ruled, now=now, seed=seed)
     findings = sorted(findings + unusual, key=lambda f: (-f.severity.rank, f.code, f.run_id, f.metric or ""))

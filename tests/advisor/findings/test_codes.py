@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from advisor import findings
-from advisor.findings import CODES, check, codes, duck, forest, monitor, pace, rules, state, trail
+from advisor.findings import CODES, check, codes, configuration, duck, forest, monitor, pace, rules, state, trail
 
 PAGE = (Path(__file__).parents[3] / "docs" / "findings.md").read_text(encoding="utf-8")
 SECTIONS = {part.split("\n", 1)[0].strip(): part for part in re.split(r"^## ", PAGE, flags=re.M)[1:]}
@@ -34,7 +34,9 @@ def test_the_documented_thresholds_are_those_of_the_code() -> None:
     assert len(stated) > 20
     for name, value in stated.items():
         homes = [
-            module for module in (rules, pace, trail, state, duck, forest, check, monitor) if hasattr(module, name)
+            module
+            for module in (rules, pace, trail, state, duck, forest, check, monitor, configuration)
+            if hasattr(module, name)
         ]
         assert homes, f"{name} is documented and does not exist"
         assert getattr(homes[0], name) == pytest.approx(float(value)), name
