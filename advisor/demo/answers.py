@@ -68,8 +68,8 @@ def check(scene: Scene) -> None:
         reason, n = Counter(f"{item.check}, {item.reason}" for item in checked.not_judged).most_common(1)[0]
         scene.stage.say(f"{n} x {reason}", indent="  ")
     scene.stage.say(
-        "The webhook got what it had not been sent while the runs trained. What the parameters explain, since the runs "
-        "with the nearest ones failed alike, nobody is called for:"
+        "Nobody is called for what the parameters explain, where the runs with the nearest ones failed alike. Of the "
+        "rest, the webhook got what it had not been sent while the runs trained:"
     )
     show_messages(scene)
     scene.exp.check(seed=scene.seed)
