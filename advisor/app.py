@@ -288,11 +288,15 @@ class Advisor:
         Findings are told from the store, so write them down first. From now on this process also tells what other
         processes find in that experiment, unless they have told it themselves.
         """
-        with self._lock:
-            if self._teller is None:
-                self._teller = self._make_teller()
-                self._teller.start()
-            self._teller.tell(experiment)
+        teller = self._teller
+        if teller is None:  # without the lock later: a thread that delivers must not wait for the one that trains
+            with self._lock:
+                if self._teller is None:
+                    made = self._make_teller()
+                    made.start()
+                    self._teller = made
+                teller = self._teller
+        teller.tell(experiment)
 
     def drain_notifications(self, within_s: float | None = None) -> bool:
         """Tell now what would wait for more runs with the same trouble, and wait for the channels.

@@ -148,7 +148,7 @@ def _print(result: Result, ids: Mapping[str, str], finding_ids: Mapping[str, str
                 [
                     *(finding_ids[f.id], f.code, numbers[f.run_id], ids[f.run_id]),
                     *((f.experiment,) * several),
-                    *(f.title, f.state),
+                    *(_what(f), f.state),
                     *((f.verdict,) * judged),
                 ]
                 for f in found
@@ -163,6 +163,12 @@ def _print(result: Result, ids: Mapping[str, str], finding_ids: Mapping[str, str
             title="anomaly scores, most anomalous first",
         )
     _print_rest(result)
+
+
+def _what(finding: Finding) -> str:
+    from advisor.findings.configuration import CONFIGURATION
+
+    return f"{finding.title} (a bad configuration)" if finding.evidence.get(CONFIGURATION) is True else finding.title
 
 
 def _print_rest(result: Result) -> None:
