@@ -108,6 +108,29 @@ def test_a_training_waits_for_no_channel_and_what_it_leaves_is_told_by_the_next_
         thread.join()
 
 
+def test_runs_of_one_program_with_the_same_trouble_share_a_message_and_a_watcher_adds_nothing(
+    tmp_path: Path, hook: tuple[str, list[Any]]
+) -> None:
+    from advisor.findings.alerting import Policy
+    from advisor.notify import open_channel
+    from advisor.notify.desk import Desk
+    from advisor.watching import Watcher
+
+    address, received = hook
+    with advisor.open(tmp_path / "store", capture=False, notify=[address]) as adv:
+        broken_run(adv)
+        assert adv.drain_notifications(20)
+        for _ in range(3):
+            broken_run(adv)
+    told = [message["run_ids"] for message in received]
+    assert [len(runs) for runs in told] == [1, 3]
+    assert len({run_id for runs in told for run_id in runs}) == 4
+    with advisor.open(tmp_path / "store", capture=False, notify=()) as adv:
+        desk = Desk(adv.store, [open_channel(address)], policy=Policy(), clock=adv.clock)
+        assert Watcher(adv, desk, compare=False).once().n_firing == 4
+    assert len(received) == 2
+
+
 def test_a_script_that_fails_is_reported_before_it_is_gone(tmp_path: Path, hook: tuple[str, list[Any]]) -> None:
     address, received = hook
     code = f"""
