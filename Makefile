@@ -39,6 +39,7 @@ format: $(READY) ## rewrite the files in the style that lint asks for
 evals: $(READY) ## measure on real data: findings, suggestions; tables and JSON under build/evals
 	@mkdir -p build/evals
 	$(BIN)/python evals/findings_deepobs.py --out build/evals/findings_deepobs.json
+	$(BIN)/python evals/configuration_deepobs.py --out build/evals/configuration_deepobs.json
 	$(BIN)/python evals/forecast_coverage.py --out build/evals/forecast_coverage.json
 	$(BIN)/python evals/suggest_transfer --quick --out build/evals/suggest_transfer_quick.json
 	$(BIN)/python evals/suggest_latency.py --quick --out build/evals/suggest_latency_quick.json

@@ -1,7 +1,7 @@
 """The advisor: opens a store and hands out experiments. The only place where the parts are wired together.
 
 What an experiment can do is in ``advisor.experiment``; here it gets what it works with: the store,
-the notifier, the clock, the settings.
+what notifies, the clock, the settings.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -22,14 +22,16 @@ from advisor.redact import scrub
 from advisor.suggest.space import Space
 from advisor.tracking import exits
 from storage.opening import Opening
-from storage.records import Direction, Event, Finding, Run
+from storage.records import Direction, Run
 from storage.store import RunStore, SearchHit
 
 if TYPE_CHECKING:
     from advisor.experiment import Experiment
     from advisor.history import Line
     from advisor.lifecycle import Deleted
-    from advisor.notify import Notifier
+    from advisor.notify import Channel
+    from advisor.notify.desk import Desk
+    from advisor.notify.teller import Teller
     from storage.store import Progress
 
 log = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ class Advisor:
         self.opening = store if isinstance(store, Opening) else Opening(store.uri, store=store)
         self.settings = settings
         self.clock = clock
-        self._notifier: Notifier | None = None
+        self._teller: Teller | None = None
         self._captured: tuple[float, Mapping[str, Any]] | None = None
         self._lock = threading.Lock()
         self.definitions = Definitions(self.opening, strict=settings.strict, clock=clock)
@@ -280,19 +282,40 @@ class Advisor:
 
     # -- what experiments work with
 
-    def notify(self, findings: Sequence[Finding]) -> None:
-        """Send findings to the configured channels, each once; returns at once."""
-        notifier = self.ready_to_notify()
-        known = self.store.state().runs
-        notifier.notify(findings, {f.run_id: known[f.run_id] for f in findings if f.run_id in known})
+    def notify(self, experiment: str) -> None:
+        """Have what is wrong with an experiment's runs told to the configured channels, each once; returns at once.
 
-    def ready_to_notify(self) -> Notifier:
-        """Open the configured channels, unless they are open."""
-        with self._lock:
-            if self._notifier is None:
-                self._notifier = self._make_notifier()
-                self._notifier.start()
-            return self._notifier
+        Findings are told from the store, so write them down first. From now on this process also tells what other
+        processes find in that experiment, unless they have told it themselves.
+        """
+        teller = self._teller
+        if teller is None:  # without the lock later: a thread that delivers must not wait for the one that trains
+            with self._lock:
+                if self._teller is None:
+                    made = self._make_teller()
+                    made.start()
+                    self._teller = made
+                teller = self._teller
+        teller.tell(experiment)
+
+    def drain_notifications(self, within_s: float | None = None) -> bool:
+        """Tell now what would wait for more runs with the same trouble, and wait for the channels.
+
+        Closing does the same; a long program may do it between two parts.
+
+        Parameters
+        ----------
+        within_s
+            How long to wait at most; by default ``advisor.notify.teller.DRAIN_S``.
+
+        Returns
+        -------
+        bool
+            Whether every channel has everything; the rest is kept, and tried again.
+        """
+        from advisor.notify.teller import DRAIN_S
+
+        return self._teller is None or self._teller.drain(DRAIN_S if within_s is None else within_s)
 
     def capture(self) -> Mapping[str, Any]:
         """Return what is known of code, environment and hardware; empty where capturing is switched off."""
@@ -305,39 +328,37 @@ class Advisor:
                 self._captured = (time.monotonic(), capture(diff_limit_bytes=self.settings.diff_limit_bytes))
             return self._captured[1]
 
-    def _make_notifier(self) -> Notifier:
-        from advisor.notify import Notifier, open_channel
-        from advisor.notify.desk import is_queued
-        from advisor.watching import leaves_to_watcher
+    def _make_teller(self) -> Teller:
+        from advisor.notify import open_channel
+        from advisor.notify.desk import Desk, policy_of
+        from advisor.notify.teller import Teller
+        from advisor.watching import leaves_to_watcher, picture_of
 
-        def record_sent(finding: Finding, channel_id: str) -> None:
-            body = {"finding_id": finding.id, "channel": channel_id}
-            event = Event.new(
-                "finding.notified", finding.experiment, finding.run_id, time=self.clock(), actor="notify", **body
+        def desk(store: RunStore, channels: Sequence[Channel], experiments: Collection[str]) -> Desk:
+            return Desk(
+                store,
+                channels,
+                policy=policy_of(self.settings),
+                clock=self.clock,
+                experiments=experiments,
+                picture=lambda finding: picture_of(store, finding),
+                actor="notify",
             )
-            self.store.append([event])
 
-        def already_sent(finding_id: str, channel_id: str) -> bool:
-            """Return whether it was sent, waits in the outbox, or is left to a watcher that tells this channel."""
-            if leaves_to_watcher(self.opening.uri, channel_id, now=self.clock()):
-                return True
-            state = self.store.state()
-            return (finding_id, channel_id) in state.notified or is_queued(state, finding_id, channel_id)
-
-        notifier = Notifier(
+        teller = Teller(
+            self.opening.get,
             [open_channel(address) for address in self.settings.notify],
-            already_sent=already_sent,
-            record_sent=record_sent,
-            min_severity=self.settings.notify_severity,
+            desk=desk,
+            is_watched=lambda channel: leaves_to_watcher(self.opening.uri, channel, now=self.clock()),
         )
-        exits.close_at_end(notifier.close)  # a script's last message is on its way when the script is over
-        return notifier
+        exits.close_at_end(teller.close)  # a script's last message is on its way when the script is over
+        return teller
 
     def close(self) -> None:
-        """Wait for notifications under way, and let go of the store."""
-        if self._notifier is not None:
-            self._notifier.close()
-            self._notifier = None
+        """Tell what is to be told, for ``advisor.notify.teller.DRAIN_S`` seconds at most, and let go of the store."""
+        if self._teller is not None:
+            self._teller.close()
+            self._teller = None
         self.opening.close()
 
     def __enter__(self) -> Self:

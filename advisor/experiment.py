@@ -10,6 +10,7 @@ import operator
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -421,14 +422,7 @@ class Experiment:
         events, _ = reconcile(known, found, actor="check", may_hold=lambda finding: finding.detector == "state")
         self._store.append(events)
         if self._advisor.settings.notify:
-            # What a channel has not taken yet is sent again, and the notifier knows what it took; imported runs
-            # are history, of which nobody needs to be told.
-            state = self._store.state()
-            runs = list(state.runs_of(self.name))
-            imported = {run.id for run in runs if run.source == "import"}
-            kept = {finding.id: finding for run in runs for finding in run.findings}
-            waiting = [kept.get(f.id, f) for f in found if f.run_id not in imported]
-            self._advisor.notify([f for f in waiting if f.state is FindingState.OPEN])
+            self._advisor.notify(self.name)
 
     def _refuse_typos(self, record: ExperimentRecord, params: Mapping[str, Any]) -> None:
         """Where no space is declared, refuse a parameter that no run has but that looks like one that runs have."""
@@ -722,8 +716,8 @@ class Experiment:
 
     def _collaborators(self, run_id: str, record: ExperimentRecord) -> Collaborators:
         advisor, settings = self._advisor, self._advisor.settings
-        if settings.notify:
-            advisor.ready_to_notify()
+        if settings.notify:  # what earlier processes could not send is tried again now
+            advisor.notify(self.name)
 
         def watch() -> Watch:
             from advisor.findings import Monitor
@@ -733,7 +727,7 @@ class Experiment:
         return Collaborators(
             opening=advisor.opening,
             watch=watch,
-            notify=advisor.notify if settings.notify else None,
+            notify=partial(advisor.notify, self.name) if settings.notify else None,
             advise=self._advise,
             capture=advisor.capture if settings.capture else None,
             clock=advisor.clock,

@@ -24,6 +24,8 @@ ID_FROM = 6
 """Digits from which a number may be the beginning of an id."""
 SHORT_ID = 8
 """Characters of an id of a finding that are shown, more where it takes more to tell it from another."""
+SEED_NAMES = frozenset({"seed", "random_seed", "random_state", "rng_seed", "manual_seed", "torch_seed", "numpy_seed"})
+"""What people call a parameter that is a seed, in lower case: runs that differ in nothing else repeat each other."""
 
 
 def find_run(store: RunStore, reference: str) -> Run:

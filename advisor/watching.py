@@ -28,6 +28,7 @@ from advisor.findings.keeping import reconcile
 from advisor.findings.monitor import MIN_NEVER_LEARNED, NOT_LIVE
 from advisor.findings.rules import judge, needs_siblings
 from advisor.notify.desk import Desk
+from advisor.notify.teller import LOOK_EVERY_S, Couriers
 from storage.errors import ExperimentNotFoundError, StorageError
 from storage.place import Place
 from storage.records import Curve, Event, Finding, Run, RunState
@@ -36,13 +37,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from advisor.app import Advisor
-    from advisor.notify.channels import Channel
     from storage.journal import State
     from storage.store import RunStore
 
 log = logging.getLogger(__name__)
 
-EVERY_S: Final = 30.0
+EVERY_S: Final = LOOK_EVERY_S
 """Between two rounds; with ``alerting.PENDING_S`` an alert is seen at two looks before it fires."""
 COMPARE_EVERY_S: Final = 600.0
 """Between two comparisons of an experiment's runs with each other, which cost more than all rules together."""
@@ -54,8 +54,8 @@ LIVES_WITHIN_ROUNDS: Final = 3
 """Rounds within which a watcher that lives has said so."""
 PICTURE_POINTS: Final = 1_000
 """Of a curve that is read to be drawn."""
-RETRY_DELIVERY_S: Final = 1.0
-"""Between two looks of a delivering thread at what waits."""
+STOP_WITHIN_S: Final = 5.0
+"""How long a watcher that ends waits for the messages that are being sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +114,12 @@ class Watcher:
         self._uncompared: dict[str, None] = {}
         self._compared: dict[str, _Compared] = {}
         self._stop = threading.Event()
-        self._wakes = {channel.id: threading.Event() for channel in desk.channels}
+        self._couriers = Couriers(desk.channels, lambda: desk)
         self._heartbeat = heartbeat_file(adv.store.uri)
 
     def stop(self) -> None:
         """End ``watch`` after the round that goes on; may be called by a signal handler."""
         self._stop.set()
-        for wake in self._wakes.values():
-            wake.set()
 
     def look(self) -> Round:
         """Do one round, and write down the messages that are due; nothing is sent.
@@ -139,7 +137,7 @@ class Watcher:
         self._final |= {run.id for run in runs if run.state.is_over}
         self._uncompared |= dict.fromkeys(run.experiment for run in runs)
         self._mark = mark  # only now: a round that failed begins anew
-        alerts = self._desk.look()
+        alerts = self._desk.look().alerts
         n_running = sum(run.state is RunState.RUNNING for run in runs)
         seconds = time.monotonic() - begun
         seen = Round(now, n_running, len(runs), n_found, alerts, self._desk.n_waiting(), seconds)
@@ -153,7 +151,7 @@ class Watcher:
         self._deliver()
         while self._compare_one():
             pass
-        alerts = self._desk.look()
+        alerts = self._desk.look().alerts
         self._deliver()
         return replace(seen, alerts=alerts, n_waiting=self._desk.n_waiting())
 
@@ -164,12 +162,7 @@ class Watcher:
     def watch(self, every_s: float = EVERY_S) -> Iterable[Round]:
         """Yield what each round saw, until ``stop``; trouble with the store is said once and tried again."""
         self._every_s = every_s
-        threads = [
-            threading.Thread(target=self._keep_delivering, args=(channel,), name=f"deliver-{channel.id}", daemon=True)
-            for channel in self._desk.channels
-        ]
-        for thread in threads:
-            thread.start()
+        self._couriers.start()
         told = False
         try:
             while not self._stop.is_set():
@@ -177,8 +170,7 @@ class Watcher:
                 try:
                     yield self.look()
                     told = False
-                    for wake in self._wakes.values():
-                        wake.set()
+                    self._couriers.wake()
                     self._compare_one()  # what the rules found is on its way meanwhile
                 except StorageError as error:
                     log.log(logging.DEBUG if told else logging.WARNING, "%s; it is tried again", error)
@@ -187,23 +179,10 @@ class Watcher:
         finally:
             self.stop()
             with contextlib.suppress(OSError):
-                self._heartbeat.unlink()  # the processes that train speak for themselves again
-            for thread in threads:
-                thread.join(timeout=5.0)
+                self._heartbeat.unlink()
+            self._couriers.stop(STOP_WITHIN_S)
 
     # -- inner workings
-
-    def _keep_delivering(self, channel: Channel) -> None:
-        wake = self._wakes[channel.id]
-        while not self._stop.is_set():
-            try:
-                self._desk.deliver(channel, stop=self._stop.is_set)
-            except StorageError as error:
-                log.debug("%s", error)  # the round says it
-            except Exception:  # a thread's edge: other channels, and later messages, go on
-                log.exception("messages for %s could not be delivered; it is tried again", channel.describe())
-            wake.wait(RETRY_DELIVERY_S)
-            wake.clear()
 
     def _recover(self) -> None:
         """Bring home runs whose process died on this machine."""
@@ -290,7 +269,7 @@ class Watcher:
             "pid": os.getpid(),
             "every_s": self._every_s,
             "experiment": self._experiment,
-            "channels": list(self._wakes),
+            "channels": [channel.id for channel in self._desk.channels],
             "n_running": seen.n_running,
             "n_firing": seen.n_firing,
             "n_waiting": seen.n_waiting,
@@ -324,7 +303,7 @@ def heartbeat_file(uri: str) -> Path:
 def leaves_to_watcher(uri: str, channel_id: str, *, now: datetime) -> bool:
     """Return whether a watcher on this machine lives that tells a channel of all experiments of a store.
 
-    Then the processes that train leave the telling to it, which groups what they would send one by one.
+    Then a process that ends leaves to it what waits for more runs of its group.
     """
     try:
         beat = json.loads(heartbeat_file(uri).read_text(encoding="utf-8"))

@@ -11,9 +11,12 @@ what was done to the runs:
 - no more messages than the caps allow;
 - no healthy run is reported.
 
+With ``--trainers``, as many processes of trainings tell beside the watcher, of one experiment for a moment, then of
+another, by the same address; they are killed when the watcher is.
+
 Time is the machine's; the policy's pauses are shortened, and so is the hour of the cap (20 s), so that the cap bites.
 
-    python evals/watch_storm.py [--runs 1000] [--faults 200] [--kills 3] [--seed 0] [--out PATH]
+    python evals/watch_storm.py [--runs 1000] [--faults 200] [--kills 3] [--trainers 0] [--seed 0] [--out PATH]
 """
 
 from __future__ import annotations
@@ -47,13 +50,13 @@ CODES = {"nan": "ADV101", "diverged": "ADV102", "spike": "ADV103", "stalled": "A
 WATCHER = """
 import sys
 from datetime import UTC, datetime
-import advisor, advisor.watching
+import advisor, advisor.notify.teller, advisor.watching
 from advisor.findings.alerting import Policy
 from advisor.notify import open_channel
 from advisor.notify.desk import Desk
 import advisor.findings.alerts as alerts
 alerts.FIRST_RETRY_S, alerts.MAX_RETRY_S = 0.1, 0.5
-advisor.watching.RETRY_DELIVERY_S = 0.05
+advisor.notify.teller.RETRY_DELIVERY_S = 0.05
 uri, address, per_hour, hour_s, per_run = sys.argv[1], sys.argv[2], *map(float, sys.argv[3:6])
 adv = advisor.open(uri, create=False, notify=())
 policy = Policy(pending_s=1.0, group_wait_s=1.0, group_window_s=4.0, digest_after_s=5.0,
@@ -62,6 +65,32 @@ desk = Desk(adv.store, [open_channel(address)], policy=policy, clock=lambda: dat
 watcher = advisor.watching.Watcher(adv, desk, compare=False)
 for seen in watcher.watch(0.5):
     print(f"{seen.seconds:.3f} {seen.n_judged} {seen.n_firing} {seen.n_waiting}", flush=True)
+"""
+
+
+TRAINER = """
+import random, sys, time
+from datetime import UTC, datetime
+from advisor.findings.alerting import Policy
+from advisor.notify import open_channel
+from advisor.notify.desk import Desk
+import advisor.notify.teller as teller
+import advisor.findings.alerts as alerts
+from storage import open_store
+alerts.FIRST_RETRY_S, alerts.MAX_RETRY_S = 0.1, 0.5
+teller.RETRY_DELIVERY_S, teller.LOOK_EVERY_S = 0.05, 0.5
+uri, address, per_hour, hour_s, per_run, seed, n_experiments = sys.argv[1], sys.argv[2], *map(float, sys.argv[3:8])
+rng = random.Random(int(seed))
+policy = Policy(pending_s=1.0, group_wait_s=1.0, group_window_s=4.0, digest_after_s=5.0,
+                per_hour=int(per_hour), hour_s=hour_s, per_run_a_day=int(per_run))
+store = open_store(uri, create=False)
+while True:
+    told = teller.Teller(lambda: store, [open_channel(address)], desk=lambda of, to, experiments: Desk(
+        of, to, policy=policy, clock=lambda: datetime.now(UTC), experiments=experiments, actor="notify"))
+    told.start()
+    told.tell(f"exp{rng.randrange(int(n_experiments))}")
+    time.sleep(rng.uniform(0.2, 2.0))
+    told.close(1.0)
 """
 
 
@@ -194,7 +223,15 @@ def train(uri: Path, faults: dict[str, str], seed: int, *, batches: int, pause_s
 
 
 def storm(
-    n_runs: int, n_faults: int, kills: int, seed: int, *, batches: int = 6, settle_s: float = 90.0, after_s: float = 6.0
+    n_runs: int,
+    n_faults: int,
+    kills: int,
+    seed: int,
+    *,
+    batches: int = 6,
+    settle_s: float = 90.0,
+    after_s: float = 6.0,
+    trainers: int = 0,
 ) -> dict[str, Any]:
     """Run it all once and return what was counted."""
     rng = random.Random(seed)
@@ -215,6 +252,7 @@ def storm(
         training = threading.Thread(target=train, args=(uri, faults, seed), kwargs={"batches": batches, "pause_s": 2.0})
         begun = time.monotonic()
         watcher = start()
+        others = [Trainer(command[3:], seed + i) for i in range(trainers)]
         training.start()
         for _ in range(kills):
             n_before = len(receiver.messages)
@@ -225,6 +263,8 @@ def storm(
             watcher.kill()
             watcher.communicate()
             watcher = start()
+            for other in others:
+                other.killed()
         training.join()
         expected = {run_id for run_id, fault in faults.items() if fault}
         give_up = time.monotonic() + settle_s
@@ -233,7 +273,7 @@ def storm(
         time.sleep(after_s)  # would it say something again?
         seconds = time.monotonic() - begun
         watcher.terminate()
-        errors = watcher.communicate()[1].decode()
+        errors = watcher.communicate()[1].decode() + "".join(other.ended() for other in others)
         rounds = log.read_text().splitlines()
         kept = journal_of(uri)
     server.shutdown()
@@ -242,12 +282,38 @@ def storm(
         "runs": n_runs,
         "faults": n_faults,
         "kills": kills,
+        "trainers": trainers,
         "seconds": round(seconds, 1),
         "rounds": len(rounds),
         "median_round_s": float(np.median([float(line.split()[0]) for line in rounds])) if rounds else None,
         "slowest_round_s": max((float(line.split()[0]) for line in rounds), default=None),
         "errors": errors[-2000:] if "Traceback" in errors else "",
     }
+
+
+class Trainer:
+    """A process that speaks for the trainings of one experiment, then of another, and is killed now and then."""
+
+    def __init__(self, arguments: list[str], seed: int) -> None:
+        self._arguments, self._seed = arguments, seed
+        self._errors = ""
+        self._start()
+
+    def _start(self) -> None:
+        self._seed += 1000
+        command = [sys.executable, "-c", TRAINER, *self._arguments, str(self._seed), str(N_EXPERIMENTS)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def killed(self) -> None:
+        """SIGKILL, and another one in its place."""
+        self.ended()
+        self._start()
+
+    def ended(self) -> str:
+        """Kill it and return all that was complained of so far."""
+        self._process.kill()
+        self._errors += self._process.communicate()[1].decode()
+        return self._errors
 
 
 def named(receiver: Receiver) -> set[str]:
@@ -322,11 +388,12 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--kills", type=int, default=3)
+    parser.add_argument("--trainers", type=int, default=0, help="processes of trainings that tell beside the watcher")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     os.environ.setdefault("ADVISOR_EMBEDDER", "hashing")
-    result = storm(given.runs, given.faults, given.kills, given.seed)
+    result = storm(given.runs, given.faults, given.kills, given.seed, trainers=given.trainers)
     result["wrong"] = wrong(result)
     for name, value in result.items():
         print(f"{name:28} {value if value not in ([], '', {}) else 'nothing'}")

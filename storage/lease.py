@@ -156,12 +156,15 @@ class TableLeases:
             return
         done = threading.Event()
         voice = threading.Thread(target=self._renew, args=(name, nonce, done), name=f"lease-{name}", daemon=True)
-        voice.start()
+        # An interpreter that ends starts no thread any more; what is done then is soon over.
+        with contextlib.suppress(RuntimeError):
+            voice.start()
         try:
             yield True
         finally:
             done.set()
-            voice.join(timeout=1.0)  # what it still says after the release counts for nothing
+            if voice.ident is not None:
+                voice.join(timeout=1.0)  # what it still says after the release counts for nothing
             self._release(name, nonce)
 
     def take(self, name: str, nonce: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -53,6 +53,10 @@ def register(app: typer.Typer) -> None:
             Literal["error", "warning", "info"] | None,
             typer.Option("--fail-on", help="Exit with 1 if an open finding is at least this severe."),
         ] = None,
+        notify: Annotated[
+            list[str] | None,
+            typer.Option("--notify", metavar="URL", help="Where to send; repeated for several. Default: the setting."),
+        ] = None,
         seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of the isolation forests.")] = 0,
         head: Annotated[
             bool | None,
@@ -62,7 +66,8 @@ def register(app: typer.Typer) -> None:
         """Look for trouble in runs; new findings are kept, and sent to the configured channels."""
         from storage.records import FindingState, Severity
 
-        with session.open() as adv:
+        given: dict[str, Any] = {"notify": notify} if notify else {}
+        with session.open(**given) as adv:
             result = _check(adv, target, seed=seed, head=head)
             if session.as_json:
                 print_json(result.scores if scores else [finding.as_json() for finding in result.findings])
@@ -149,7 +154,7 @@ def _print(result: Result, ids: Mapping[str, str], finding_ids: Mapping[str, str
                 [
                     *(finding_ids[f.id], f.code, numbers[f.run_id], ids[f.run_id]),
                     *((f.experiment,) * several),
-                    *(f.title, f.state),
+                    *(_what(f), f.state),
                     *((f.verdict,) * judged),
                 ]
                 for f in found
@@ -172,6 +177,12 @@ def _print(result: Result, ids: Mapping[str, str], finding_ids: Mapping[str, str
             title="anomaly scores, most anomalous first",
         )
     _print_rest(result)
+
+
+def _what(finding: Finding) -> str:
+    from advisor.findings.configuration import CONFIGURATION
+
+    return f"{finding.title} (a bad configuration)" if finding.evidence.get(CONFIGURATION) is True else finding.title
 
 
 def _print_rest(result: Result) -> None:

@@ -17,8 +17,6 @@ from advisor.cli.output import Column, count, note, print_json, print_table, say
 from advisor.cli.session import Session, command
 
 if TYPE_CHECKING:
-    from advisor.config import Settings
-    from advisor.findings.alerting import Policy
     from advisor.watching import Round
 
 NOTE_EVERY_S = 3600.0
@@ -49,7 +47,7 @@ def register(app: typer.Typer) -> None:
         from advisor.config import resolve
         from advisor.errors import ConfigError
         from advisor.notify import open_channel
-        from advisor.notify.desk import Desk
+        from advisor.notify.desk import Desk, policy_of
         from advisor.watching import EVERY_S, Watcher, picture_of
 
         if once and every is not None:
@@ -70,7 +68,7 @@ def register(app: typer.Typer) -> None:
                 channels,
                 policy=policy_of(settings),
                 clock=adv.clock,
-                experiment=experiment,
+                experiments=None if experiment is None else {experiment},
                 picture=lambda finding: picture_of(adv.store, finding),
             )
             watcher = Watcher(adv, desk, experiment=experiment)
@@ -89,19 +87,6 @@ def register(app: typer.Typer) -> None:
                     last = seen.time.timestamp()
                     note(f"{seen.time.astimezone():%Y-%m-%d %H:%M} {_words(seen)}")
         return 0
-
-
-def policy_of(settings: Settings) -> Policy:
-    """Return what the settings say of patience and caps."""
-    from advisor.findings.alerting import Policy, Quiet
-    from storage.records import Severity
-
-    return Policy(
-        per_run_a_day=settings.notify_per_run,
-        per_hour=settings.notify_per_hour,
-        min_severity=Severity(settings.notify_severity),
-        quiet=None if settings.notify_quiet is None else Quiet.parse(settings.notify_quiet),
-    )
 
 
 def _is_store(target: str) -> bool:

@@ -20,10 +20,10 @@ from advisor.demo.stage import (
     evidence,
     is_alarm,
     outcome,
+    send_all,
     settings,
     show_messages,
     slug,
-    wait_until_sent,
 )
 from storage.records import Run
 
@@ -43,7 +43,7 @@ def check(scene: Scene) -> None:
     """Check all runs, show what is flagged and what arrives at the webhook."""
     scene.stage.title("5  What went wrong?")
     checked = scene.exp.check(seed=scene.seed)
-    wait_until_sent(scene)
+    send_all(scene)
     runs, findings = {run.id: run for run in scene.exp.runs()}, scene.exp.findings()
     scene.stage.say(
         f"All {len(runs)} runs are checked, by rules and among their siblings. The gravest of each flagged run:"
@@ -67,10 +67,13 @@ def check(scene: Scene) -> None:
         )
         reason, n = Counter(f"{item.check}, {item.reason}" for item in checked.not_judged).most_common(1)[0]
         scene.stage.say(f"{n} x {reason}", indent="  ")
-    scene.stage.say("The webhook got what it had not been sent while the runs trained:")
+    scene.stage.say(
+        "Nobody is called for what the parameters explain, where the runs with the nearest ones failed alike. Of the "
+        "rest, the webhook got what it had not been sent while the runs trained:"
+    )
     show_messages(scene)
     scene.exp.check(seed=scene.seed)
-    wait_until_sent(scene)
+    send_all(scene)
     scene.stage.say(f"Checked once more: {len(scene.inbox.take())} messages. The same trouble is told once.")
 
 

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from advisor.demo.stage import EXPERIMENT, HEADER, LEARNED, SHUFFLED, Scene, row, show_messages
+from advisor.demo.stage import EXPERIMENT, HEADER, LEARNED, SHUFFLED, Scene, row, send_all, show_messages
 from advisor.errors import AdvisorError
 from storage.records import Run
 
@@ -55,7 +55,8 @@ def train(scene: Scene) -> None:
     scene.stage.title(f"2  {scene.n_runs} trainings of {scene.n_epochs} epochs, each with what the advisor suggests")
     scene.stage.say(
         "Kept of each run: four curves, fingerprints of its data, its weights, code, versions and hardware. A finding "
-        "is raised while its run trains and sent to a webhook, here a small server inside this program (→)."
+        "is raised while its run trains and sent to a webhook, here a small server inside this program (→): the first "
+        "of its kind at once, further runs with the same trouble together."
     )
     scene.stage.line(HEADER, style="bold")
     for i in range(scene.n_runs):
@@ -63,6 +64,8 @@ def train(scene: Scene) -> None:
         with scene.exp.start(suggestion, seed=scene.seed, tags=["sweep"]) as run:
             last = _fit(scene, run, scene.digits.train)
         _show_run(scene, run, last)
+    send_all(scene)
+    show_messages(scene)
 
 
 def train_on_shuffled_labels(scene: Scene) -> None:

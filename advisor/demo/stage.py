@@ -12,7 +12,6 @@ import shlex
 import shutil
 import sys
 import textwrap
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -117,12 +116,9 @@ def alarms_by_run(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
 # -- the webhook
 
 
-def wait_until_sent(scene: Scene) -> None:
-    """Wait until every alarm is recorded as sent; a message takes milliseconds."""
-    deadline = time.monotonic() + SENT_WITHIN_S
-    alarms = {finding.id for finding in scene.exp.findings() if is_alarm(finding)}
-    while alarms - {sent for sent, _ in scene.adv.store.state().notified} and time.monotonic() < deadline:
-        time.sleep(0.02)
+def send_all(scene: Scene) -> None:
+    """Have everything sent that would wait for more runs with the same trouble; a message takes milliseconds."""
+    scene.adv.drain_notifications(SENT_WITHIN_S)
 
 
 def show_messages(scene: Scene) -> None:

@@ -12,7 +12,8 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from advisor.documents.provenance import Provenance, provenance
-from advisor.documents.standing import SEED_NAMES, standing
+from advisor.documents.standing import standing
+from advisor.references import SEED_NAMES
 from storage.records import Experiment, Run
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,8 +23,8 @@ from numpy.typing import NDArray
 from advisor.documents import scales
 from advisor.documents.content import Picture
 from advisor.documents.scales import Scale
-from advisor.documents.svg import BEST, FLAG, GRID, INK, OTHER, SECOND, finished
-from advisor.documents.untrusted import one_line
+from advisor.documents.svg import BEST, FIXED, FLAG, GRID, INK, OTHER, SECOND, finished
+from advisor.documents.untrusted import middle_cut, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,6 +40,9 @@ POINTS = 220
 """Points of a curve that are drawn: about one for two pixels."""
 NOT_RANKED = "not ranked"
 """What stands at the foot of a picture of runs: no finite objective, or failed, crashed, pruned."""
+NOT_FINITE = "not finite"
+TITLE_CHARS = 54
+"""Characters of a metric's name over its curve in a message."""
 LEGEND_CHARS = 66
 """Characters that fit in one row of a legend."""
 
@@ -183,25 +187,54 @@ def draw_parameter(
 
 
 def curve_png(metric: str, steps: NDArray[np.int64], values: NDArray[np.float64], *, mark: int | None) -> bytes:
-    """Draw one curve with the place at which something was found, small enough for a message: a PNG of some 15 kB."""
-    line = CurveLine(metric, steps=steps, values=values, role="second", marks=() if mark is None else (mark,))
-    scale = scales.choose(values, must_show=values)
-    with _figure() as figure:
-        axes = _axes(figure, x="step", y=metric)
+    """Draw one curve with the place at which something was found, small enough for a message: a PNG of some 25 kB.
+
+    Every finite value is in the picture, since the odd one is what it is about, and so is every step.
+    """
+    from matplotlib.lines import Line2D
+
+    line = CurveLine(metric, steps=steps, values=values, role="best", marks=() if mark is None else (mark,))
+    scale = scales.whole(values)
+    with _figure(FIXED) as figure:
+        axes = _axes(figure, x="step", y="")
+        figure.suptitle(middle_cut(metric, limit=TITLE_CHARS), x=0.02, ha="left", fontsize=10.0)
         _curve(axes, line, scale, 3)
         _apply(axes, scale)
         _edge_marks(axes, [line], scale)
         if mark is not None:
             axes.axvline(mark, color=FLAG, linewidth=0.8, alpha=0.6, zorder=1)
-        _legend(axes, [line])
+        if len(steps):
+            low, high = float(steps.min()), float(steps.max())
+            axes.set_xlim(low - 0.03 * (high - low or 1.0), high + 0.03 * (high - low or 1.0))
+        _integer_ticks(axes, at_most=5)
+        _legend_of_marks(axes, line)
+        for drawn in figure.findobj(Line2D):
+            drawn.set_color(FIXED.get(str(drawn.get_color()), drawn.get_color()))
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=MESSAGE_DPI, metadata={"Software": None})
     return content.getvalue()
 
 
+def _legend_of_marks(axes: Axes, line: CurveLine) -> None:
+    """Say below a curve what its marks are, with their figures."""
+    from matplotlib.lines import Line2D
+
+    found = [f"found at step {step}: {scales.tick(value)}" for step, value in _marked(line)]
+    handles: list[Any] = [
+        Line2D([], [], color=FLAG, marker="o", linestyle="none", markersize=5, label=label) for label in found
+    ]
+    for handle in axes.get_legend_handles_labels()[0]:
+        if handle.get_label() == NOT_FINITE:
+            bad = ~np.isfinite(line.values)
+            handle.set_label(f"{NOT_FINITE} at step {line.steps[int(np.argmax(bad))]}")
+        handles.append(handle)
+    if handles:
+        axes.figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), handletextpad=0.4)
+
+
 @contextmanager
-def _figure() -> Iterator[Figure]:
-    """Lend matplotlib our settings for one drawing; its own come back afterwards."""
+def _figure(colours: Mapping[str, str] = MappingProxyType({})) -> Iterator[Figure]:
+    """Lend matplotlib our settings for one drawing, some stand-ins replaced; its own come back afterwards."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -210,7 +243,9 @@ def _figure() -> Iterator[Figure]:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         matplotlib.rcdefaults()
         settings: Any = matplotlib.rcParams  # typed by setting, which a style as a mapping cannot be
-        settings.update(_STYLE)
+        settings.update(
+            {name: colours.get(value, value) if isinstance(value, str) else value for name, value in _STYLE.items()}
+        )
         yield Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
 
 
@@ -243,12 +278,22 @@ def _curve(axes: Axes, line: CurveLine, scale: Scale, zorder: int) -> None:
     if dense and line.role in ("best", "second"):
         width *= 0.7  # a thick line through this many points is a blot
     clipped = np.where(np.isfinite(values), np.clip(values, scale.low_draw, scale.high_draw), np.nan)
-    if len(steps) == 1:
-        axes.plot(steps, clipped, "o", color=colour, alpha=alpha, markersize=4, zorder=zorder)
+    alone = _alone(clipped)
+    if alone.any():
+        axes.plot(steps[alone], clipped[alone], "o", color=colour, alpha=alpha, markersize=4, zorder=zorder)
     axes.plot(steps, clipped, color=colour, linewidth=width, alpha=alpha, zorder=zorder, solid_joinstyle="round")
     for step, value in _marked(line):
         y = float(np.clip(value, scale.low, scale.high))
         axes.plot(step, y, "o", color=FLAG, markersize=4, zorder=6, clip_on=False)
+
+
+def _alone(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which values are finite between two that are not: a line through them has no length."""
+    finite = np.isfinite(values)
+    beside = np.zeros_like(finite)
+    beside[1:] |= finite[:-1]
+    beside[:-1] |= finite[1:]
+    return finite & ~beside
 
 
 def _marked(line: CurveLine) -> list[tuple[int, float]]:
@@ -274,7 +319,7 @@ def _edge_marks(axes: Axes, lines: Sequence[CurveLine], scale: Scale) -> None:
                 edge.append(float(line.steps[int(np.argmax(outside))]))
     style: dict[str, Any] = {"linestyle": "none", "color": FLAG, "zorder": 7, "clip_on": False}
     if lost:
-        axes.plot(*zip(*lost, strict=True), marker="x", markersize=7, markeredgewidth=1.8, label="not finite", **style)
+        axes.plot(*zip(*lost, strict=True), marker="x", markersize=7, markeredgewidth=1.8, label=NOT_FINITE, **style)
     if above:
         axes.plot(above, [scale.high] * len(above), marker="^", markersize=5, label="off the scale", **style)
     if below:
@@ -374,10 +419,10 @@ def _legend(axes: Axes, lines: Sequence[CurveLine]) -> None:
 _ROLE_LABEL: Mapping[str, str] = {"flagged": "flagged run", "other": "other runs"}
 
 
-def _integer_ticks(axes: Axes) -> None:
+def _integer_ticks(axes: Axes, at_most: int = 8) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=at_most))
 
 
 def _drawable(dot: Dot) -> bool:

@@ -71,6 +71,22 @@ def choose(values: NDArray[np.float64], *, must_show: NDArray[np.float64], focus
     return Scale(False, low, high, low - (high - low), high + (high - low))
 
 
+def whole(values: NDArray[np.float64]) -> Scale:
+    """Return a scale that shows every finite value, the odd ones that ``choose`` leaves at the edge among them."""
+    scale = choose(values, must_show=values)
+    finite = np.clip(values[np.isfinite(values)], -_LARGEST, _LARGEST)
+    if not finite.size or (scale.low <= finite.min() and finite.max() <= scale.high):
+        return scale
+    log = bool(finite.min() > 0 and finite.max() > LOG_RATIO * finite.min())
+    work = np.log10(finite) if log else finite
+    pad = 0.05 * float(np.ptp(work))
+    low, high = float(work.min()) - pad, float(work.max()) + pad
+    if not log:
+        return Scale(False, low, high, low, high)
+    low, high = max(low, -300.0), min(high, 300.0)
+    return Scale(True, 10.0**low, 10.0**high, 10.0**low, 10.0**high, log_subs(high - low))
+
+
 def _limits(work: NDArray[np.float64], must: NDArray[np.float64]) -> tuple[float, float]:
     bottom, top = (float(edge) for edge in np.quantile(work, [0.02, 0.95]))
     room = max(top - bottom, 1e-12 * max(abs(top), abs(bottom)))

@@ -15,10 +15,8 @@ from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Any
 
+from advisor.references import SEED_NAMES
 from storage.records import Experiment, Objective, Run, RunState
-
-SEED_NAMES = frozenset({"seed", "random_seed", "random_state", "rng_seed", "torch_seed", "numpy_seed"})
-"""Parameters that name a repetition, not a configuration."""
 
 MIN_OWN_REPEATS = 3
 """From this many repetitions on, a configuration's own spread is its noise; below, the others' serves too."""

@@ -26,6 +26,8 @@ _THEME: Mapping[str, tuple[str, str]] = {
     OTHER: ("--other", "#8d949f"),
     SECOND: ("--second", "#c98a1b"),
 }
+FIXED: Mapping[str, str] = {stand_in: fallback for stand_in, (_, fallback) in _THEME.items()}
+"""The colours where no page decides: of a file, of a picture in a message."""
 
 
 def inline(picture: Picture) -> str:
@@ -39,7 +41,7 @@ def inline(picture: Picture) -> str:
 def standalone(picture: Picture) -> bytes:
     """Return the SVG as a file of its own, in colours that can be read on light and dark pages."""
     svg = picture.svg
-    for stand_in, (_, fallback) in _THEME.items():
+    for stand_in, fallback in FIXED.items():
         svg = svg.replace(stand_in, fallback)
     return svg.encode()
 

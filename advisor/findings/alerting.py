@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
@@ -23,6 +23,7 @@ from typing import Any, Final, Self
 
 from advisor.findings import codes
 from advisor.findings.alerts import AlertKey, Book, Line, MessageKind, Queued, Seen, Told, gravity, key_of
+from advisor.findings.configuration import CONFIGURATION
 from storage.records import Finding, FindingState, Run, RunState, Severity
 
 PENDING_S: Final = 60.0
@@ -52,8 +53,6 @@ DIGEST_AT_MOST: Final = 500
 DAY: Final = timedelta(days=1)
 AT_ONCE: Final = frozenset({codes.NON_FINITE.code, codes.STALLED.code, codes.CRASHED.code, codes.FAILED.code})
 """These need no second look: a NaN does not heal, silence has been waited for, and who is over is over."""
-CONFIGURATION: Final = "bad_configuration"
-"""A finding whose evidence has this true is the fault of a configuration, as a search tries them: never pushed."""
 
 _QUIET = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)\s*-\s*([01]?\d|2[0-3]):([0-5]\d)")
 
@@ -220,6 +219,8 @@ def decide(
     now: datetime,
     policy: Policy,
     alerts: Sequence[Alert] | None = None,
+    is_configuration: Callable[[Alert], bool] = lambda _: False,
+    leaving: bool = False,
 ) -> list[Decision]:
     """Return the messages that a channel is to get now.
 
@@ -231,6 +232,12 @@ def decide(
         Runs that go on, by experiment; none may be left out.
     alerts
         What ``open_alerts`` gave, where it is at hand.
+    is_configuration
+        Whether an alert that has something new to say is the fault of a configuration, see
+        ``advisor.findings.configuration``; asked of no other.
+    leaving
+        Whether whoever asks is about to end, so that nobody may be there to tell later. Then the first message of a
+        group waits for nothing, and the next ones only where other runs go on, whose processes may tell them.
     """
     if policy.quiet is not None and policy.quiet.holds(now):
         return []
@@ -242,7 +249,7 @@ def decide(
         return []
     if alerts is None:
         alerts = open_alerts(book, runs, now=now, policy=policy)
-    sorting = _Sorting(line, now, policy)
+    sorting = _Sorting(line, now, policy, is_configuration, leaving=leaving)
     for alert in alerts:
         sorting.add(alert)
     may_digest = sorting.may_digest
@@ -323,8 +330,17 @@ def _fires_at(seen: Seen, run: Run, policy: Policy) -> datetime:
 class _Sorting:
     """Sorts the alerts of one moment: into groups, into what waits for a digest, and what needs no saying."""
 
-    def __init__(self, line: Line, now: datetime, policy: Policy) -> None:
+    def __init__(
+        self,
+        line: Line,
+        now: datetime,
+        policy: Policy,
+        is_configuration: Callable[[Alert], bool],
+        *,
+        leaving: bool,
+    ) -> None:
         self._line, self._now, self._policy = line, now, policy
+        self._is_configuration, self._leaving = is_configuration, leaving
         self._fresh: dict[tuple[str, str], list[Alert]] = {}
         self._again: dict[tuple[str, str], list[Alert]] = {}
         self.rest: list[Alert] = []
@@ -391,24 +407,24 @@ class _Sorting:
             return "firing"
         if told.episodes.get(alert.lead.id) != alert.episode:
             return "firing" if self._age_s(told.last) >= self._policy.repeat_after_s else None
-        if alert.run.state.is_over or not told.by_message:
-            return None  # nothing will change any more, or its own process speaks for it
+        if alert.run.state.is_over:
+            return None  # nothing will change any more
         due_s = self._policy.repeat_after_s * 2.0 ** min(told.n - 1, 20)
         return "repeat" if self._age_s(told.last) >= due_s else None
 
     def _pushed(self, alert: Alert) -> bool:
-        return may_be_pushed(alert.lead, self._policy.min_severity)
+        return may_be_pushed(alert.lead, self._policy.min_severity) and not self._is_configuration(alert)
 
     def _is_stale(self, run: Run) -> bool:
         return run.state.is_over and self._age_s(run.ended or run.created) > self._policy.stale_after_s
 
     def _may_go(self, key: tuple[str, str], group: Sequence[Alert], n_running: Mapping[str, int]) -> bool:
-        if self._since_s(key) < self._policy.group_window_s:
-            return False
         own = len({alert.run.id for alert in group if alert.run.state is RunState.RUNNING})
-        if n_running.get(key[0], 0) <= own:
-            return True  # nobody else could join
-        return self._age_s(min(alert.fires_at for alert in group)) >= self._policy.group_wait_s
+        nobody_could_join = n_running.get(key[0], 0) <= own
+        if self._since_s(key) < self._policy.group_window_s:
+            return self._leaving and nobody_could_join
+        waited_s = self._age_s(min(alert.fires_at for alert in group))
+        return nobody_could_join or self._leaving or waited_s >= self._policy.group_wait_s
 
     def _since_s(self, key: tuple[str, str]) -> float:
         """Return the seconds since the last message of a group."""

@@ -95,8 +95,6 @@ class Told:
     """The gravest that was told."""
     episodes: dict[str, int] = field(default_factory=dict)
     """Episode of each finding that was told, by finding id."""
-    by_message: bool = False
-    """Whether it was told by a message of the outbox, not by the run's own process."""
 
 
 @dataclass(slots=True)
@@ -147,6 +145,8 @@ class Line:
     """Failures since it last took a message."""
     not_before: datetime | None = None
     """When it may be tried again."""
+    asked_for: bool = False
+    """Whether that is the receiver's own wish."""
 
     def waiting(self) -> list[Queued]:
         """Return what is still to be delivered, in order."""
@@ -247,7 +247,7 @@ class Book:
         seen.state, seen.changed = state, event.time
 
     def _notified(self, event: Event) -> None:
-        """Hear that the run's own process, or a check, has sent a finding; an outbox says so too, of what it sent."""
+        """Hear that a finding was sent without a message of the outbox, once the way of those who train."""
         seen = self.findings.get(str(event.body["finding_id"]))
         if seen is None or event.body.get("message_id"):
             return
@@ -272,7 +272,6 @@ class Book:
             return  # somebody else was faster
         for key, each, alert in zip(keys, told, alerts, strict=True):
             each.n += 1
-            each.by_message = True
             self._tell(each, str(alert["finding_id"]), int(alert["episode"]), int(alert["gravity"]), event.time)
             line.told[key] = each
         line.messages[event.id] = Queued(
@@ -309,6 +308,7 @@ class Book:
             pause_s = min(FIRST_RETRY_S * 2.0 ** min(line.n_failed - 1, 20), MAX_RETRY_S)
             asked_s = body.get("retry_after_s")
             line.not_before = event.time + timedelta(seconds=pause_s if asked_s is None else float(asked_s))
+            line.asked_for = asked_s is not None
             if message.n_refusals >= REFUSALS_AT_MOST:
                 message.state = DeliveryState.DROPPED
                 line.n_failed, line.not_before = 0, None

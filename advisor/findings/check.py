@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from advisor.findings import codes
 from advisor.findings.calibration import benjamini_hochberg
+from advisor.findings.configuration import explained
 from advisor.findings.design import nearest
 from advisor.findings.features import FEATURE_NAMES, feature_words, features
 from advisor.findings.hints import hint
@@ -115,6 +116,7 @@ def check_experiment(
         judgement = judge(run, curves.get(run.id, {}), objective=objective, siblings=siblings, now=now)
         findings += judgement.findings
         not_judged += judgement.not_judged
+    findings = explained(findings, runs)
     ruled = {finding.run_id for finding in findings if _is_broken(finding)}
     how = _How(learned, head=head, seed=seed, now=now)
     lost = {f.run_id for f in findings if f.code == codes.NON_FINITE.code and f.severity is Severity.ERROR}

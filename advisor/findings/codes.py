@@ -34,6 +34,8 @@ class Code:
     how_detected: str
     why_it_matters: str
     what_to_do: str
+    may_be_configuration: bool = False
+    """Whether parameters alone can bring it about, see ``advisor.findings.configuration``."""
 
     @property
     def anchor(self) -> str:
@@ -59,6 +61,7 @@ DIVERGED = Code(
     how_detected="It stays well above the start, or most of the way back from the best value to the start.",
     why_it_matters="The training has undone what it had learned; its last checkpoint is worse than an early one.",
     what_to_do="Lower the learning rate or add warm-up; go back to the checkpoint of the best step.",
+    may_be_configuration=True,
 )
 SPIKE = Code(
     "ADV103",
@@ -79,6 +82,7 @@ NEVER_LEARNED = Code(
     "that is far off, or labels that do not belong to their inputs.",
     what_to_do="Check that the optimizer gets the parameters, that gradients are not zero, the learning rate "
     "and the labels; try to overfit one batch.",
+    may_be_configuration=True,
 )
 STOPPED_LEARNING = Code(
     "ADV105",

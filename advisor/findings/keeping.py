@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from advisor.findings.configuration import CONFIGURATION, still_blamed
 from storage.events import finding_opened
 from storage.records import Event, Finding, FindingState
 
@@ -37,9 +38,7 @@ def reconcile(
     found = [finding for finding in found if finding.id not in before or before[finding.id].verdict != "ok"]
     fresh = [finding for finding in found if finding.id not in before]
     again = [(finding, before[finding.id]) for finding in found if finding.id in before]
-    reworded = [
-        now for now, was in again if (now.title, now.severity) != (was.title, was.severity) and says_more(now, was)
-    ]
+    reworded = [now for now, was in again if _differs(now, was) and says_more(now, was)]
     back = [was for _, was in again if was.state is FindingState.RESOLVED]
     holding = {finding.id for finding in found}
     gone = [
@@ -47,10 +46,18 @@ def reconcile(
         for was in before.values()
         if was.id not in holding and was.state is not FindingState.RESOLVED and not may_hold(was)
     ]
-    events = [finding_opened(finding) for finding in (*fresh, *reworded)]
+    events = [finding_opened(finding) for finding in fresh]
+    events += [finding_opened(still_blamed(finding, before[finding.id])) for finding in reworded]
     events += [_becomes(finding, FindingState.OPEN, actor) for finding in back]
     events += [_becomes(finding, FindingState.RESOLVED, actor) for finding in gone]
     return events, len(fresh) + len(back)
+
+
+def _differs(now: Finding, was: Finding) -> bool:
+    """Return whether a finding says something else; who has not compared runs does not know whose fault it is."""
+    blamed = now.evidence.get(CONFIGURATION)
+    differs = blamed is not None and blamed != was.evidence.get(CONFIGURATION)
+    return differs or (now.title, now.severity) != (was.title, was.severity)
 
 
 def _becomes(finding: Finding, state: FindingState, actor: str) -> Event:

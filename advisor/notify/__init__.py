@@ -1,9 +1,11 @@
-"""Findings → messages → channels: ``render`` makes texts, ``channels`` send them, ``outbox`` decides what and when."""
+"""Findings → messages → channels: ``render`` makes texts, ``channels`` send them, ``desk`` decides what and when.
+
+``teller`` does it in the background of a process.
+"""
 
 from __future__ import annotations
 
 from advisor.notify.channels import Channel, open_channel
-from advisor.notify.outbox import Notifier
 from advisor.notify.render import Message
 
-__all__ = ["Channel", "Message", "Notifier", "open_channel"]
+__all__ = ["Channel", "Message", "open_channel"]

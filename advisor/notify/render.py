@@ -18,18 +18,20 @@ from typing import Any, Self
 
 from advisor.findings.alerting import Decision
 from advisor.findings.codes import CODES
-from storage.records import Finding, FindingState, Run, Severity
+from advisor.findings.configuration import BLAME, CONFIGURATION
+from storage.records import Finding, Run, Severity
 
 TITLE_LIMIT = 150
 """Characters of a title; subject lines and push notifications cut later than this."""
 TEXT_LIMIT = 1_700
 """Characters of a text; with the title it stays below Discord's 2,000, the tightest of the common channels."""
 
+BADLY_CONFIGURED = " (a bad configuration)"
+
 _NAME_LIMIT = 60
 _VALUE_LIMIT = 80
 _MAX_EVIDENCE = 8
 _MAX_PARAMS = 8
-_MAX_LISTED = 10
 _MAX_RUNS = 12
 _ID_DIGITS = 8
 _MAX_FIELDS = 50  # findings in a message for programs; the rest are counted
@@ -77,55 +79,6 @@ class Message:
         )
 
 
-def render(finding: Finding, run: Run | None = None) -> Message:
-    """Return the message that says what is wrong, where, on what evidence, and how to look at it.
-
-    Parameters
-    ----------
-    finding
-        What was found.
-    run
-        The run it was found in, for its number and parameters; None where it is not at hand.
-    """
-    lines = [_where(finding), *_evidence(finding), *_params(run), "", _how_to_look(finding)]
-    verb = "resolved: " if finding.state is FindingState.RESOLVED else ""
-    return Message(
-        clean(f"{_MARKS[finding.severity]} {_run_name(finding, run)}: {verb}{finding.title}", TITLE_LIMIT),
-        text=_joined(lines),
-        severity=finding.severity,
-        fields={"findings": [_fields(finding)]} | _run_fields(finding, run),
-    )
-
-
-def render_group(findings: Sequence[Finding], run: Run | None = None) -> Message:
-    """Return one message for several findings of one run, the gravest first.
-
-    Raises
-    ------
-    ValueError
-        If there are no findings, or they belong to more than one run.
-    """
-    if len({finding.run_id for finding in findings}) != 1:
-        raise ValueError("a group must hold findings of one run")
-    ordered = sorted(findings, key=lambda finding: -finding.severity.rank)
-    if len(ordered) == 1:
-        return render(ordered[0], run)
-    first = ordered[0]
-    lines = [
-        f"{_MARKS[finding.severity]} {finding.code} {clean(finding.title, TITLE_LIMIT)}"
-        for finding in ordered[:_MAX_LISTED]
-    ]
-    if len(ordered) > _MAX_LISTED:
-        lines.append(f"… and {len(ordered) - _MAX_LISTED} more")
-    title = f"{_MARKS[first.severity]} {_run_name(first, run)}: {len(ordered)} findings, first {first.title}"
-    return Message(
-        clean(title, TITLE_LIMIT),
-        text=_joined([*lines, *_params(run), "", _how_to_look(first)]),
-        severity=first.severity,
-        fields={"findings": [_fields(finding) for finding in ordered]} | _run_fields(first, run),
-    )
-
-
 def render_decision(decision: Decision, *, n_runs: int) -> Message:
     """Return the message of a group of alerts, or of a digest.
 
@@ -142,8 +95,8 @@ def render_decision(decision: Decision, *, n_runs: int) -> Message:
     runs = list({alert.run.id: alert.run for alert in decision.alerts}.values())
     finding, again = first.lead, "still: " if decision.kind == "repeat" else ""
     if len(runs) == 1 and not decision.n_before:
-        title = f"{_run_name(finding, first.run)}: {again}{finding.title}"
-        head = [_where(finding), *_told(finding), *_evidence(finding), *_params(first.run)]
+        title = f"{_run_name(first.run)}: {again}{finding.title}"
+        head = [_where(finding), *_told(finding), *_blame(finding), *_evidence(finding), *_params(first.run)]
     else:
         more = " more" if decision.n_before else ""
         title = (
@@ -173,6 +126,7 @@ def _digest(decision: Decision) -> Message:
         f"{_MARKS[found[0].severity]} {clean(experiment, _NAME_LIMIT)}: "
         f"{len({f.run_id for f in found})} × {_slug(code)}, "
         f"for instance run {found[0].run_id[:8]}: {clean(found[0].title, _VALUE_LIMIT)}"
+        f"{BADLY_CONFIGURED if found[0].evidence.get(CONFIGURATION) is True else ''}"
         for (experiment, code), found in groups.items()
     ]
     rest = [f"… and {len(lines) - _MAX_RUNS} more kinds of trouble"] if len(lines) > _MAX_RUNS else []
@@ -211,7 +165,7 @@ def _decision_fields(decision: Decision) -> dict[str, Any]:
         "n_findings": len(decision.alerts),
         "findings": [_fields(alert.lead) for alert in decision.alerts[:_MAX_FIELDS]],
     }
-    return fields | (_run_fields(first.lead, first.run) if len(runs) == 1 else {})
+    return fields | (_run_fields(first.run) if len(runs) == 1 else {})
 
 
 def _told(finding: Finding) -> list[str]:
@@ -251,9 +205,8 @@ def clean(text: str, limit: int) -> str:
 # -- lines for people
 
 
-def _run_name(finding: Finding, run: Run | None) -> str:
-    name = f"run {run.number}" if run is not None else f"run {finding.run_id[:8]}"
-    return f"{clean(finding.experiment, _NAME_LIMIT)} {name}"
+def _run_name(run: Run) -> str:
+    return f"{clean(run.experiment, _NAME_LIMIT)} run {run.number}"
 
 
 def _where(finding: Finding) -> str:
@@ -267,14 +220,24 @@ def _where(finding: Finding) -> str:
     return ", ".join(parts)
 
 
+def _blame(finding: Finding) -> list[str]:
+    """Return the line that says how runs with nearly the same parameters fared, where that was found out."""
+    n_alike, n = finding.evidence.get("neighbours_alike"), finding.evidence.get("neighbours")
+    if not isinstance(n_alike, int) or not isinstance(n, int):
+        return []
+    sound = "so something else than its parameters is to blame"
+    blamed = "a bad configuration" if finding.evidence.get(CONFIGURATION) is True else sound
+    return [f"{n_alike} of the {n} runs with the nearest parameters failed like it: {blamed}"]
+
+
 def _evidence(finding: Finding) -> list[str]:
-    items = list(finding.evidence.items())
+    items = [(name, value) for name, value in finding.evidence.items() if name not in BLAME]
     lines = [f"{clean(str(name), _NAME_LIMIT)}: {_shown(value)}" for name, value in items[:_MAX_EVIDENCE]]
     return [*lines, f"… and {len(items) - _MAX_EVIDENCE} more figures"] if len(items) > _MAX_EVIDENCE else lines
 
 
-def _params(run: Run | None) -> list[str]:
-    if run is None or not run.params:
+def _params(run: Run) -> list[str]:
+    if not run.params:
         return []
     items = list(run.params.items())
     shown = ", ".join(f"{clean(str(name), _NAME_LIMIT)}={_shown(value)}" for name, value in items[:_MAX_PARAMS])
@@ -312,11 +275,9 @@ def _fields(finding: Finding) -> dict[str, Any]:
     return fields
 
 
-def _run_fields(finding: Finding, run: Run | None) -> dict[str, Any]:
-    fields: dict[str, Any] = {"experiment": clean(finding.experiment, _NAME_LIMIT), "run_id": finding.run_id}
-    if run is not None:
-        fields |= {"run_number": run.number, "params": _plain(dict(list(run.params.items())[:50]))}
-    return fields
+def _run_fields(run: Run) -> dict[str, Any]:
+    fields: dict[str, Any] = {"experiment": clean(run.experiment, _NAME_LIMIT), "run_id": run.id}
+    return fields | {"run_number": run.number, "params": _plain(dict(list(run.params.items())[:50]))}
 
 
 def _plain(value: Any) -> Any:

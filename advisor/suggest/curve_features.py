@@ -17,7 +17,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from advisor.suggest.infer import MAX_CHOICES, SEED_NAMES
+from advisor.references import SEED_NAMES
+from advisor.suggest.infer import MAX_CHOICES
 from storage.curves import mean_last
 from storage.records import Curve, Objective, Run
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from advisor.references import SEED_NAMES
 from advisor.suggest.conditions import Condition, same
 from advisor.suggest.dimensions import Choice, Dimension, Float, Int, is_whole
 from advisor.suggest.space import Space
@@ -29,8 +30,6 @@ MARGIN: Final = 0.1
 """How far the range goes beyond the values seen, as a share of their spread on the scale, to each side."""
 MAX_CHOICES: Final = 30
 """More different words than these are text (a path, a name), not a choice."""
-SEED_NAMES: Final = frozenset({"seed", "random_seed", "random_state", "rng_seed", "manual_seed"})
-"""These say which draw was made, not how to train."""
 
 
 @dataclass(frozen=True, slots=True)

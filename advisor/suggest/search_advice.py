@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from advisor.references import SEED_NAMES
 from advisor.suggest.ledger import ended_at
 from advisor.suggest.outcome import measured
 from advisor.suggest.space import Space
@@ -38,8 +39,6 @@ TAIL: Final = 5
 SPREAD_SHARE: Final = 0.02
 """Where nothing was repeated, this share of the distance from the median run to the best one counts as noise: a
 gain that nobody would tell from a tie in a plot of all runs."""
-SEED_NAMES: Final = frozenset({"seed", "random_seed", "random_state", "rng_seed", "torch_seed", "numpy_seed"})
-"""Parameters that name a repetition, not a configuration."""
 EXPECTED_IMPROVEMENT: Final = "expected_improvement"
 """Key of a suggestion's body: the improvement over the best that its model expected, in the objective's unit."""
 

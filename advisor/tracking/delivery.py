@@ -116,7 +116,8 @@ class Looking:
 
     watch: Callable[[], Watch] | None = None
     """Makes what looks for trouble; called when the store is open, because what it looks for depends on it."""
-    notify: Callable[[Sequence[Finding]], None] | None = None
+    notify: Callable[[], None] | None = None
+    """Called when the store has something to tell; returns at once."""
     capture: Callable[[], Event | None] | None = None
     """Returns the event that describes code and machine; may take seconds."""
     _: KW_ONLY
@@ -150,7 +151,6 @@ class Delivery:
         self._n_bytes = 0
         self._size_at_take = 0
         self._asked: queue.SimpleQueue[threading.Event | None] = queue.SimpleQueue()
-        self._to_notify: deque[Finding] = deque()
         self._told: set[str] = set()
         self._give_up_at = float("inf")
         self._wake = threading.Event()
@@ -224,13 +224,11 @@ class Delivery:
             return sum(len(self._lacked(batch)) for batch in self._in_memory())
 
     def take_findings(self, found: Sequence[Finding]) -> list[Finding]:
-        """Take findings of the training's own thread, whose notification waits for the delivering one.
+        """Take findings of the training's own thread.
 
         Returns those that say something new; the caller keeps their events.
         """
-        fresh = self._remember(found)
-        self._to_notify.extend(fresh)
-        return fresh
+        return self._remember(found)
 
     def failed(self, error: str | None, now: datetime) -> None:
         """Have the watch hear that the run failed."""
@@ -376,8 +374,14 @@ class Delivery:
         self._held = held
         for _ in arrived:
             self.events.popleft()
+        if self._looking.notify is not None and any(self._is_news(event) for event in ready):
+            self._looking.notify()
         if trouble is not None:
             raise trouble
+
+    def _is_news(self, event: Event) -> bool:
+        """Return whether there is something to tell: a run that is over is believed what would wait to be confirmed."""
+        return event.kind == "finding.opened" or (event.kind == "run.state" and bool(self._found))
 
     def _tally(self, batch: Batch) -> None:
         for metric, (steps, values, _) in batch.curves.items():
@@ -480,14 +484,10 @@ class Delivery:
         return found
 
     def _raise_findings(self, found: Sequence[Finding]) -> None:
-        fresh = self._remember(found)
-        for finding in fresh:
+        for finding in self._remember(found):
             # Not through the spool, whose lock a log() that a signal interrupted may hold: after a crash, a check
             # finds it again.
             self.events.append(finding_opened(finding))
-        waiting = [self._to_notify.popleft() for _ in range(len(self._to_notify))]
-        if (waiting or fresh) and self._looking.notify is not None:
-            self._looking.notify([*waiting, *fresh])
 
     def _remember(self, found: Sequence[Finding]) -> list[Finding]:
         """Add findings to the run's and return those that say something new."""

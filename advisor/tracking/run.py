@@ -1,9 +1,8 @@
 """A run that is being written: log calls in, and nothing that was logged is lost.
 
 ``log()`` writes to the run's write-ahead log (one local file) and returns; another thread
-(``advisor.tracking.delivery``) moves what gathered there into the store, looks for trouble and hands findings to the
-notifier. The store's troubles are that thread's: the training never waits for them. Reading runs back is another
-type (``storage.Run``).
+(``advisor.tracking.delivery``) moves what gathered there into the store, looks for trouble and has it told. The store's
+troubles are that thread's: the training never waits for them. Reading runs back is another type (``storage.Run``).
 """
 
 from __future__ import annotations
@@ -69,7 +68,8 @@ class Collaborators:
     opening: Opening
     watch: Callable[[], Watch] | None = None
     """Makes what looks for trouble, once the store is open."""
-    notify: Callable[[Sequence[Finding]], None] | None = None
+    notify: Callable[[], None] | None = None
+    """Called when the store has a finding of this run, or the end of a run that has some; returns at once."""
     advise: Callable[[str, Mapping[int, float]], StopAdvice] | None = None
     """Given the run's id and its objective's values by step, says whether to stop."""
     capture: Callable[[], Mapping[str, Any]] | None = None

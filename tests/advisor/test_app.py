@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -71,6 +72,63 @@ def test_a_finding_that_a_dead_channel_did_not_take_is_sent_by_the_next_check(
     with advisor.open(tmp_path / "store", capture=False, notify=[address]) as adv:
         adv.experiment("toy").check()
     assert received
+
+
+def test_a_training_waits_for_no_channel_and_what_it_leaves_is_told_by_the_next_one(tmp_path: Path) -> None:
+    patient, received = threading.Event(), []
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(self.headers["Idempotency-Key"])
+            patient.wait(30)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        options: dict[str, Any] = {"capture": False, "notify": [f"http://127.0.0.1:{server.server_address[1]}/hook"]}
+        adv = advisor.open(tmp_path / "store", **options)
+        adv.store.state()
+        begun = time.monotonic()
+        broken_run(adv)
+        took_s = time.monotonic() - begun
+        assert adv.drain_notifications(0.2) is False
+        adv.close()
+        patient.set()
+        with advisor.open(tmp_path / "store", **options) as adv, adv.experiment("toy").start(params={"a": 1}):
+            adv.drain_notifications(20)
+            assert len(adv.store.state().notified) == 1
+        assert took_s < 5
+        assert len(set(received)) == 1
+        server.shutdown()
+        thread.join()
+
+
+def test_runs_of_one_program_with_the_same_trouble_share_a_message_and_a_watcher_adds_nothing(
+    tmp_path: Path, hook: tuple[str, list[Any]]
+) -> None:
+    from advisor.findings.alerting import Policy
+    from advisor.notify import open_channel
+    from advisor.notify.desk import Desk
+    from advisor.watching import Watcher
+
+    address, received = hook
+    with advisor.open(tmp_path / "store", capture=False, notify=[address]) as adv:
+        broken_run(adv)
+        assert adv.drain_notifications(20)
+        for _ in range(3):
+            broken_run(adv)
+    told = [message["run_ids"] for message in received]
+    assert [len(runs) for runs in told] == [1, 3]
+    assert len({run_id for runs in told for run_id in runs}) == 4
+    with advisor.open(tmp_path / "store", capture=False, notify=()) as adv:
+        desk = Desk(adv.store, [open_channel(address)], policy=Policy(), clock=adv.clock)
+        assert Watcher(adv, desk, compare=False).once().n_firing == 4
+    assert len(received) == 2
 
 
 def test_a_script_that_fails_is_reported_before_it_is_gone(tmp_path: Path, hook: tuple[str, list[Any]]) -> None:

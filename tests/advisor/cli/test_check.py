@@ -30,7 +30,7 @@ def test_findings_are_kept_once(program, store: Path) -> None:
 
 def test_every_run_has_a_score(program, store: Path) -> None:
     scores = program("--store", store, "check", "digits", "--scores", "--json").data
-    assert [list(score) for score in scores] == [["run_id", "score", "p_value"]] * 16
+    assert [list(score) for score in scores] == [["run_id", "score", "p_value", "forest", "head"]] * 16
     by_id = {score["run_id"][:4]: score["score"] for score in scores}
     assert max((value, key) for key, value in by_id.items() if value is not None)[1] == "03ab"
     assert by_id["told"] is None
@@ -95,3 +95,10 @@ def test_what_was_acknowledged_does_not_fail_the_check(program, store: Path) -> 
 def test_nothing_to_check_is_said(program, store: Path) -> None:
     done = program("--store", store, "check", "empty")
     assert (done.code, done.out, done.err) == (0, "", "there are no runs to check\n")
+
+
+def test_channels_of_a_call_are_told_once(program, store: Path) -> None:
+    first = program("--store", store, "check", "digits", "--notify", "console")
+    assert "digest of digits: " in first.err  # these runs ended long ago
+    assert "digest" not in program("--store", store, "check", "digits", "--notify", "console").err
+    assert "an address of a channel must be" in program("--store", store, "check", "--notify", "slack").error

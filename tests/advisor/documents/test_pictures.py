@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import sys
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from advisor.documents import scales, svg
-from advisor.documents.pictures import CurveLine, Dot, draw_curves, draw_parameter, draw_progress
+from advisor.documents.pictures import CurveLine, Dot, curve_png, draw_curves, draw_parameter, draw_progress
 
 SPACE = "{http://www.w3.org/2000/svg}"
 
@@ -158,3 +159,40 @@ def test_thinning_keeps_ends_extremes_and_gaps(values: list[float], points: int)
         drawn = kept[np.isfinite(kept)]
         assert (drawn.min(), drawn.max()) == (finite.min(), finite.max())
     assert np.isfinite(kept).all() == np.isfinite(array).all()
+
+
+@given(st.lists(st.floats(width=32), min_size=1, max_size=60))
+def test_a_whole_scale_holds_every_finite_value(values: list[float]) -> None:
+    array = np.array(values, dtype=float)
+    scale = scales.whole(array)
+    finite = array[np.isfinite(array)]
+    assert scale.low < scale.high
+    if finite.size:
+        assert scale.low <= finite.min() * (1 + 1e-9 * np.sign(-finite.min()))
+        assert finite.max() * (1 - 1e-9 * np.sign(finite.max())) <= scale.high
+
+
+def test_a_picture_of_a_message_shows_the_odd_value_in_colours_of_its_own() -> None:
+    from PIL import Image
+
+    values = np.exp(-np.arange(60) / 10) + 0.1
+    values[40] = 50.0
+    png = curve_png("a/very/long/name/" * 9 + "loss", np.arange(60) * 50, values, mark=2000)
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+    red, blue = pixels[..., 0] - pixels[..., 2] > 120, pixels[..., 2] - pixels[..., 0] > 120
+    assert red.sum() > 30
+    assert blue.sum() > 300
+    top = int(np.flatnonzero(blue.any(axis=1)).min())
+    assert 20 < top < 60, "the peak is below the name and not cut"
+    assert pixels.min() > 9, "no stand-in of a colour is left"
+
+
+@pytest.mark.parametrize(
+    "values", [[], [1.0], [math.nan], [1.0, math.inf], [0.0, 0.0, 0.0], [1e300, -1e300, 1.0], [math.nan, 2.0, math.nan]]
+)
+def test_odd_curves_become_pictures_of_messages_without_a_warning(values: list[float]) -> None:
+    steps = np.arange(len(values))
+    for mark in (None, 0, 7):
+        png = curve_png("$loss_{x}$", steps, np.array(values, dtype=float), mark=mark)
+        assert png.startswith(b"\x89PNG")
+        assert len(png) < 60_000

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from advisor.findings import codes
-from advisor.findings.alerting import AlertState, Decision, Policy, Quiet, decide, open_alerts
+from advisor.findings.alerting import Alert, AlertState, Decision, Policy, Quiet, decide, open_alerts
 from advisor.findings.alerts import Book, DeliveryState
 from storage.events import finding_opened
 from storage.records import Event, Finding, Run, RunState, Severity
@@ -87,9 +87,9 @@ class World:
         book.fold(self.events)
         return book
 
-    def look(self, *, deliver: bool = True, channel: str = CHANNEL) -> list[Decision]:
+    def look(self, *, deliver: bool = True, channel: str = CHANNEL, **options: Any) -> list[Decision]:
         running = Counter(run.experiment for run in self.runs.values() if run.state is RunState.RUNNING)
-        decided = decide(self.book, channel, self.runs, n_running=running, now=self.now, policy=self.policy)
+        decided = decide(self.book, channel, self.runs, n_running=running, now=self.now, policy=self.policy, **options)
         for one in decided:
             body = {"channel": channel, "kind": one.kind, "alerts": one.entries(), "message": {}}
             body |= {} if one.kind == "digest" else {"code": one.alerts[0].lead.code}
@@ -325,11 +325,38 @@ def test_each_channel_has_its_own_account() -> None:
     assert world.look() == world.look(channel="other") == []
 
 
-def test_what_a_run_has_sent_itself_is_not_repeated() -> None:
+def test_what_was_sent_without_a_message_of_the_outbox_counts_as_told() -> None:
     nan = finding(code=codes.NON_FINITE)
     world = World().found(nan)
     world.events.append(Event.new("finding.notified", "e", "r0", time=BEGIN, finding_id=nan.id, channel=CHANNEL))
-    assert world.told(86_400, step_s=600) == []
+    assert world.told(1500) == []
+
+
+def test_who_ends_waits_for_no_group_but_leaves_later_ones_to_those_who_go_on() -> None:
+    world = World(4).found(finding("r0", codes.NON_FINITE))
+    assert world.look() == []
+    assert shape(world.look(leaving=True)) == [("firing", ["r0"])]
+    world.found(finding("r1", codes.NON_FINITE))
+    assert world.look(leaving=True) == []
+    for i in range(4):
+        world.ended(f"r{i}")
+    assert world.look() == []
+    assert shape(world.look(leaving=True)) == [("firing", ["r1"])]
+
+
+def test_what_a_configuration_is_to_blame_for_is_asked_of_news_only_and_is_in_a_daily_digest() -> None:
+    world = World().found(finding(code=codes.DIVERGED)).after(60)
+    asked = []
+
+    def blame(alert: Alert) -> bool:
+        asked.append(alert.key)
+        return True
+
+    assert world.look(is_configuration=blame) == []
+    assert len(asked) == 1
+    assert shape(world.after(86_400).look(is_configuration=blame)) == [("digest", ["r0"])]
+    world.after(60).look(is_configuration=blame)
+    assert len(asked) == 2
 
 
 def test_of_two_watchers_that_decide_at_once_one_counts() -> None:
@@ -434,12 +461,12 @@ def test_whatever_happens_caps_hold_and_nothing_is_told_twice(what: list[Any], p
 
 def test_the_page_states_the_constants_of_the_code(repository: Path) -> None:
     from advisor.findings import alerting, alerts
-    from advisor.notify import channels
+    from advisor.notify import channels, teller
 
     page = (repository / "docs" / "notifications.md").read_text(encoding="utf-8")
     stated = re.findall(r"`([A-Z_]+)` = ([\d.]+)", page)
     assert len(stated) >= 9
-    modules = (alerting, alerts, channels)
+    modules = (alerting, alerts, channels, teller)
     for name, value in stated:
         [found] = {getattr(module, name) for module in modules if hasattr(module, name)}
         assert float(value) == found, name

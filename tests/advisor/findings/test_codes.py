@@ -6,7 +6,21 @@ from pathlib import Path
 import pytest
 
 from advisor import findings
-from advisor.findings import CODES, check, codes, context, design, duck, forest, monitor, pace, rules, state, trail
+from advisor.findings import (
+    CODES,
+    check,
+    codes,
+    configuration,
+    context,
+    design,
+    duck,
+    forest,
+    monitor,
+    pace,
+    rules,
+    state,
+    trail,
+)
 
 PAGE = (Path(__file__).parents[3] / "docs" / "findings.md").read_text(encoding="utf-8")
 SECTIONS = {part.split("\n", 1)[0].strip(): part for part in re.split(r"^## ", PAGE, flags=re.M)[1:]}
@@ -33,7 +47,7 @@ def test_the_documented_thresholds_are_those_of_the_code() -> None:
     stated = dict(re.findall(r"`([A-Z_]+)`\s+=\s+([0-9.]*[0-9])", PAGE))
     assert len(stated) > 20
     for name, value in stated.items():
-        modules = (rules, pace, trail, state, duck, context, design, forest, check, monitor)
+        modules = (rules, pace, trail, state, duck, context, design, forest, check, monitor, configuration)
         homes = [module for module in modules if hasattr(module, name)]
         assert homes, f"{name} is documented and does not exist"
         assert getattr(homes[0], name) == pytest.approx(float(value)), name

@@ -234,6 +234,33 @@ def test_a_picture_goes_where_it_is_taken_and_its_failure_keeps_no_message_back(
     assert [message.picture for message in (*channel.arrived, *other.arrived)] == [b"png", None]
 
 
+def test_a_failure_that_the_parameters_explain_is_not_pushed_and_one_among_sound_runs_is(
+    store: RunStore, clock: Clock
+) -> None:
+    evidence = {"end": 9.0, "start": 2.0, "best": 1.0, "outcome": "at the end"}
+    lrs = {f"x{i}": 10.0**-4 * 1.5**i for i in range(8)} | {f"y{i}": 1.0 + i for i in range(5)}
+    lost = ["x3", *(run_id for run_id in lrs if run_id.startswith("y"))]
+    add_experiment(store, "sweep")
+    about: dict[str, Any] = {"experiment": "sweep", "time": BEGIN, "evidence": evidence, "metric": "loss"}
+    store.append(
+        [
+            *(
+                Event.new("run.created", "sweep", r, time=BEGIN, params={"lr": lr}, state="finished")
+                for r, lr in lrs.items()
+            ),
+            *(finding_opened(codes.finding(codes.DIVERGED, run_id=run_id, **about)) for run_id in lost),
+        ]
+    )
+    channel = Fragile()
+    made = desk(store, clock, channel)
+    for seconds in (60, 90_000):
+        clock.after(seconds)
+        made.look()
+        made.deliver(channel)
+    told = [(message.fields["kind"], sorted(message.fields["run_ids"])) for message in channel.arrived]
+    assert told == [("firing", ["x3"]), ("digest", [f"y{i}" for i in range(5)])]
+
+
 def test_the_worst_trouble_in_the_world_still_fits_into_a_message(store: RunStore, clock: Clock) -> None:
     store.append([Event.new("run.created", "e", f"x{i}", time=BEGIN) for i in range(300)])
     long = {"n": 9, "n_nonfinite": 2, "error": "\x1b[31m@everyone " * 500}

@@ -12,8 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from advisor.notify.render import TEXT_LIMIT, TITLE_LIMIT, Message, clean, render, render_group
-from storage.records import Finding, FindingState, Run, RunState, Severity
+from advisor.findings import CODES
+from advisor.findings.alerting import Alert, AlertState, Decision
+from advisor.findings.alerts import key_of
+from advisor.findings.configuration import BLAME
+from advisor.notify.render import TEXT_LIMIT, TITLE_LIMIT, Message, clean, render_decision
+from storage.records import Finding, Run, RunState, Severity
 
 RUN = Run(
     "abcdef0123456789",
@@ -41,17 +45,35 @@ def finding(**changes: Any) -> Finding:
     return replace(base, **changes)
 
 
+def said(*findings: Finding, run: Run = RUN) -> Message:
+    """Return the message about some alerts of one run, or of several where the findings name others."""
+    alerts = tuple(
+        Alert(
+            key_of(each),
+            run=replace(run, id=each.run_id),
+            lead=each,
+            episode=1,
+            state=AlertState.FIRING,
+            fires_at=RUN.created,
+        )
+        for each in findings
+    )
+    return render_decision(Decision("c", kind="firing", alerts=alerts), n_runs=40)
+
+
 def test_a_message_says_what_where_on_what_evidence_and_how_to_look() -> None:
-    message = render(finding(), RUN)
+    message = said(finding())
     assert message == Message(
         "✖ digits-mlp run 12: val_loss became NaN at step 40",
         text=(
             "ADV101, error, metric val_loss, from step 40\n"
+            "at step 40, confidence: a rule, no chance in it\n"
             "last_finite: 2.346\n"
             "n_nonfinite: 3\n"
             "parameters: lr=0.3, optimizer=sgd\n"
+            "what to do: " + CODES["ADV101"].what_to_do + "\n"
             "\n"
-            "advisor show abcdef0123456789"
+            "advisor show abcdef0123456789  |  " + message.fields["acknowledge"]
         ),
         severity=Severity.ERROR,
         fields=message.fields,
@@ -60,49 +82,33 @@ def test_a_message_says_what_where_on_what_evidence_and_how_to_look() -> None:
 
 def test_fields_are_strict_json_with_non_finite_numbers_as_words() -> None:
     evidence = {"nan": float("nan"), "high": [float("inf"), -float("inf")], "deep": {"x": 1}}
-    fields = render(finding(evidence=evidence), RUN).fields
-    again = json.loads(json.dumps(fields, allow_nan=False))
+    again = json.loads(json.dumps(said(finding(evidence=evidence)).fields, allow_nan=False))
     assert again["experiment"] == "digits-mlp"
     assert again["run_number"] == 12
     assert again["params"]["optimizer"] == "sgd"
-    [said] = again["findings"]
-    assert said["code"] == "ADV101"
-    assert said["evidence"] == {"nan": "NaN", "high": ["Infinity", "-Infinity"], "deep": {"x": 1}}
+    [told] = again["findings"]
+    assert told["code"] == "ADV101"
+    assert told["evidence"] == {"nan": "NaN", "high": ["Infinity", "-Infinity"], "deep": {"x": 1}}
 
 
-def test_without_the_run_its_id_names_it() -> None:
-    assert render(finding(), None).title.startswith("✖ digits-mlp run abcdef01: ")
-
-
-def test_a_resolved_finding_says_so() -> None:
-    assert ": resolved: val_loss" in render(finding(state=FindingState.RESOLVED), RUN).title
-
-
-def test_several_findings_share_a_message_the_gravest_first() -> None:
-    mild = finding(id="f2", code="ADV104", title="plateau", severity=Severity.WARNING)
-    message = render_group([mild, finding()], RUN)
-    assert message.severity is Severity.ERROR
-    assert message.title == "✖ digits-mlp run 12: 2 findings, first val_loss became NaN at step 40"
-    assert message.text.splitlines()[:2] == ["✖ ADV101 val_loss became NaN at step 40", "⚠ ADV104 plateau"]
-    assert [said["finding_id"] for said in message.fields["findings"]] == ["f1", "f2"]
-
-
-def test_a_group_of_one_is_that_one() -> None:
-    assert render_group([finding()], RUN) == render(finding(), RUN)
-
-
-def test_a_group_is_of_one_run() -> None:
-    with pytest.raises(ValueError, match="one run"):
-        render_group([finding(), finding(run_id="other")])
-    with pytest.raises(ValueError, match="one run"):
-        render_group([])
+@pytest.mark.parametrize(
+    ("is_configuration", "words"),
+    [(True, "a bad configuration"), (False, "something else than its parameters is to blame")],
+)
+def test_what_the_neighbours_say_is_a_sentence(is_configuration: bool, words: str) -> None:
+    evidence = dict(zip(BLAME, (is_configuration, 2, 5), strict=True))
+    text = said(finding(evidence=evidence)).text
+    assert "2 of the 5 runs with the nearest parameters failed like it: " in text
+    assert words in text
+    assert "neighbours" not in text
 
 
 def test_long_lists_are_cut_and_counted() -> None:
-    group = render_group([finding(id=str(i), metric=f"m{i}") for i in range(14)], RUN)
-    assert "… and 4 more" in group.text
-    many = render(
-        finding(evidence={f"e{i}": i for i in range(20)}), replace(RUN, params={f"p{i}": i for i in range(20)})
+    group = said(*(finding(id=str(i), run_id=f"r{i}") for i in range(14)))
+    assert group.title == "✖ digits-mlp: 14 of 40 runs: non-finite"
+    assert "… and 2 more runs" in group.text
+    many = said(
+        finding(evidence={f"e{i}": i for i in range(20)}), run=replace(RUN, params={f"p{i}": i for i in range(20)})
     )
     assert "… and 12 more figures" in many.text
     assert "(20 in all)" in many.text
@@ -119,11 +125,12 @@ hostile = st.text(
 def test_whatever_a_run_says_the_message_is_bounded_and_plain(title: str, name: str, value: str, n: int) -> None:
     run = replace(RUN, experiment=name, params={f"{name}{i}": value for i in range(n)})
     found = finding(title=title, metric=name, experiment=name, evidence={f"{name}{i}": [value] * n for i in range(n)})
-    for message in (render(found, run), render_group([replace(found, metric=str(i)) for i in range(n)], run)):
+    for message in (said(found, run=run), said(*(replace(found, run_id=f"r{i}") for i in range(n)), run=run)):
         assert len(message.title) <= TITLE_LIMIT
         assert len(message.text) <= TEXT_LIMIT
         assert "\n" not in message.title
-        assert message.text.endswith("advisor show abcdef0123456789")
+        assert "\nadvisor show " in message.text
+        assert message.text.endswith(message.fields["acknowledge"])
         for char in (message.title + message.text).replace("\n", ""):
             assert unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
         json.dumps(message.fields, allow_nan=False).encode()
