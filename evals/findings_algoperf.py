@@ -118,7 +118,7 @@ def false_alarms(folder: Path, n_groups: int | None) -> dict[str, Any]:
 
 
 def scale() -> dict[str, Any]:
-    """Print and return the seconds of one core to score many runs that an experiment holds: figures, context, forests, head."""
+    """Print and return the seconds of one core to score many runs of one experiment."""
     rng = np.random.default_rng(0)
     steps = np.arange(N_POINTS)
     seen, params = [], []
@@ -147,7 +147,7 @@ def scale() -> dict[str, Any]:
     floor = time.process_time() - ended
     print(
         f"{N_SCALE} runs of {N_POINTS} points and 2 curves: figures {middle - began:.1f} s, context, forests, head "
-        f"{ended - middle:.1f} s of one core; together {(ended - began) / floor:.0f} times sorting each curve once ({floor:.2f} s)"
+        f"{ended - middle:.1f} s of one core; together {(ended - began) / floor:.0f} times sorting each curve once"
     )
     return {"figures_s": middle - began, "scores_s": ended - middle, "sort_s": floor}
 

@@ -94,6 +94,8 @@ def _print(run: Run, *, objective: Any) -> None:
         for finding in run.findings:
             said = f", judged {finding.verdict}" if finding.verdict else ""
             say_indented(shown(f"{finding.severity} {finding.code} {finding.title} ({finding.state}{said})"))
+            if isinstance(advice := finding.evidence.get("hint"), str):
+                say_indented(shown(f"  {advice}"))
     for text in run.notes:
         say(f"note: {text}")
     print_pairs("environment", dict(_flat(run.environment)))

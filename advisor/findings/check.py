@@ -126,6 +126,11 @@ def check_experiment(
     return Checked(tuple(findings), tuple(scores), tuple(not_judged + skipped))
 
 
+def _said_to_be_faulty(run: Run) -> bool:
+    """Return whether a person judged a finding of the run real: nobody learns from it what is usual."""
+    return any(finding.verdict == "real" for finding in run.findings)
+
+
 @dataclass(frozen=True, slots=True)
 class _How:
     """How runs are compared."""
@@ -276,7 +281,7 @@ def _score_view(
     population = Population(
         np.array([features(one, objective=objective) for one in seen]),
         params=[run.params for run in cast],
-        sound=np.array([run.id not in broken for run in cast]),
+        sound=np.array([run.id not in broken and not _said_to_be_faulty(run) for run in cast]),
     )
     known = (how.learned or shipped()).views[view]
     return isolate(population, known, head=how.head, seed=how.seed)

@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import numpy as np
 
-from advisor.findings import Checked, check_experiment
+from advisor.findings import Checked, check_experiment, codes
 from advisor.findings.calibration import benjamini_hochberg
 from storage.records import Curve, Run, RunState
 from tests.advisor.findings.made import EXPERIMENT, NOW, a_curve, a_loss, a_run, healthy
+
+UNUSUAL_EVIDENCE = {"n_siblings": 11, "p": 0.04, "top": "x"}
 
 
 def a_sweep(n: int = 40) -> tuple[list[Run], dict[str, Mapping[str, Curve]]]:
@@ -49,6 +51,33 @@ def test_an_unusual_run_gets_a_finding_that_names_figures_and_siblings() -> None
     assert finding.p_value <= 0.05
     assert finding.evidence["n_siblings"] >= 30
     assert "σ" in finding.title
+    assert finding.evidence["nearest_sibling"] == "r007"  # 0.01 x 1.1**7 is next to 0.02
+    assert isinstance(finding.evidence["hint"], str)
+    assert 0 < finding.evidence["forest"] < 1
+
+
+def test_without_the_head_the_forests_decide_alone() -> None:
+    runs, curves = with_strange()
+    alone = check_experiment(EXPERIMENT, runs, curves, now=NOW, head=False)
+    both = check_experiment(EXPERIMENT, runs, curves, now=NOW)
+    assert all(entry.head is None for entry in alone.scores)
+    assert {e.run_id: e.forest for e in alone.scores} == {e.run_id: e.forest for e in both.scores}
+    assert all(entry.score % 1.0 == entry.forest for entry in alone.scores if entry.run_id != "broken")
+
+
+def test_a_run_whose_trouble_a_person_confirmed_defines_nothing() -> None:
+    runs, curves = a_sweep(12)
+    found = codes.finding(codes.UNUSUAL, run_id="r003", experiment="toy", time=NOW, evidence=UNUSUAL_EVIDENCE)
+    judged = [replace(run, findings=(replace(found, verdict="real"),)) if run.id == "r003" else run for run in runs]
+    one, other = (
+        next(
+            int(entry.reason.split()[0])
+            for entry in check_experiment(EXPERIMENT, given, curves, now=NOW).not_judged
+            if entry.check == "ADV109" and entry.run_id == "r000"
+        )
+        for given in (runs, judged)
+    )
+    assert other == one - 1
 
 
 def test_the_same_runs_give_the_same_result_ids_included() -> None:
