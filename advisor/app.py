@@ -21,9 +21,10 @@ from advisor.errors import ConfigError
 from advisor.redact import scrub
 from advisor.suggest.space import Space
 from advisor.tracking import exits
+from storage.hits import SearchResults
 from storage.opening import Opening
 from storage.records import Direction, Event, Finding, Run
-from storage.store import RunStore, SearchHit
+from storage.store import RunStore
 
 if TYPE_CHECKING:
     from advisor.experiment import Experiment
@@ -266,7 +267,7 @@ class Advisor:
 
     def search(
         self, text: str, *, where: str | None = None, limit: int = 10, progress: Progress | None = None
-    ) -> list[SearchHit]:
+    ) -> SearchResults:
         """Return the runs whose description fits ``text`` best, by words and by meaning.
 
         Numbers are found by ``where``, not by likeness.
