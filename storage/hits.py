@@ -88,7 +88,7 @@ class SearchResults(list[SearchHit]):
         self.where = where
         """What was read as a filter."""
         self.n_fitting = n_fitting
-        """Runs that have a word of the question or say something near to it."""
+        """Runs that are at least half as good as the best one."""
         self.facets = facets
         """How many of these there are by ``experiment``, ``state`` and ``finding`` (its code), most first."""
         self.documents = tuple(documents)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from shlex import quote
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
+from storage import likeness
 from storage.artifacts import artifacts_at
 from storage.curve_table import CurveTable
 from storage.downsample import downsample
@@ -31,7 +33,7 @@ from storage.errors import (
 )
 from storage.events import check_event
 from storage.folding import Folding
-from storage.hits import SearchHit, SearchResults
+from storage.hits import Reason, SearchHit, SearchResults
 from storage.index import RUNS_ONLY, TABLE, BaseGoneError, KeptFold, Question, RunIndex, names_in
 from storage.journal import SWEEPING, State
 from storage.journal_table import JournalTable
@@ -67,6 +69,16 @@ GUESS_AMONG: Final = 2_000
 ASK_FOR_AT_MOST: Final = 1_000
 """Beginnings of ids in one filter; for more all are read, which is cheaper than so long a filter."""
 
+
+COMPARED_RUNS: Final = 3_000
+"""Runs whose parameters are compared with one run's: of its experiment first, then those whose text is nearest."""
+COMPARED_CURVES: Final = 40
+"""Of these, runs whose curves are compared."""
+COMPARED_POINTS: Final = 200
+LIKE_PARAMETERS: Final = 0.5
+LIKE_CURVES: Final = 0.3
+LIKE_TEXT: Final = 0.2
+"""What parameters, curves and text count in likeness; without curves the other two."""
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -356,6 +368,35 @@ class LanceRunStore(RunStore):
             hits, words=line.words, where=line.where, n_fitting=n_fitting, facets=facets, documents=documents
         )
 
+    @moving_on
+    def similar(self, run_id: str, *, where: str | None = None, limit: int = 10) -> SearchResults:
+        _refuse_negative(limit=limit)
+        run = self.run(run_id)
+        with self._index_lock:
+            with self._lock:
+                among = self._find(None, where=where) if where else None
+                self._searcher.bring_up_to_date(self.state(), live=self._live)
+            self._embedder_for("more like this", progress=None)
+            near = self._searcher.near(run.id, among=among)
+        with self._lock:
+            siblings = set(self._find(self.experiment(run.experiment).number)) & near.keys()
+        likely = sorted(near, key=lambda each: (each in siblings, near[each]), reverse=True)[:COMPARED_RUNS]
+        with self._lock:
+            others = self._live([entry.run for entry in self.state().entries(likely) if not entry.hidden])
+            metric = self.experiment(run.experiment).objective
+        ranges = likeness.scales([each.params for each in (run, *others)])
+        params = {each.id: likeness.of_parameters(run.params, each.params, scales=ranges) for each in others}
+        others.sort(key=lambda each: -(params[each.id] + near[each.id]))
+        close = others[: max(COMPARED_CURVES, limit)]
+        curves = self.curves([run.id, *(each.id for each in close)], max_points=COMPARED_POINTS)
+        first = None if metric is None else metric.metric
+        shapes = {
+            each.id: likeness.of_curves(curves.get(run.id, {}), curves.get(each.id, {}), first=first) for each in close
+        }
+        hits = [_alike(run, each, params[each.id], near[each.id], shapes[each.id]) for each in close]
+        hits.sort(key=lambda hit: -hit.score)
+        return SearchResults(hits[:limit], where=where, n_fitting=len(others), facets=_counted(hits[:limit]))
+
     def _read_line(self, text: str, where: str | None) -> tuple[Line, list[str] | None]:
         """Return what a search asks for, and the ids of the runs that its filters leave; None for all."""
         names = self._names(self.state(), None)
@@ -581,6 +622,33 @@ def reported_curve(run: Run, experiment: Experiment) -> Curve | None:
         return None
     steps = list(run.reports)
     return Curve.of(experiment.objective.metric, steps, [run.reports[step] for step in steps])
+
+
+def _alike(run: Run, other: Run, params: float, near: float, shape: tuple[float, str]) -> SearchHit:
+    """Return a run with how like it is to another: parameters, curves and text."""
+    parts = [(LIKE_PARAMETERS, params), (LIKE_TEXT, near)] + ([(LIKE_CURVES, shape[0])] if shape[1] else [])
+    score = sum(weight * part for weight, part in parts) / sum(weight for weight, _ in parts)
+    same = [name for name in run.params if name in other.params and run.params[name] == other.params[name]]
+    changed = [
+        f"{name} {run.params.get(name)!r} → {other.params.get(name)!r}" for name in run.params if name not in same
+    ]
+    told = f"{len(same)} of {len(run.params.keys() | other.params.keys())} parameters equal"
+    reasons = [Reason("parameters", "; ".join([told, *changed[:3]]), how="parameters")]
+    if shape[1]:
+        reasons.append(Reason("curve", f"{shape[1]}: shape {shape[0]:.0%} alike", how="curve"))
+    common = sorted({finding.code for finding in run.findings} & {finding.code for finding in other.findings})
+    reasons += [Reason("finding", f"both have {', '.join(common)}", how="meaning")] if common else []
+    text = "; ".join(reason.text for reason in reasons)
+    return SearchHit(other, score=min(max(score, 0.0), 1.0), text=text, reasons=tuple(reasons))
+
+
+def _counted(hits: Sequence[SearchHit]) -> dict[str, dict[str, int]]:
+    counts = {
+        "experiment": Counter(hit.run.experiment for hit in hits),
+        "state": Counter(str(hit.run.state) for hit in hits),
+        "finding": Counter(code for hit in hits for code in {finding.code for finding in hit.run.findings}),
+    }
+    return {name: dict(sorted(found.items(), key=lambda item: (-item[1], item[0]))) for name, found in counts.items()}
 
 
 def _refuse_negative(**given: int | None) -> None:

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 MOST_REASONS: Final = 3
 FACETS: Final[Mapping[str, str]] = {"experiment": "experiment", "state": "state", "finding": "codes"}
 """What fitting runs are counted by, and the column that says it."""
+COUNTED: Final = 0.5
+"""Share of the best score from which a run is counted: with one common word of a question thousands "fit"."""
 DIVIDER: Final = " | "
 HASHED: Final = "hashing"
 
@@ -123,7 +125,7 @@ class Searcher:
     def find(
         self, words: str, *, embedder: Embedder | None, among: Sequence[str] | None, limit: int
     ) -> tuple[list[Found], int, dict[str, dict[str, int]]]:
-        """Return the best runs, how many fit, and these counted.
+        """Return the best runs, how many are at least half as good as the best, and these counted.
 
         Parameters
         ----------
@@ -138,20 +140,25 @@ class Searcher:
         if not corpora:
             return [], 0, {}
         question = corpora[0].question(words, others=corpora[1:])
-        vector = None if embedder is None or not words.strip() else embedder.embed([words])[0]
+        vector = (
+            None
+            if embedder is None or not words.strip()
+            else embedder.embed([max(corpora, key=len).respelled(words)])[0]
+        )
         weights = weights_for(embedder)
         judged = [
             self._judged(corpus, question if words.strip() else None, vector, weights=weights, among=among)
             for corpus in corpora
         ]
         best = _best(corpora, judged, limit=limit)
-        n_fitting = sum(int(fits.sum()) for _, fits in judged)
+        least = COUNTED * max((score for _, _, score in best), default=0.0)
+        counted = [fits & (scores >= least) for scores, fits in judged]
         explain = _Explainer(question, vector)
         found = [
-            Found(str(corpus.run_ids[at]), score, DIVIDER.join(corpus.text[at]), explain(corpus, at))
+            Found(str(corpus.run_ids[at]), score, DIVIDER.join(corpus.text[at]), explain(corpus, at) if words else ())
             for corpus, at, score in best
         ]
-        return found, n_fitting, _facets(corpora, [fits for _, fits in judged])
+        return found, sum(int(each.sum()) for each in counted), _facets(corpora, counted)
 
     def documents(
         self, words: str, documents: Sequence[Mapping[str, Any]], *, embedder: Embedder | None, limit: int
@@ -182,6 +189,27 @@ class Searcher:
             scores = np.float32(weights.words) * scores + np.float32(weights.written) * meant
         order = [i for i in np.lexsort((-corpus.ordinals, -scores)).tolist() if scores[i] > 0][:limit]
         return [_document_hit(documents[i], float(scores[i])) for i in order]
+
+    def near(self, run_id: str, *, among: Sequence[str] | None) -> dict[str, float]:
+        """Return how near what was written and the configuration of other runs are to one run's, by run id, in [0, 1].
+
+        Cosines of vectors where there are any; otherwise words in common.
+        """
+        self._take_vectors()
+        home = next((c for c in self.corpora if run_id in c.at and not self._is_superseded(c)[c.at[run_id]]), None)
+        if home is None:
+            return {}
+        written, config = home.vectors_of(home.at[run_id])
+        words = home.question(" ".join(map(unlabelled, home.written[home.at[run_id]])), synonyms=False)
+        out: dict[str, float] = {}
+        for corpus in self.corpora:
+            near = 0.5 * corpus.nearness(written, config) + 0.5 * corpus.words(
+                words, weights=WORDS_ONLY, statistics=home
+            )
+            stays = ~self._is_superseded(corpus)
+            out |= {str(corpus.run_ids[i]): float(near[i]) for i in np.flatnonzero(stays).tolist()}
+        allowed = None if among is None else set(among)
+        return {each: near for each, near in out.items() if each != run_id and (allowed is None or each in allowed)}
 
     def _judged(
         self,
@@ -286,9 +314,8 @@ class _Explainer:
         return (*told[: MOST_REASONS - len(meant)], *meant)
 
     def _marked(self, corpus: Corpus, text: str) -> tuple[tuple[tuple[int, int], ...], float, How]:
-        marks: list[tuple[int, int]] = []
+        marks: list[tuple[str, int, int]] = []
         seen: dict[str, float] = {}
-        hows: set[str] = set()
         start = 0
         for word in cut(text):
             place = text.casefold().find(word, start)
@@ -297,11 +324,12 @@ class _Explainer:
             start = place + len(word)
             how = self._found_by.get(stem(word))
             if how is not None:
-                marks.append((place, start))
-                hows.add(how)
+                marks.append((how, place, start))
                 seen[stem(word)] = corpus.idf(stem(word)) * (0.3 if how == "synonym" else 1.0)
         order: tuple[How, ...] = ("words", "spelling", "synonym")
-        return tuple(marks), sum(seen.values()), next((how for how in order if how in hows), "words")
+        best: How = next((how for how in order if any(how == each for each, _, _ in marks)), "words")
+        told = tuple((start, end) for how, start, end in marks if (how == "synonym") == (best == "synonym"))
+        return told, sum(seen.values()), best
 
     def _meant(self, corpus: Corpus, at: int, told: set[str]) -> list[Reason]:
         if self._vector is None:

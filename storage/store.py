@@ -315,6 +315,18 @@ class RunStore(abc.ABC):
         """
 
     @abc.abstractmethod
+    def similar(self, run_id: str, *, where: str | None = None, limit: int = 10) -> SearchResults:
+        """Return the runs most like one: in parameters, in the shape of their curves and in what was written of them.
+
+        Raises
+        ------
+        RunNotFoundError
+            If no run, or more than one, fits ``run_id``.
+        FilterError
+            If ``where`` cannot be understood.
+        """
+
+    @abc.abstractmethod
     def reindex(self, *, embedder: Embedder | None = None, progress: Progress | None = None) -> int:
         """Build the derived index anew, all vectors included; return the number of runs in it."""
 

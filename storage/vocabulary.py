@@ -33,8 +33,8 @@ MOST_GUESSES: Final = 6
 _WORD = re.compile(r"[^\W_]+(?:[.+\-][^\W_]+)*", re.UNICODE)
 _SUFFIXES: Final = (
     "isations", "izations", "isation", "ization", "ations", "ation", "ences", "ence", "ingly", "ities", "ising",
-    "izing", "ments", "ment", "ising", "ised", "ized", "ises", "izes", "ings", "ing", "edly", "ied", "ies", "ity",
-    "ive", "ed", "ly", "es", "er", "s", "e",
+    "izing", "ments", "ment", "ised", "ized", "ises", "izes", "ings", "ing", "edly", "ied", "ies", "ity",
+    "ise", "ize", "ive", "ed", "ly", "es", "er", "s", "e",
 )  # fmt: skip
 
 
@@ -50,6 +50,13 @@ def cut(text: str) -> list[str]:
     return out
 
 
+_IRREGULAR: Final[Mapping[str, str]] = {
+    "blew": "blow", "blown": "blow", "broke": "break", "broken": "break", "died": "die", "fell": "fall",
+    "froze": "freeze", "frozen": "freeze", "grew": "grow", "grown": "grow", "hung": "hang", "learnt": "learn",
+    "lost": "lose", "risen": "rise", "rose": "rise", "shot": "shoot", "stuck": "stick", "worse": "bad", "worst": "bad",
+}  # fmt: skip
+
+
 @functools.lru_cache(maxsize=100_000)
 def stem(word: str) -> str:
     """Return what the forms of a word share; a light suffix stripper in the manner of Porter (1980), for English.
@@ -59,6 +66,7 @@ def stem(word: str) -> str:
     >>> stem("overfitting"), stem("overfits"), stem("memorised") == stem("memorizes"), stem("loss"), stem("1e-3")
     ('overfit', 'overfit', True, 'loss', '1e-3')
     """
+    word = _IRREGULAR.get(word, word)
     if not word.isascii() or not word.isalpha() or len(word) < 4 or word.endswith("ss"):
         return word
     for suffix in _SUFFIXES:
