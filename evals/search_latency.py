@@ -2,8 +2,8 @@
 
     python evals/search_latency.py [--quick] [--out build/evals/search_latency.json]
 
-The runs are the real ones of ``algoperf`` and ``deepobs``, repeated with other parameters and with notes of other numbers, so
-that texts differ. Times are of this machine as it is, loaded or not; the load average is reported beside them.
+The runs are the real ones of ``algoperf`` and ``deepobs``, repeated with other parameters and with notes of other
+numbers, so that texts differ. Times are of this machine as it is, loaded or not; its load is reported beside them.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ QUESTIONS = (
     "params.lr>1 diverged experiment:mnist_vae",
 )
 NOTES = (
-    "went to nan in epoch {}", "overfits after step {}, stop early", "bounces around since {}", "best so far, {} points ahead",
-    "slow: {} seconds a step", "plateau since {}, cut the budget",
+    "went to nan in epoch {}", "overfits after step {}, stop early", "bounces around since {}",
+    "best so far, {} points ahead", "slow: {} seconds a step", "plateau since {}, cut the budget",
 )  # fmt: skip
 WARM_MS = 50.0
 COLD_S = 3.0
@@ -59,7 +59,8 @@ def main() -> int:
             report[str(n_runs)] = measure(Path(folder) / str(n_runs), data, n_runs)
             show(n_runs, report[str(n_runs)])
     print(
-        f"load average {report['load_average']:.1f} on {os.cpu_count()} cores; asked: warm {WARM_MS} ms, cold {COLD_S} s"
+        f"load average {report['load_average']:.1f} on {os.cpu_count()} cores; "
+        f"asked: warm {WARM_MS:.0f} ms, cold {COLD_S:.0f} s"
     )
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
@@ -123,29 +124,30 @@ def fill(store: Any, data: Path, n_runs: int) -> None:
                 name: value * float(rng.uniform(0.5, 2)) if isinstance(value, float) else value
                 for name, value in json.loads(row["params"]).items()
             }
-            run_id, when = f"{row['run_id']}-{i}", NOW + timedelta(seconds=i)
-            body = {"params": params, "state": "running", "source": "import"}
-            events.append(Event.new("run.created", row["experiment"], run_id, time=when, **body))
-            metrics = {"val_loss": float(rng.lognormal()), "train_loss": float(rng.lognormal())}
-            summary = {name: {"last": value, "n": 1} for name, value in metrics.items()}
-            events.append(
-                Event.new("run.finished", row["experiment"], run_id, time=when, state="finished", summary=summary)
-            )
+            values = {"val_loss": float(rng.lognormal()), "train_loss": float(rng.lognormal())}
+            body: dict[str, Any] = {
+                "params": params,
+                "state": "finished",
+                "source": "import",
+                "summary": {name: {"n": 1, "last": value, "last_finite": value} for name, value in values.items()},
+            }
             if i % 5 == 0:
-                note = NOTES[int(rng.integers(len(NOTES)))].format(int(rng.integers(500)))
-                events.append(Event.new("run.noted", row["experiment"], run_id, time=when, text=note))
+                body["notes"] = [NOTES[int(rng.integers(len(NOTES)))].format(int(rng.integers(500)))]
+            when = NOW + timedelta(seconds=i)
+            events.append(Event.new("run.created", row["experiment"], f"{row['run_id']}-{i}", time=when, **body))
         store.append(events)
 
 
 def show(n_runs: int, found: dict[str, Any]) -> None:
-    print(f"{n_runs:,} runs: index with vectors {found['reindex_s']:.1f} s, first search {found['first_s']:.2f} s, "
-          f"like one {found['like_s']:.2f} s")  # fmt: skip
+    print(
+        f"{n_runs:,} runs: index with vectors {found['reindex_s']:.1f} s, first search {found['first_s']:.2f} s, "
+        f"like one {found['like_s']:.2f} s"
+    )
     for text, ms in found["warm_ms"].items():
         print(f"  {'met ' if ms <= WARM_MS else 'MISS'} warm {ms:6.1f} ms  {text}")
     for each in found["cold"]:
-        print(
-            f"  {'met ' if each['wall_s'] <= COLD_S else 'MISS'} cold {each['wall_s']:.2f} s wall, {each['cpu_s']:.2f} s CPU"
-        )
+        met = "met " if each["wall_s"] <= COLD_S else "MISS"
+        print(f"  {met} cold {each['wall_s']:.2f} s wall, {each['cpu_s']:.2f} s CPU")
 
 
 if __name__ == "__main__":

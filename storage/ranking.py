@@ -49,7 +49,7 @@ class Weights:
 POWER: Final = 1.5
 """To which what words are worth is raised beside meaning: a question whose words are all found is sure of them, while
 one common word of many says little."""
-SEMANTIC: Final = Weights(words=0.65, written=0.3, config=0.05)
+SEMANTIC: Final = Weights(words=0.5, written=0.47, config=0.03)
 """Where the vectors are a language model's. Chosen by ``make evals-search`` on its development questions."""
 LEXICAL: Final = Weights(words=0.8, written=0.15, config=0.05)
 """Where they are hashed n-grams."""
@@ -60,8 +60,8 @@ SURE: Final = 0.7
 SAID_OF_MUCH: Final = 4
 """Concepts of which a word may be, to stand for none of them."""
 WORDS_ONLY: Final = Weights(words=1.0, written=0.0, config=0.0)
-MEANT: Final = 0.35
-"""Cosine from which a text is told as near in meaning, and its run counted as one that fits."""
+MEANT: Final = 0.25
+"""Likeness, as ``storage.meaning`` has it, from which a text is told as near in meaning, and its run fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +192,8 @@ class Corpus:
         self.text, self.written, self.config, self.facets = text, written, config, facets
         self._text, self._written = Field(text), Field(written)
         self._vectors: Floats | None = None
+        self._context = ""
+        self._hashes: dict[str, list[str]] = {}
         self._places = np.empty(0, dtype=np.int64)
 
     @functools.cached_property
@@ -278,24 +280,32 @@ class Corpus:
 
     # -- meaning
 
-    @functools.cached_property
-    def encoded(self) -> list[str]:
-        """The different texts that have vectors or should: what was written first, then configurations."""
-        return [*map(unlabelled, self.written.values), *self.config.values]
+    def encoded_in(self, context: str) -> list[str]:
+        """Return the different texts that have vectors or should: what was written first, then configurations."""
+        return [context + text for text in (*map(unlabelled, self.written.values), *self.config.values)]
 
-    @functools.cached_property
-    def _hashes(self) -> list[str]:
-        return [text_hash(text) for text in self.encoded]
+    def _hashes_in(self, context: str) -> list[str]:
+        """Return what the texts are known by; worked out once."""
+        if context not in self._hashes:
+            self._hashes = {context: [text_hash(text) for text in self.encoded_in(context)]}
+        return self._hashes[context]
 
-    def set_vectors(self, matrix: Floats, place_of: Mapping[str, int]) -> None:
-        """Take the vectors of the texts: rows of a matrix by the texts' hashes; nothing to do where it is the same."""
+    def set_vectors(self, matrix: Floats, place_of: Mapping[str, int], *, context: str = "") -> None:
+        """Take the vectors of the texts: rows of a matrix by the texts' hashes; nothing to do where it is the same.
+
+        Parameters
+        ----------
+        context
+            What the texts are encoded within: they follow it.
+        """
         if self._vectors is not matrix:
-            self._vectors = matrix
-            self._places = np.array([place_of.get(each, -1) for each in self._hashes], dtype=np.int64)
+            self._vectors, self._context = matrix, context
+            self._places = np.array([place_of.get(each, -1) for each in self._hashes_in(context)], dtype=np.int64)
 
     def without_vector(self) -> list[str]:
         """Return the texts that have no vector; what was written comes first, since it matters most."""
-        return [self.encoded[i] for i in np.flatnonzero(self._places < 0).tolist()]
+        texts = self.encoded_in(self._context) if (self._places < 0).any() else []
+        return [texts[i] for i in np.flatnonzero(self._places < 0).tolist()]
 
     def lacks_vectors(self) -> NDArray[np.bool_]:
         """Return which runs have a text without a vector. Shape (n,)."""

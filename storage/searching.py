@@ -20,8 +20,21 @@ from numpy.typing import NDArray
 from storage.hits import DocumentHit, How, Reason
 from storage.index import VISIBLE, KeptFold, LiveMetrics, rows_of
 from storage.lance import Database
-from storage.ranking import LEXICAL, MEANT, SEMANTIC, WORDS_ONLY, Coded, Corpus, Question, Weights, nearest, unlabelled
-from storage.vectors import Progress, Vectors
+from storage.meaning import CONTEXT, PHRASES, Sense, in_context, sense_of
+from storage.ranking import (
+    LEXICAL,
+    MEANT,
+    SEMANTIC,
+    WORDS_ONLY,
+    Coded,
+    Corpus,
+    Question,
+    Weights,
+    nearest,
+    text_hash,
+    unlabelled,
+)
+from storage.vectors import Progress, Vectors, is_lexical
 from storage.vocabulary import cut, stem
 
 if TYPE_CHECKING:
@@ -36,7 +49,6 @@ FACETS: Final[Mapping[str, str]] = {"experiment": "experiment", "state": "state"
 COUNTED: Final = 0.5
 """Share of the best score from which a run is counted: with one common word of a question thousands "fit"."""
 DIVIDER: Final = " | "
-HASHED: Final = "hashing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,10 @@ class Searcher:
         self._kept: tuple[int, Corpus] | None = None
         self._apart: tuple[tuple[int, int], Corpus] | None = None
         self._superseded: frozenset[str] = frozenset()
+        self._raw: NDArray[np.float32] | None = None
+        self._matrix = np.zeros((0, 0), dtype=np.float32)
+        self._context = ""
+        self._sense: Sense | None = None
 
     # -- what there is
 
@@ -91,14 +107,30 @@ class Searcher:
         try:
             self._take_vectors()
             missing = [text for corpus in self.corpora for text in corpus.without_vector()]
+            if self._context and self._sense is None:
+                missing = [*map(in_context, PHRASES), *missing]
             return self.vectors.embed(missing, budget_s=budget_s, progress=progress) if missing else 0
         finally:
             self._take_vectors()
 
     def _take_vectors(self) -> None:
-        places = self.vectors.places()
+        places, matrix = self.vectors.places(), self.vectors.matrix
+        if matrix is not self._raw:
+            self._raw = matrix
+            self._context = "" if self.vectors.is_lexical() else CONTEXT
+            known = [places.get(text_hash(in_context(phrase))) for phrase in PHRASES] if self._context else []
+            self._sense = sense_of(known, matrix) if self._context else None
+            self._matrix = matrix if self._sense is None else self._sense(matrix)
         for corpus in self.corpora:
-            corpus.set_vectors(self.vectors.matrix, places)
+            corpus.set_vectors(self._matrix, places, context=self._context)
+
+    def _vector_of(self, text: str, embedder: Embedder) -> NDArray[np.float32] | None:
+        """Return the vector of a question, None where those of the texts are not there to be compared with."""
+        if self._context and self._sense is None:
+            return None
+        vector = embedder.embed([self._context + max(self.corpora, key=len).respelled(text)])
+        sensed: NDArray[np.float32] = vector if self._sense is None else self._sense(vector)
+        return np.asarray(sensed[0])
 
     def n_embedded(self) -> int:
         """Return how many runs have a vector of each of their texts."""
@@ -107,7 +139,8 @@ class Searcher:
 
     def texts(self) -> list[str]:
         """Return the texts that are encoded."""
-        return [text for corpus in self.corpora for text in corpus.encoded]
+        phrases = list(map(in_context, PHRASES)) if self._context else []
+        return phrases + [text for corpus in self.corpora for text in corpus.encoded_in(self._context)]
 
     def _is_superseded(self, corpus: Corpus) -> NDArray[np.bool_]:
         """Return which runs of a corpus are told of anew in the other one, or are hidden by now."""
@@ -118,7 +151,7 @@ class Searcher:
 
     def forget(self) -> None:
         """Let go of what is in memory."""
-        self._kept = self._apart = None
+        self._kept = self._apart = self._raw = None
 
     # -- asking
 
@@ -140,11 +173,7 @@ class Searcher:
         if not corpora:
             return [], 0, {}
         question = corpora[0].question(words, others=corpora[1:])
-        vector = (
-            None
-            if embedder is None or not words.strip()
-            else embedder.embed([max(corpora, key=len).respelled(words)])[0]
-        )
+        vector = None if embedder is None or not words.strip() else self._vector_of(words, embedder)
         weights = weights_for(embedder)
         judged = [
             self._judged(corpus, question if words.strip() else None, vector, weights=weights, among=among)
@@ -182,7 +211,8 @@ class Searcher:
         scores = corpus.words(question, weights=WORDS_ONLY)
         if embedder is not None:
             titles = [unlabelled(text) for text in corpus.written.values]
-            near = embedder.embed([words, *titles])
+            near = embedder.embed([self._context + text for text in (words, *titles)])
+            near = near if self._sense is None else self._sense(near)
             weights = weights_for(embedder)
             cosines = nearest((near[1:] @ near[0]).astype(np.float32), corpus.written)
             meant = (cosines * (cosines >= MEANT)).astype(np.float32)
@@ -237,7 +267,7 @@ def weights_for(embedder: Embedder | None) -> Weights:
     """Return how much words and meaning count, by what computes meaning."""
     if embedder is None:
         return WORDS_ONLY
-    return LEXICAL if embedder.identity.startswith(HASHED) else SEMANTIC
+    return LEXICAL if is_lexical(embedder) else SEMANTIC
 
 
 def _kept_corpus(base: KeptFold) -> Corpus:

@@ -34,6 +34,8 @@ TABLE: Final = "vectors"
 COLUMNS: Final[Columns] = MappingProxyType({"hash": "string", "encoder": "string", "vector": "vector"})
 AT_ONCE: Final = 32
 """Texts encoded between two looks at the clock: MiniLM takes some 20 to 200 texts a second on one core."""
+HASHED: Final = "hashing"
+"""How the identity of a lexical encoder begins."""
 WRITE_EVERY_S: Final = 2.0
 """What an interruption may cost."""
 
@@ -57,6 +59,10 @@ class Vectors:
     def compatible(self) -> bool:
         """Return whether they are the present encoder's."""
         return self.encoder() in (None, self._embedder().identity)
+
+    def is_lexical(self) -> bool:
+        """Return whether the encoder sees letters only, no meaning."""
+        return is_lexical(self._embedder())
 
     def places(self) -> Mapping[str, int]:
         """Return the row of the matrix that holds the vector of a text, by the text's hash."""
@@ -160,3 +166,8 @@ class Vectors:
             hashes, encoders, matrix = self._database.vectors(TABLE)
         self._version, self._encoder, self.matrix = version, encoders[0] if encoders else None, matrix
         self._place = {each: i for i, each in enumerate(hashes)}
+
+
+def is_lexical(embedder: Embedder) -> bool:
+    """Return whether an encoder sees letters only, no meaning."""
+    return embedder.identity.startswith(HASHED)

@@ -74,7 +74,8 @@ def test_a_word_that_nobody_knows_lowers_what_the_others_are_worth() -> None:
 def test_scores_lie_between_zero_and_one_and_do_not_depend_on_who_else_is_there() -> None:
     few = corpus_of(["the loss exploded"])
     encoder = HashingEmbedder()
-    few.set_vectors(encoder.embed(few.encoded), {text_hash(text): i for i, text in enumerate(few.encoded)})
+    texts = few.encoded_in("")
+    few.set_vectors(encoder.embed(texts), {text_hash(text): i for i, text in enumerate(texts)})
     question = RUNS.question("the loss exploded")
     alone, _ = few.scores(question, encoder.embed(["the loss exploded"])[0], weights=LEXICAL, statistics=RUNS)
     assert 0 < alone[0] <= 1
