@@ -96,9 +96,13 @@ class Coded:
 
     def counts(self, among: NDArray[np.bool_]) -> dict[str, int]:
         """Return how many of some lists have each text, most first."""
-        pairs = np.unique(self.owners * len(self.values) + self.codes)
-        codes, owners = pairs % max(len(self.values), 1), pairs // max(len(self.values), 1)
-        found = np.bincount(codes[among[owners]], minlength=len(self.values))
+        n, sizes = max(len(self.values), 1), np.diff(self.offsets)
+        if (sizes == 1).all():  # as of an experiment or a state
+            codes = self.codes[among]
+        else:
+            here = np.repeat(among, sizes)
+            codes = np.unique(self.owners[here] * n + self.codes[here]) % n
+        found = np.bincount(codes, minlength=n)
         order = sorted(np.flatnonzero(found).tolist(), key=lambda i: (-found[i], self.values[i]))
         return {self.values[i]: int(found[i]) for i in order}
 

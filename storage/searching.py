@@ -330,6 +330,7 @@ class _Explainer:
     def __init__(self, question: Question, vector: NDArray[np.float32] | None) -> None:
         self._question, self._vector = question, vector
         self._found_by = question.words
+        self._known: dict[int, NDArray[np.float32]] = {}
 
     def __call__(self, corpus: Corpus, at: int) -> tuple[Reason, ...]:
         """Return the reasons for one run, the strongest first."""
@@ -361,13 +362,19 @@ class _Explainer:
         told = tuple((start, end) for how, start, end in marks if (how == "synonym") == (best == "synonym"))
         return told, sum(seen.values()), best
 
+    def _cosines(self, corpus: Corpus) -> NDArray[np.float32]:
+        """Return how near each passage of a corpus is to the question; worked out once."""
+        if id(corpus) not in self._known and self._vector is not None:
+            self._known[id(corpus)] = corpus.cosines(self._vector)[0]
+        return self._known[id(corpus)]
+
     def _meant(self, corpus: Corpus, at: int, told: set[str]) -> list[Reason]:
         if self._vector is None:
             return []
         span = corpus.written.codes[corpus.written.offsets[at] : corpus.written.offsets[at + 1]]
         if not span.size:
             return []
-        cosines, _ = corpus.cosines(self._vector)
+        cosines = self._cosines(corpus)
         best = span[int(np.argmax(cosines[span]))]
         kind, _, text = corpus.written.values[int(best)].partition(": ")
         if cosines[best] < MEANT or text in told:
