@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import mmap
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,8 +32,6 @@ Floats = NDArray[np.float32]
 TOKENS_AT_ONCE: Final = 1_024
 """Word pieces that go through the layers together: enough for fast matrix products, and what they make (6 MB a
 layer) stays in the cache of the processor."""
-FEW: Final = 40_000
-"""Numbers of which the error function is taken without scipy, whose import costs 0.3 s: a question of 25 pieces."""
 DTYPES: Final[Mapping[str, str]] = {"F32": "<f4", "F16": "<f2", "F64": "<f8"}
 NEEDS: Final = ("config.json", "tokenizer.json", "model.safetensors", "1_Pooling/config.json")
 
@@ -202,21 +198,28 @@ class _Layer:
 
 
 def gelu(x: Floats) -> Floats:
-    """Return ``x · Φ(x)``, Φ the standard normal distribution; in place. Shape as given."""
-    if x.size <= FEW and "scipy.special" not in sys.modules:
-        flat = np.fromiter(map(math.erf, (x.ravel() * math.sqrt(0.5)).tolist()), dtype=np.float32, count=x.size)
-        x *= np.float32(0.5) * (np.float32(1.0) + flat.reshape(x.shape))
-        return x
-    from scipy.special import erf
+    """Return ``x · Φ(x)``, Φ the standard normal distribution; in place. Shape as given.
 
-    # Rows at a time, so that what is computed once more stays in the cache.
+    Φ by formula 7.1.26 of Abramowitz and Stegun (1964), off by 1e-7 at most; importing scipy for it costs 0.3 s.
+    """
+    # Rows at a time, so that what is computed on the way stays in the cache.
     for row in range(0, x.shape[0], 32):
         part = x[row : row + 32]
-        factor = erf(part * np.float32(np.sqrt(0.5)))
-        factor += np.float32(1.0)
-        factor *= np.float32(0.5)
-        part *= factor
+        size = np.abs(part) * _SQRT_HALF
+        t = np.float32(1.0) / (np.float32(1.0) + _P * size)
+        tail = t * _A[4]
+        for coefficient in _A[3::-1]:
+            tail += coefficient
+            tail *= t
+        tail *= np.exp(-size * size)
+        tail *= np.float32(0.5)  # the normal distribution beyond |x|
+        part *= np.where(part > 0, np.float32(1.0) - tail, tail)
     return x
+
+
+_SQRT_HALF: Final = np.float32(np.sqrt(0.5))
+_P: Final = np.float32(0.3275911)
+_A: Final = np.array([0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429], dtype=np.float32)
 
 
 def read_safetensors(path: Path) -> dict[str, Floats]:

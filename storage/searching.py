@@ -8,6 +8,7 @@ Invariant: a search writes nothing but vectors, and those only within its budget
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -257,7 +258,7 @@ class Searcher:
             scores, fits = corpus.scores(question, vector, weights=weights, statistics=self.corpora[0])
         if among is not None:
             left = np.zeros(len(corpus), dtype=bool)
-            left[[corpus.at[run_id] for run_id in among if run_id in corpus.at]] = True
+            left[[at for at in map(corpus.at.get, among) if at is not None]] = True
             fits = fits & left
         fits = fits & ~self._is_superseded(corpus)
         return scores, fits
@@ -348,15 +349,15 @@ class _Explainer:
         marks: list[tuple[str, int, int]] = []
         seen: dict[str, float] = {}
         start = 0
-        for word in cut(text):
+        for word, root in _stemmed(text):
             place = text.casefold().find(word, start)
             if place < 0:  # what case folding or normalisation changed cannot be marked
                 continue
             start = place + len(word)
-            how = self._found_by.get(stem(word))
+            how = self._found_by.get(root)
             if how is not None:
                 marks.append((how, place, start))
-                seen[stem(word)] = corpus.idf(stem(word)) * (0.3 if how == "synonym" else 1.0)
+                seen[root] = corpus.idf(root) * (0.3 if how == "synonym" else 1.0)
         order: tuple[How, ...] = ("words", "spelling", "synonym")
         best: How = next((how for how in order if any(how == each for each, _, _ in marks)), "words")
         told = tuple((start, end) for how, start, end in marks if (how == "synonym") == (best == "synonym"))
@@ -380,6 +381,11 @@ class _Explainer:
         if cosines[best] < MEANT or text in told:
             return []
         return [Reason(kind, text, how="meaning")]
+
+
+@functools.lru_cache(maxsize=50_000)
+def _stemmed(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple((word, stem(word)) for word in cut(text))
 
 
 def _passages(corpus: Corpus, at: int) -> list[tuple[str, str]]:
