@@ -408,7 +408,7 @@ class LanceRunStore(RunStore):
 
     def _embedder_for(self, words: str, *, progress: Progress | None) -> Embedder | None:
         """Return the encoder of the stored vectors, with those that are missing computed for some seconds."""
-        if not words.strip():
+        if not words.strip() or not self._searcher.corpora:
             return None
         vectors = self._searcher.vectors
         try:

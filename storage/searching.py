@@ -210,7 +210,7 @@ class Searcher:
         )
         question = corpus.question(words)
         scores = corpus.words(question, weights=WORDS_ONLY)
-        if embedder is not None:
+        if embedder is not None and (self._sense is not None or not self._context):
             titles = [unlabelled(text) for text in corpus.written.values]
             near = embedder.embed([self._context + text for text in (words, *titles)])
             near = near if self._sense is None else self._sense(near)
@@ -303,6 +303,8 @@ def _best(
     corpora: Sequence[Corpus], judged: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]], *, limit: int
 ) -> list[tuple[Corpus, int, float]]:
     """Return the best runs of all corpora; of equal ones the newest first."""
+    if limit == 0:
+        return []
     pool: list[tuple[float, int, Corpus, int]] = []
     for corpus, (scores, fits) in zip(corpora, judged, strict=True):
         at = np.flatnonzero(fits)

@@ -623,6 +623,14 @@ class RunStoreContract:
         store.append([Event.new("run.deleted", "digits", run.id)])
         assert store.search("exploded") == []
 
+    def test_an_empty_store_and_a_limit_of_none_give_nothing(self, store: RunStore) -> None:
+        assert store.search("exploded") == []
+        add_experiment(store)
+        assert store.search("exploded") == store.search("state:failed") == []
+        add_finished(store, loss=0.1, notes=["exploded"])
+        assert store.search("exploded", limit=0) == []
+        assert store.search("exploded").n_fitting == 1
+
     def test_documents_are_found_by_their_title_and_text(self, store: RunStore) -> None:
         add_experiment(store)
         run = add_finished(store, loss=0.1)
