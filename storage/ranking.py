@@ -42,6 +42,8 @@ class Weights:
     """Cosine to the nearest of what was written: notes, findings, errors, tags."""
     config: float
     """Cosine to the configuration."""
+    least: float = 0.0
+    """Likeness to what was written from which a run fits without a word in common."""
     written_words: float = 1.0
     """How much more a word counts in what was written than elsewhere."""
 
@@ -49,9 +51,9 @@ class Weights:
 POWER: Final = 1.5
 """To which what words are worth is raised beside meaning: a question whose words are all found is sure of them, while
 one common word of many says little."""
-SEMANTIC: Final = Weights(words=0.5, written=0.47, config=0.03)
+SEMANTIC: Final = Weights(words=0.5, written=0.47, config=0.03, least=0.05)
 """Where the vectors are a language model's. Chosen by ``make evals-search`` on its development questions."""
-LEXICAL: Final = Weights(words=0.8, written=0.15, config=0.05)
+LEXICAL: Final = Weights(words=0.8, written=0.15, config=0.05, least=0.25)
 """Where they are hashed n-grams."""
 MOST_PASSAGES: Final = 8
 """Of one run, that others are compared with."""
@@ -61,7 +63,7 @@ SAID_OF_MUCH: Final = 4
 """Concepts of which a word may be, to stand for none of them."""
 WORDS_ONLY: Final = Weights(words=1.0, written=0.0, config=0.0)
 MEANT: Final = 0.25
-"""Likeness, as ``storage.meaning`` has it, from which a text is told as near in meaning, and its run fits."""
+"""Likeness, as ``storage.meaning`` has it, from which a text is told as near in meaning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,7 +367,7 @@ class Corpus:
         written, config = self.meaning(vector)
         total = np.float32(weights.words) * words ** np.float32(POWER)
         total += np.float32(weights.written) * written + np.float32(weights.config) * config
-        return np.clip(total, 0.0, 1.0), (words > 0) | (written >= MEANT)
+        return np.clip(total, 0.0, 1.0), (words > 0) | (written >= weights.least)
 
 
 def nearest(cosines: Floats, coded: Coded) -> Floats:

@@ -380,7 +380,7 @@ class _Explainer:
         cosines = self._cosines(corpus)
         best = span[int(np.argmax(cosines[span]))]
         kind, _, text = corpus.written.values[int(best)].partition(": ")
-        if cosines[best] < MEANT or text in told:
+        if text in told or (told and cosines[best] < MEANT):
             return []
         return [Reason(kind, text, how="meaning")]
 
