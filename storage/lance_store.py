@@ -44,7 +44,7 @@ from storage.purge import GRACE, Purged, purge
 from storage.query import Names, Order, compile_filter, compile_order
 from storage.question import Line, read_line
 from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState, utc_now
-from storage.searching import Searcher
+from storage.searching import COUNTED, Searcher
 from storage.store import Progress, RunStore, StoreInfo
 from storage.vectors import Vectors
 from storage.verify import Verified, verify
@@ -395,7 +395,8 @@ class LanceRunStore(RunStore):
         }
         hits = [_alike(run, each, params[each.id], near[each.id], shapes[each.id]) for each in close]
         hits.sort(key=lambda hit: -hit.score)
-        return SearchResults(hits[:limit], where=where, n_fitting=len(others), facets=_counted(hits[:limit]))
+        good = [hit for hit in hits if hit.score >= COUNTED * hits[0].score]
+        return SearchResults(hits[:limit], where=where, n_fitting=len(good), facets=_counted(good))
 
     def _read_line(self, text: str, where: str | None) -> tuple[Line, list[str] | None]:
         """Return what a search asks for, and the ids of the runs that its filters leave; None for all."""
@@ -629,9 +630,8 @@ def _alike(run: Run, other: Run, params: float, near: float, shape: tuple[float,
     parts = [(LIKE_PARAMETERS, params), (LIKE_TEXT, near)] + ([(LIKE_CURVES, shape[0])] if shape[1] else [])
     score = sum(weight * part for weight, part in parts) / sum(weight for weight, _ in parts)
     same = [name for name in run.params if name in other.params and run.params[name] == other.params[name]]
-    changed = [
-        f"{name} {run.params.get(name)!r} → {other.params.get(name)!r}" for name in run.params if name not in same
-    ]
+    both = [(name, run.params[name], other.params.get(name)) for name in run.params if name not in same]
+    changed = [f"{name} {_shown(mine)} → {_shown(theirs)}" for name, mine, theirs in both]
     told = f"{len(same)} of {len(run.params.keys() | other.params.keys())} parameters equal"
     reasons = [Reason("parameters", "; ".join([told, *changed[:3]]), how="parameters")]
     if shape[1]:
@@ -640,6 +640,10 @@ def _alike(run: Run, other: Run, params: float, near: float, shape: tuple[float,
     reasons += [Reason("finding", f"both have {', '.join(common)}", how="meaning")] if common else []
     text = "; ".join(reason.text for reason in reasons)
     return SearchHit(other, score=min(max(score, 0.0), 1.0), text=text, reasons=tuple(reasons))
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _counted(hits: Sequence[SearchHit]) -> dict[str, dict[str, int]]:

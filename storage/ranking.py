@@ -212,8 +212,9 @@ class Corpus:
 
     @functools.cached_property
     def speller(self) -> Speller:
-        """Knows the words of these runs."""
-        return Speller(list({**self._text.words, **self._written.words}))
+        """Knows the words of these runs and of the lexicon."""
+        said = dict.fromkeys(sorted({word for concept in _phrases() for phrase in concept for word in phrase}))
+        return Speller(list({**self._text.words, **self._written.words, **said}))
 
     def idf(self, word: str) -> float:
         """Return how telling a word is: high where few runs have it."""
@@ -252,7 +253,8 @@ class Corpus:
     @functools.cached_property
     def _spelling(self) -> Mapping[str, str]:
         """The most frequent whole word of each stem."""
-        counts = Counter(word for text in (*self.written.values, *self.text.values) for word in cut(text))
+        told = (*self.written.values, *self.text.values, *(phrase for each in CONCEPTS for phrase in each.says))
+        counts = Counter(word for text in told for word in cut(text))
         return {stem(word): word for word, _ in reversed(counts.most_common())}
 
     def words(self, question: Question, *, weights: Weights, statistics: Corpus | None = None) -> Floats:

@@ -612,6 +612,21 @@ class RunStoreContract:
         assert reason.text[start:end] == "exploded"
         assert (found.n_fitting, found.facets["state"]) == (1, {"finished": 1})
 
+    def test_runs_are_found_by_the_code_and_the_phrases_of_a_finding(self, store: RunStore) -> None:
+        add_experiment(store)
+        run, _ = (add_finished(store, loss=loss) for loss in (0.1, 0.2))
+        said: dict[str, Any] = {"finding_id": "f", "code": "ADV106", "title": "t", "severity": "info"}
+        said["detector"] = "rules"
+        store.append([Event.new("finding.opened", "digits", run.id, **said)])
+        assert [each.id for each in store.runs(where="finding = 'ADV106'")] == [run.id]
+        assert [hit.run.id for hit in store.search("finding:overfitting")] == [run.id]
+        hits = store.search("memorized the training data")
+        assert hits[0].run.id == run.id
+        assert hits.facets["finding"] == {"ADV106": 1}
+        store.append([Event.new("finding.judged", "digits", run.id, finding_id="f", verdict="ok")])
+        assert store.runs(where="finding = 'ADV106'") == []
+        assert store.search("finding:overfitting") == []
+
     def test_a_search_finds_what_came_and_not_what_went(self, store: RunStore, uri: str) -> None:
         add_experiment(store)
         run = add_finished(store, loss=0.1)
