@@ -15,7 +15,7 @@ export MKL_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format evals evals-findings train-head evals-suggest bench-store build smoke clean
+.PHONY: help demo test lint format evals evals-findings train-head evals-suggest evals-search bench-store build smoke clean
 
 help: ## list what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/'
@@ -68,6 +68,11 @@ train-head: $(READY) ## rebuild what findings have learned (advisor/findings/dat
 evals-suggest: $(READY) ## suggestions with a past beside Optuna's, and their latency, in an hour; SUGGEST_ARGS=--quick in minutes
 	$(BIN)/python evals/suggest_transfer $(SUGGEST_ARGS)
 	$(BIN)/python evals/suggest_latency.py --out build/evals/suggest_latency.json $(filter --quick,$(SUGGEST_ARGS))
+
+evals-search: $(READY) ## how well searches find runs again, and how fast; SEARCH_ARGS=--quick tries it
+	@mkdir -p build/evals
+	$(BIN)/python evals/search --out build/evals/search.json $(SEARCH_ARGS)
+	$(BIN)/python evals/search_latency.py --out build/evals/search_latency.json $(filter --quick,$(SEARCH_ARGS))
 
 bench-store: $(READY) ## our store beside trackio, wandb, MLflow and Aim, in 20 minutes; BENCH_ARGS=--quick tries it
 	$(BIN)/python evals/store_rivals $(BENCH_ARGS)

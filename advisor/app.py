@@ -21,9 +21,10 @@ from advisor.errors import ConfigError
 from advisor.redact import scrub
 from advisor.suggest.space import Space
 from advisor.tracking import exits
+from storage.hits import SearchResults
 from storage.opening import Opening
 from storage.records import Direction, Run
-from storage.store import RunStore, SearchHit
+from storage.store import RunStore
 
 if TYPE_CHECKING:
     from advisor.experiment import Experiment
@@ -268,17 +269,30 @@ class Advisor:
 
     def search(
         self, text: str, *, where: str | None = None, limit: int = 10, progress: Progress | None = None
-    ) -> list[SearchHit]:
-        """Return the runs whose description fits ``text`` best, by words and by meaning.
+    ) -> SearchResults:
+        """Return the runs whose description fits ``text`` best, by words and by meaning, with reasons and counts.
 
-        Numbers are found by ``where``, not by likeness.
+        Numbers are found by conditions, not by likeness: in the text itself (``overfits params.lr<1e-3 state:failed``)
+        or in ``where``. A list of hits that also has ``facets``, ``documents`` and ``n_fitting``.
 
         Raises
         ------
         FilterError
-            If ``where`` cannot be understood.
+            If a condition cannot be understood.
         """
         return self.store.search(text, where=where, limit=limit, progress=progress)
+
+    def similar(self, run_id: str, *, where: str | None = None, limit: int = 10) -> SearchResults:
+        """Return the runs most like one: in parameters, in the shape of their curves and in what was written of them.
+
+        Raises
+        ------
+        RunNotFoundError
+            If no run, or more than one, fits.
+        FilterError
+            If ``where`` cannot be understood.
+        """
+        return self.store.similar(run_id, where=where, limit=limit)
 
     # -- what experiments work with
 

@@ -20,6 +20,7 @@ from storage.errors import (
     StoreNotFoundError,
     StoreUnavailableError,
 )
+from storage.hits import SearchHit, SearchResults
 from storage.records import (
     Curve,
     CurveChunk,
@@ -33,7 +34,7 @@ from storage.records import (
     RunState,
     Severity,
 )
-from storage.store import RunStore, SearchHit, StoreInfo, open_store
+from storage.store import RunStore, StoreInfo, open_store
 
 __all__ = [
     "Curve",
@@ -57,6 +58,7 @@ __all__ = [
     "RunStore",
     "SchemaTooNewError",
     "SearchHit",
+    "SearchResults",
     "Severity",
     "SpoolError",
     "StorageError",

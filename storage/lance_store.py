@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from shlex import quote
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
+from storage import likeness
 from storage.artifacts import artifacts_at
 from storage.curve_table import CurveTable
 from storage.downsample import downsample
@@ -31,6 +33,7 @@ from storage.errors import (
 )
 from storage.events import check_event
 from storage.folding import Folding
+from storage.hits import Reason, SearchHit, SearchResults
 from storage.index import RUNS_ONLY, TABLE, BaseGoneError, KeptFold, Question, RunIndex, names_in
 from storage.journal import SWEEPING, State
 from storage.journal_table import JournalTable
@@ -39,8 +42,11 @@ from storage.migrations import SCHEMA_VERSION
 from storage.provenance import REMOVED
 from storage.purge import GRACE, Purged, purge
 from storage.query import Names, Order, compile_filter, compile_order
+from storage.question import Line, read_line
 from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState, utc_now
-from storage.store import Progress, RunStore, SearchHit, StoreInfo
+from storage.searching import COUNTED, Searcher
+from storage.store import Progress, RunStore, StoreInfo
+from storage.vectors import Vectors
 from storage.verify import Verified, verify
 
 if TYPE_CHECKING:
@@ -63,6 +69,16 @@ GUESS_AMONG: Final = 2_000
 ASK_FOR_AT_MOST: Final = 1_000
 """Beginnings of ids in one filter; for more all are read, which is cheaper than so long a filter."""
 
+
+COMPARED_RUNS: Final = 3_000
+"""Runs whose parameters are compared with one run's: of its experiment first, then those whose text is nearest."""
+COMPARED_CURVES: Final = 40
+"""Of these, runs whose curves are compared."""
+COMPARED_POINTS: Final = 200
+LIKE_PARAMETERS: Final = 0.5
+LIKE_CURVES: Final = 0.3
+LIKE_TEXT: Final = 0.2
+"""What parameters, curves and text count in likeness; without curves the other two."""
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -92,7 +108,8 @@ class LanceRunStore(RunStore):
         self.curve_table = CurveTable(self.database)
         self.artifacts = artifacts_at(self.uri, self.database.folder)
         self._embedder = embedder
-        self._index = RunIndex(self.database, self._get_embedder)
+        self._index = RunIndex(self.database)
+        self._searcher = Searcher(self.database, Vectors(self.database, self._get_embedder))
         self._folding = Folding(
             self.database, self.journal_table, self._index, load_curves=self._curves_of, live=self._live
         )
@@ -327,39 +344,99 @@ class LanceRunStore(RunStore):
     @moving_on
     def search(
         self, text: str, *, where: str | None = None, limit: int = 10, progress: Progress | None = None
-    ) -> list[SearchHit]:
-        with self._lock:
-            state = self.state()
-            sql = compile_filter(where, names=self._names(state, None)) if where else "run_id is not null"
+    ) -> SearchResults:
+        _refuse_negative(limit=limit)
         with self._index_lock:
-            n_waiting = 0
-            try:
-                if not self._folding.keep():
-                    log.info("another process is indexing; the newest runs may be missing from this search")
-                n_waiting = self._index.embed(budget_s=SEARCH_EMBEDS_FOR_S, progress=progress)
-                self._index.refresh_words()
-            except StoreUnavailableError as error:
-                if not self.database.has(TABLE):
-                    raise
-                log.warning("the search is limited to what the index holds, because it cannot be written: %s", error)
-            hits = self._index.search(text, where=sql, limit=limit)
-            texts = self._index.texts([run_id for run_id, _ in hits])
-        if n_waiting:
-            log.warning(
-                "%d runs have no vector yet and are found by their words only; "
-                "'advisor store reindex' computes the rest",
-                n_waiting,
+            with self._lock:
+                line, among = self._read_line(text, where)
+                self._searcher.bring_up_to_date(self.state(), live=self._live)
+            embedder = self._embedder_for(line.words, progress=progress)
+            found, n_fitting, facets = self._searcher.find(line.words, embedder=embedder, among=among, limit=limit)
+            documents = self._searcher.documents(
+                line.words, self._documents(), embedder=embedder, limit=limit if among is None else 0
             )
         with self._lock:
-            # What was deleted just now the table may still hold.
-            listed = [entry.run for entry in self.state().entries([run_id for run_id, _ in hits]) if not entry.hidden]
-        entries = {run.id: run for run in listed}
-        found = [(entries[run_id], score) for run_id, score in hits if run_id in entries]
-        current = self._live([run for run, _ in found])
-        return [
-            SearchHit(run, score=score, text=texts.get(run.id, ""))
-            for run, (_, score) in zip(current, found, strict=True)
+            # What was deleted just now the corpus may still hold.
+            listed = self.state().entries([each.run_id for each in found])
+        runs = {run.id: run for run in self._live([entry.run for entry in listed if not entry.hidden])}
+        hits = [
+            SearchHit(runs[each.run_id], score=each.score, text=each.text, reasons=each.reasons)
+            for each in found
+            if each.run_id in runs
         ]
+        return SearchResults(
+            hits, words=line.words, where=line.where, n_fitting=n_fitting, facets=facets, documents=documents
+        )
+
+    @moving_on
+    def similar(self, run_id: str, *, where: str | None = None, limit: int = 10) -> SearchResults:
+        _refuse_negative(limit=limit)
+        run = self.run(run_id)
+        with self._index_lock:
+            with self._lock:
+                among = self._find(None, where=where) if where else None
+                self._searcher.bring_up_to_date(self.state(), live=self._live)
+            self._embedder_for("more like this", progress=None)
+            near = self._searcher.near(run.id, among=among)
+        with self._lock:
+            siblings = set(self._find(self.experiment(run.experiment).number)) & near.keys()
+        likely = sorted(near, key=lambda each: (each in siblings, near[each]), reverse=True)[:COMPARED_RUNS]
+        with self._lock:
+            others = self._live([entry.run for entry in self.state().entries(likely) if not entry.hidden])
+            metric = self.experiment(run.experiment).objective
+        ranges = likeness.scales([each.params for each in (run, *others)])
+        params = {each.id: likeness.of_parameters(run.params, each.params, scales=ranges) for each in others}
+        others.sort(key=lambda each: -(params[each.id] + near[each.id]))
+        close = others[: max(COMPARED_CURVES, limit)]
+        curves = self.curves([run.id, *(each.id for each in close)], max_points=COMPARED_POINTS)
+        first = None if metric is None else metric.metric
+        shapes = {
+            each.id: likeness.of_curves(curves.get(run.id, {}), curves.get(each.id, {}), first=first) for each in close
+        }
+        hits = [_alike(run, each, params[each.id], near[each.id], shapes[each.id]) for each in close]
+        hits.sort(key=lambda hit: -hit.score)
+        good = [hit for hit in hits if hit.score >= COUNTED * hits[0].score]
+        return SearchResults(hits[:limit], where=where, n_fitting=len(good), facets=_counted(good))
+
+    def _read_line(self, text: str, where: str | None) -> tuple[Line, list[str] | None]:
+        """Return what a search asks for, and the ids of the runs that its filters leave; None for all."""
+        names = self._names(self.state(), None)
+        if where:
+            compile_filter(where, names=names)
+        line = read_line(text, names=names)
+        both = " and ".join(f"({each})" for each in (where, line.where) if each)
+        return line, self._find(None, where=both) if both else None
+
+    def _embedder_for(self, words: str, *, progress: Progress | None) -> Embedder | None:
+        """Return the encoder of the stored vectors, with those that are missing computed for some seconds."""
+        if not words.strip() or not self._searcher.corpora:
+            return None
+        vectors = self._searcher.vectors
+        try:
+            if not vectors.compatible():
+                log.warning(
+                    "the store's vectors are of %s and this program has %s: searching by words only; "
+                    "run 'advisor store reindex' to make them agree",
+                    vectors.encoder(),
+                    self._get_embedder().identity,
+                )
+                return None
+            n_waiting = self._searcher.embed(budget_s=SEARCH_EMBEDS_FOR_S, progress=progress)
+        except StoreUnavailableError as error:
+            log.warning("new vectors cannot be written, those that are missing are done without: %s", error)
+            return self._get_embedder()
+        if n_waiting:
+            log.warning(
+                "%d texts have no vector yet and are found by words only; 'advisor store reindex' computes the rest",
+                n_waiting,
+            )
+        return self._get_embedder()
+
+    def _documents(self) -> list[dict[str, Any]]:
+        with self._lock:
+            written = self.state().documents
+        about = [{"experiment": each.experiment, "run_id": each.run_id, "time": each.time} for each in written]
+        return [{**each.body, **of} for each, of in zip(written, about, strict=True)]
 
     def reindex(self, *, embedder: Embedder | None = None, progress: Progress | None = None) -> int:
         with self._index_lock:
@@ -369,7 +446,13 @@ class LanceRunStore(RunStore):
                 if not mine:
                     raise StoreUnavailableError("another process is indexing this store; try again when it is done")
                 n_runs = self._folding.rebuild()
-            self._index.embed(progress=progress)
+            with self._lock:
+                self._searcher.bring_up_to_date(self.state(), live=self._live)
+            vectors = self._searcher.vectors
+            if not vectors.compatible():
+                vectors.drop()
+            vectors.keep_only(self._searcher.texts())
+            self._searcher.embed(progress=progress)
         return n_runs
 
     # -- files
@@ -395,8 +478,7 @@ class LanceRunStore(RunStore):
             state = self.state()
             names = self.database.names()
             indexed = TABLE in names
-            encoder = self._index.encoder()
-            embedded = f"encoder = {quoted(encoder)}" if encoder else "false"
+            encoder = self._searcher.vectors.encoder()
             folder = self.database.folder
             return StoreInfo(
                 self.uri,
@@ -406,12 +488,17 @@ class LanceRunStore(RunStore):
                 n_events=state.n_events,
                 n_points=self._n_points(state),
                 n_indexed=self.database.count(TABLE, RUNS_ONLY) if indexed else 0,
-                n_embedded=self.database.count(TABLE, embedded) if indexed and encoder else 0,
+                n_embedded=self._n_embedded(state) if encoder else 0,
                 encoder=encoder,
                 n_fragments=MappingProxyType({name: self.database.n_fragments(name) for name in names}),
                 n_bytes=_size(folder) if folder is not None else None,
                 spools=tuple(sorted(path.name for path in self.spool_folder().glob("*.spool"))),
             )
+
+    def _n_embedded(self, state: State) -> int:
+        """Return how many runs have a vector of each of their texts."""
+        self._searcher.bring_up_to_date(state, live=self._live)
+        return self._searcher.n_embedded()
 
     def compact(self, *, grace: timedelta = GRACE) -> Purged:
         with self.database.lease("compact", wait_s=10.0) as mine:
@@ -474,6 +561,7 @@ class LanceRunStore(RunStore):
 
     def close(self) -> None:
         self._folding.forget()
+        self._searcher.forget()
 
     # -- inner workings
 
@@ -535,6 +623,36 @@ def reported_curve(run: Run, experiment: Experiment) -> Curve | None:
         return None
     steps = list(run.reports)
     return Curve.of(experiment.objective.metric, steps, [run.reports[step] for step in steps])
+
+
+def _alike(run: Run, other: Run, params: float, near: float, shape: tuple[float, str]) -> SearchHit:
+    """Return a run with how like it is to another: parameters, curves and text."""
+    parts = [(LIKE_PARAMETERS, params), (LIKE_TEXT, near)] + ([(LIKE_CURVES, shape[0])] if shape[1] else [])
+    score = sum(weight * part for weight, part in parts) / sum(weight for weight, _ in parts)
+    same = [name for name in run.params if name in other.params and run.params[name] == other.params[name]]
+    both = [(name, run.params[name], other.params.get(name)) for name in run.params if name not in same]
+    changed = [f"{name} {_shown(mine)} → {_shown(theirs)}" for name, mine, theirs in both]
+    told = f"{len(same)} of {len(run.params.keys() | other.params.keys())} parameters equal"
+    reasons = [Reason("parameters", "; ".join([told, *changed[:3]]), how="parameters")]
+    if shape[1]:
+        reasons.append(Reason("curve", f"{shape[1]}: shape {shape[0]:.0%} alike", how="curve"))
+    common = sorted({finding.code for finding in run.findings} & {finding.code for finding in other.findings})
+    reasons += [Reason("finding", f"both have {', '.join(common)}", how="meaning")] if common else []
+    text = "; ".join(reason.text for reason in reasons)
+    return SearchHit(other, score=min(max(score, 0.0), 1.0), text=text, reasons=tuple(reasons))
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _counted(hits: Sequence[SearchHit]) -> dict[str, dict[str, int]]:
+    counts = {
+        "experiment": Counter(hit.run.experiment for hit in hits),
+        "state": Counter(str(hit.run.state) for hit in hits),
+        "finding": Counter(code for hit in hits for code in {finding.code for finding in hit.run.findings}),
+    }
+    return {name: dict(sorted(found.items(), key=lambda item: (-item[1], item[0]))) for name, found in counts.items()}
 
 
 def _refuse_negative(**given: int | None) -> None:

@@ -59,6 +59,8 @@ COLUMNS: dict[str, tuple[str, Kind]] = {
     "note": ("notes", "notes"),
     "notes": ("notes", "notes"),
     "text": ("text", "text"),
+    "finding": ("codes", "tags"),
+    "findings": ("codes", "tags"),
 }
 """What a user may write, the column that it means, and how it compares."""
 

@@ -13,6 +13,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from storage.hits import SearchResults
 from storage.place import Place
 from storage.records import Curve, CurveChunk, Event, Experiment, Run
 
@@ -27,18 +28,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) while something long goes on."""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchHit:
-    """One run that a search found."""
-
-    run: Run
-    _: KW_ONLY
-    score: float
-    """Relevance in [0, 1], higher is better; comparable within one search only."""
-    text: str
-    """The text of the run that was searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,13 +295,33 @@ class RunStore(abc.ABC):
     @abc.abstractmethod
     def search(
         self, text: str, *, where: str | None = None, limit: int = 10, progress: Progress | None = None
-    ) -> list[SearchHit]:
+    ) -> SearchResults:
         """Return the runs whose description fits ``text`` best, words and meaning together.
 
-        Computes vectors that are missing, for some seconds at most. ``where`` is applied before ranking.
+        Computes vectors that are missing, for some seconds at most. Filters are applied before ranking.
+
+        Parameters
+        ----------
+        text
+            Words, misspelt ones too, and conditions among them: ``overfits params.lr<1e-3 state:failed``; see
+            ``storage.question``. Conditions alone list what fits them, the newest first.
+        where
+            A further filter.
 
         Raises
         ------
+        FilterError
+            If ``where`` or a condition cannot be understood.
+        """
+
+    @abc.abstractmethod
+    def similar(self, run_id: str, *, where: str | None = None, limit: int = 10) -> SearchResults:
+        """Return the runs most like one: in parameters, in the shape of their curves and in what was written of them.
+
+        Raises
+        ------
+        RunNotFoundError
+            If no run, or more than one, fits ``run_id``.
         FilterError
             If ``where`` cannot be understood.
         """

@@ -591,6 +591,89 @@ class RunStoreContract:
         assert scores == sorted(scores, reverse=True)
         assert all(0 <= score <= 1 for score in scores)
 
+    def test_search_finds_misspelt_words_and_reads_conditions_in_the_line(self, store: RunStore) -> None:
+        add_experiment(store)
+        exploded = add_finished(store, loss=0.1, params={"lr": 0.1}, notes=["the loss exploded"])
+        other = add_finished(store, loss=0.2, params={"lr": 0.2}, notes=["exploded as well"])
+        assert {hit.run.id for hit in store.search("explodde")} >= {exploded.id, other.id}
+        found = store.search('"explodde" params.lr<0.15 state:finished')
+        assert [hit.run.id for hit in found] == [exploded.id]
+        assert (found.words, found.where) == ("explodde", "params.lr < 0.15 and state = 'finished'")
+        assert [hit.run.id for hit in store.search("params.lr>=0.1")] == [other.id, exploded.id]
+
+    def test_a_search_says_why_and_counts(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_finished(store, loss=0.1, notes=["the loss exploded at once"])
+        add_finished(store, loss=0.2)
+        found = store.search("exploded")
+        reason = found[0].reasons[0]
+        start, end = reason.marks[0]
+        assert (found[0].run.id, reason.kind, reason.how) == (run.id, "note", "words")
+        assert reason.text[start:end] == "exploded"
+        assert (found.n_fitting, found.facets["state"]) == (1, {"finished": 1})
+
+    def test_runs_are_found_by_the_code_and_the_phrases_of_a_finding(self, store: RunStore) -> None:
+        add_experiment(store)
+        run, _ = (add_finished(store, loss=loss) for loss in (0.1, 0.2))
+        said: dict[str, Any] = {"finding_id": "f", "code": "ADV106", "title": "t", "severity": "info"}
+        said["detector"] = "rules"
+        store.append([Event.new("finding.opened", "digits", run.id, **said)])
+        assert [each.id for each in store.runs(where="finding = 'ADV106'")] == [run.id]
+        assert [hit.run.id for hit in store.search("finding:overfitting")] == [run.id]
+        hits = store.search("memorized the training data")
+        assert hits[0].run.id == run.id
+        assert hits.facets["finding"] == {"ADV106": 1}
+        store.append([Event.new("finding.judged", "digits", run.id, finding_id="f", verdict="ok")])
+        assert store.runs(where="finding = 'ADV106'") == []
+        assert store.search("finding:overfitting") == []
+
+    def test_a_search_finds_what_came_and_not_what_went(self, store: RunStore, uri: str) -> None:
+        add_experiment(store)
+        run = add_finished(store, loss=0.1)
+        store.reindex()
+        assert all("exploded" not in hit.text for hit in store.search("exploded"))
+        store.append([Event.new("run.noted", "digits", run.id, text="exploded")])
+        assert [hit.run.id for hit in store.search("exploded")] == [run.id]
+        assert [hit.run.id for hit in self.open_store(uri).search("exploded")] == [run.id]
+        store.append([Event.new("run.deleted", "digits", run.id)])
+        assert store.search("exploded") == []
+
+    def test_an_empty_store_and_a_limit_of_none_give_nothing(self, store: RunStore) -> None:
+        assert store.search("exploded") == []
+        add_experiment(store)
+        assert store.search("exploded") == store.search("state:failed") == []
+        add_finished(store, loss=0.1, notes=["exploded"])
+        assert store.search("exploded", limit=0) == []
+        assert store.search("exploded").n_fitting == 1
+
+    def test_documents_are_found_by_their_title_and_text(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_finished(store, loss=0.1)
+        said: dict[str, Any] = {
+            "document_id": "d1",
+            "kind": "run-summary",
+            "title": "Why the loss exploded",
+            "format": "md",
+            "facts_hash": "0",
+            "writer": "template",
+            "path": None,
+        }
+        store.append([Event.new("document.written", "digits", run.id, **said)])
+        (found,) = store.search("explodde").documents
+        assert (found.document_id, found.run_id, found.kind) == ("d1", run.id, "run-summary")
+        assert store.search("zebra").documents == ()
+
+    def test_the_run_most_like_one_comes_first(self, store: RunStore) -> None:
+        add_experiment(store)
+        runs = [add_finished(store, loss=0.1, params={"lr": lr, "opt": "adam"}) for lr in (0.1, 0.12, 10.0)]
+        found = store.similar(runs[0].id)
+        assert [hit.run.id for hit in found] == [runs[1].id, runs[2].id]
+        assert all(0 <= hit.score <= 1 for hit in found)
+        assert "1 of 2 parameters equal; lr 0.1 → 0.12" in found[0].reasons[0].text
+        assert [hit.run.id for hit in store.similar(runs[0].id, where="params.lr > 1")] == [runs[2].id]
+        with pytest.raises(RunNotFoundError):
+            store.similar("nobody")
+
     def test_text_that_is_no_unicode_breaks_neither_search_nor_filter(self, store: RunStore) -> None:
         add_experiment(store)
         add_finished(store, loss=1.0, notes=["torn \ud800 emoji"], params={"a\udfff": "\ud800"}, tags=["\ud800"])

@@ -239,7 +239,7 @@ def _difference(store: LanceRunStore) -> str:
 def _differing_columns(kept: KeptFold, state: State) -> list[str]:
     """Return the columns, of those that filters and sorting look at, that are not what the fold says."""
     over = [entry for entry in state.entries_of(None) if entry.run.state.is_over]  # others change without an event
-    should = rows_of(over, state, live=list, vectors={}, described=False)
+    should = rows_of(over, state, live=list, described=False)
     there = kept.columns({name: name for name in ("run_id", *COMPARED)}, where=RUNS_ONLY)
     at = {run_id: i for i, run_id in enumerate(there["run_id"])}
     places = [at[run_id] for run_id in should["run_id"]]

@@ -67,7 +67,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def minilm() -> Embedder:
     """Return the packaged all-MiniLM-L6-v2, loaded once for all tests of a process."""
-    pytest.importorskip("sentence_transformers")
+    pytest.importorskip("tokenizers")
     from storage.embed import DEFAULT_MODEL, SentenceTransformerEmbedder, packaged_model
 
     path = packaged_model()

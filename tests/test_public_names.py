@@ -19,7 +19,7 @@ Suggestion finish init log open
 STORAGE = """
 Curve CurveChunk CurveDamagedError Document EmbeddingError Event Experiment ExperimentExistsError
 ExperimentNotFoundError FilterError Finding FindingState Objective RecordError Run RunFinishedError
-RunNotFoundError RunState RunStore SchemaTooNewError SearchHit Severity SpoolError StorageError
+RunNotFoundError RunState RunStore SchemaTooNewError SearchHit SearchResults Severity SpoolError StorageError
 StoreInfo StoreNotFoundError StoreUnavailableError open_store
 """
 

@@ -192,7 +192,7 @@ def test_a_removed_end_of_a_chain_is_noticed_through_a_checkpoint(store: LanceRu
 
 
 def test_a_derived_row_that_is_wrong_is_built_again(store: LanceRunStore) -> None:
-    store.search("x")
+    store.reindex()
     store.database.delete("runs", "run_id = 'run1'")
     assert problems(store, repair=False) == [("index", False)]
     assert problems(store) == [("index", True)]

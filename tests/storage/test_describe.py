@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.describe import MAX_PARAMS, NOTE_TAIL, band, bucket, describe, number, text_hash, words
+from storage.describe import MAX_PARAMS, NOTE_TAIL, band, bucket, configuration, describe, number, words, written
+from storage.ranking import text_hash
 from storage.records import Experiment, Finding, Objective, Run, RunState, Severity
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -191,4 +192,4 @@ def test_any_run_can_be_told_in_one_line(
     line = describe(run, EXPERIMENT)
     assert line.isprintable()
     assert describe(run, EXPERIMENT) == line
-    text_hash(line)
+    assert all(passage.isprintable() for passage in [*written(run), configuration(run, EXPERIMENT)])

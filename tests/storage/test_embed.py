@@ -146,6 +146,19 @@ def test_the_default_is_the_packaged_model() -> None:
     assert choose_embedder().identity == choose_embedder(DEFAULT_MODEL).identity == DEFAULT_MODEL
 
 
+def test_the_default_model_needs_neither_torch_nor_sentence_transformers(repository: Path) -> None:
+    if packaged_model() is None:
+        pytest.skip("the extra 'offline' is not installed")
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'transformers', 'sentence_transformers', 'huggingface_hub'): sys.modules[name] = None\n"
+        "from storage.embed import choose_embedder\n"
+        "encoder = choose_embedder(); print(encoder.identity, encoder.embed(['the loss exploded']).shape)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split("\n")[0] == f"{DEFAULT_MODEL} (1, 384)", done.stderr
+
+
 def test_a_folder_is_named_by_its_weights(tmp_path: Path) -> None:
     pytest.importorskip("sentence_transformers")
     first = choose_embedder(str(a_model_folder(tmp_path / "a" / "mine")))
@@ -185,7 +198,7 @@ def test_an_unreachable_hub_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) ->
 def test_without_a_model_hashing_serves_and_says_so_once(repository: Path) -> None:
     code = (
         "import logging, sys\n"
-        "sys.modules['sentence_transformers'] = None\n"
+        "sys.modules['sentence_transformers'] = sys.modules['tokenizers'] = None\n"
         "logging.basicConfig(level='INFO', stream=sys.stdout, format='%(message)s')\n"
         "from storage.embed import choose_embedder\n"
         "print(choose_embedder().identity); choose_embedder()\n"

@@ -54,7 +54,7 @@ def main(folder: str) -> None:
         tell("finding.opened", run_id, detector="rules", **finding)
         tell("run.state", run_id, state=["finished", "failed", "pruned"][i], values=[0.1 * (i + 1)])
     tell("suggestion.made", suggestion_id="s1", params={"lr": 0.5})
-    store.search("digits")
+    store.reindex()
 
 
 if __name__ == "__main__":
