@@ -15,7 +15,7 @@ export MKL_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format evals evals-findings train-head evals-suggest evals-search bench-store build smoke clean
+.PHONY: help demo test lint format evals evals-findings train-head evals-suggest evals-search evals-documents bench-store build smoke clean
 
 help: ## list what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/'
@@ -73,6 +73,9 @@ evals-search: $(READY) ## how well searches find runs again, and how fast; SEARC
 	@mkdir -p build/evals
 	$(BIN)/python evals/search --out build/evals/search.json $(SEARCH_ARGS)
 	$(BIN)/python evals/search_latency.py --out build/evals/search_latency.json $(filter --quick,$(SEARCH_ARGS))
+
+evals-documents: $(READY) ## lies, orders in notes and failing language models against documents, in half an hour; DOCUMENTS_ARGS=--quick in minutes
+	$(BIN)/python -W ignore evals/documents_adversarial --out build/evals/documents.json $(DOCUMENTS_ARGS)
 
 bench-store: $(READY) ## our store beside trackio, wandb, MLflow and Aim, in 20 minutes; BENCH_ARGS=--quick tries it
 	$(BIN)/python evals/store_rivals $(BENCH_ARGS)

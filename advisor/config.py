@@ -11,6 +11,7 @@ Invariant: a ``Settings`` has been checked; whoever holds one need not look at t
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -39,6 +40,12 @@ class Settings:
     """Language model that may write sentences, as litellm names it; None means templates write them."""
     llm_api_base: str | None = None
     """Address of the model's server where it is not the provider's own."""
+    llm_timeout_s: float = 60.0
+    """Seconds for all that one document asks of the model; then the template writes it."""
+    llm_tokens_per_day: int = 1_000_000
+    """Most tokens that models may read and write on one day (UTC) for one store; 0 asks none."""
+    llm_cost_per_day: float | None = None
+    """Most US dollars that models of known price may cost on one day (UTC) for one store; None for no limit."""
     notify: tuple[str, ...] = ()
     """Addresses that findings are sent to; several are separated by commas or blanks."""
     notify_severity: SeverityName = "warning"
@@ -228,6 +235,16 @@ def _at_least_one(value: object, where: str) -> int:
     return n
 
 
+def _positive(value: object, where: str) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(cast(Any, value))
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise ConfigError(f"{where} must be a positive number, not {value!r}")
+    return number
+
+
 def _hours(value: object, where: str) -> str:
     text = _text(value, where)
     hours = re.fullmatch(r"((?:[01]?\d|2[0-3]):[0-5]\d)\s*-\s*((?:[01]?\d|2[0-3]):[0-5]\d)", text)
@@ -256,6 +273,9 @@ _CHECKS: dict[str, Callable[[object, str], Any]] = {
     "store": _address,
     "llm": _text,
     "llm_api_base": _text,
+    "llm_timeout_s": _positive,
+    "llm_tokens_per_day": _count,
+    "llm_cost_per_day": _positive,
     "notify": _addresses,
     "notify_severity": _severity,
     "notify_quiet": _hours,

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
     from advisor.app import Advisor
+    from advisor.documents.configured import Listener
     from advisor.findings import Checked
     from advisor.running import Summary, Watcher
     from advisor.suggest import Forecast, Importances, Ledger, SearchAdvice, StopAdvice, Suggestion
@@ -670,6 +671,7 @@ class Experiment:
         llm: str | None = None,
         path: str | Path | None = None,
         write: bool = True,
+        listener: Listener | None = None,
     ) -> Document:
         """Write the experiment's report.
 
@@ -684,10 +686,12 @@ class Experiment:
             named after the experiment.
         write
             Whether to write files. Pictures of a Markdown report lie beside it.
+        listener
+            Who is told what the language model does; None tells nobody.
         """
         from advisor.reports import experiment_report
 
-        return experiment_report(self._advisor, self, format=format, llm=llm, path=path, write=write)
+        return experiment_report(self._advisor, self, format=format, llm=llm, path=path, write=write, listener=listener)
 
     def summarize(
         self,
@@ -697,12 +701,13 @@ class Experiment:
         llm: str | None = None,
         path: str | Path | None = None,
         write: bool = True,
+        listener: Listener | None = None,
     ) -> Document:
         """Write the summary of one run; parameters as for ``report``."""
         from advisor.reports import run_summary
 
         one = run if isinstance(run, Run) else self.run(run)
-        return run_summary(self._advisor, self, one, format=format, llm=llm, path=path, write=write)
+        return run_summary(self._advisor, self, one, format=format, llm=llm, path=path, write=write, listener=listener)
 
     # -- inner workings
 

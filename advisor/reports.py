@@ -25,6 +25,7 @@ from storage.records import Document, Event, Run, new_id
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
+    from advisor.documents.configured import Listener
     from advisor.experiment import Experiment
     from advisor.suggest import Importances
 
@@ -35,7 +36,14 @@ N_SIBLING_CURVES: Final = 40
 
 
 def experiment_report(
-    adv: Advisor, experiment: Experiment, *, format: str, llm: str | None, path: str | Path | None, write: bool
+    adv: Advisor,
+    experiment: Experiment,
+    *,
+    format: str,
+    llm: str | None,
+    path: str | Path | None,
+    write: bool,
+    listener: Listener | None = None,
 ) -> Document:
     """Write an experiment's report; see ``Experiment.report``."""
     _check_format(format)
@@ -62,7 +70,7 @@ def experiment_report(
         version=package.__version__,
         store_uri=adv.store.uri,
     )
-    written = write_experiment_report(material, format=format, model=_model(adv, llm))
+    written = write_experiment_report(material, format=format, model=_model(adv, llm, listener))
     return _keep(adv, experiment.name, "", "report", written, format=format, path=path, write=write)
 
 
@@ -75,6 +83,7 @@ def run_summary(
     llm: str | None,
     path: str | Path | None,
     write: bool,
+    listener: Listener | None = None,
 ) -> Document:
     """Write the summary of one run; see ``Experiment.summarize``."""
     _check_format(format)
@@ -92,7 +101,7 @@ def run_summary(
         version=package.__version__,
         store_uri=adv.store.uri,
     )
-    written = write_run_summary(material, format=format, model=_model(adv, llm))
+    written = write_run_summary(material, format=format, model=_model(adv, llm, listener))
     return _keep(adv, experiment.name, run.id, "run-summary", written, format=format, path=path, write=write)
 
 
@@ -129,13 +138,10 @@ def _advice() -> dict[str, str]:
     return {code: entry.what_to_do for code, entry in CODES.items()}
 
 
-def _model(adv: Advisor, llm: str | None) -> LanguageModel | None:
-    name = llm or adv.settings.llm
-    if name is None:
-        return None
-    from advisor.documents import LiteLLMModel
+def _model(adv: Advisor, llm: str | None, listener: Listener | None) -> LanguageModel | None:
+    from advisor.documents.configured import configured_model
 
-    return LiteLLMModel(name, api_base=adv.settings.llm_api_base)
+    return configured_model(adv.settings, name=llm, clock=adv.clock, listener=listener)
 
 
 # -- keeping

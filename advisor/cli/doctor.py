@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
             "extras": _extras(),
             "encoder": _encoder(settings),
             "store": _store(settings, named=session.store is not None),
+            "language_model": _language_model(settings),
             "settings": _settings(settings, session),
         }
         found["ok"] = found["store"]["ok"] and found["encoder"]["ok"]
@@ -116,6 +117,20 @@ def _store(settings: Settings, *, named: bool) -> dict[str, Any]:
     return {"ok": True, "uri": uri, "message": f"{info.n_experiments} experiments, {info.n_runs} runs"}
 
 
+def _language_model(settings: Settings) -> dict[str, Any]:
+    """Return which model is configured and what models took today; nobody is asked."""
+    import sqlite3
+
+    from advisor.documents.configured import budget, call_book
+    from storage.records import utc_now
+
+    try:
+        today = call_book(settings, utc_now).today().words
+    except (sqlite3.Error, OSError) as error:
+        today = f"not known: {error}"
+    return {"name": settings.llm, "today": today, "budget": budget(settings).words}
+
+
 def _settings(settings: Settings, session: Session) -> dict[str, dict[str, Any]]:
     """Return each setting and where it comes from, without the secrets that addresses carry."""
     from advisor.config import PREFIX, SETTINGS, Settings
@@ -134,7 +149,7 @@ def _settings(settings: Settings, session: Session) -> dict[str, dict[str, Any]]
             source = "default"
         if name == "notify":
             value = f"{len(value)} addresses"
-        elif value is not None and not isinstance(value, bool | int):
+        elif value is not None and not isinstance(value, bool | int | float):
             value = scrub(str(value))
         out[name] = {"value": value, "source": source}
     return out
@@ -158,4 +173,6 @@ def _print(found: dict[str, Any]) -> None:
     print_table(columns, [[name, entry["value"], entry["source"]] for name, entry in found["settings"].items()])
     say(f"text encoder: {found['encoder']['identity'] or found['encoder']['message']}")
     say(f"store {found['store']['uri']}: {found['store']['message']}")
+    model = found["language_model"]
+    say(f"language model: {model['name'] or 'none'}; today {model['today']}, budget {model['budget']}")
     say("all is well" if found["ok"] else "something is wrong, see above")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from advisor.cli.output import note, print_json
+from advisor.cli.output import note, print_json, status
 from advisor.cli.session import Session, command, find_run
 
 if TYPE_CHECKING:
@@ -41,16 +41,19 @@ def register(app: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Write a report with figures, pictures and findings; prints the path of what it wrote."""
+        from advisor.documents.configured import Listener
+
         write = output != STDOUT
         path = Path(output) if output is not None and write else None
         kind = format or ("html" if path is not None and path.suffix.lower() in (".html", ".htm") else "md")
-        with session.open() as adv:
+        with session.open() as adv, status("writing") as now:
             exp = adv.experiment(experiment, create=False)
+            listener = Listener(note, now if sys.stderr.isatty() else None)
             if run is None:
-                document = exp.report(format=kind, llm=llm, path=path, write=write)
+                document = exp.report(format=kind, llm=llm, path=path, write=write, listener=listener)
             else:
                 one = exp.run(int(run)) if run.isdecimal() and len(run) < 8 else exp.run(find_run(adv, run).id)
-                document = exp.summarize(one, format=kind, llm=llm, path=path, write=write)
+                document = exp.summarize(one, format=kind, llm=llm, path=path, write=write, listener=listener)
         for line in document.notes:
             note(line)
         if not write and kind == "md":

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from advisor.documents.facts import experiment_facts
     from advisor.documents.facts_of_run import run_facts
     from advisor.documents.material import ExperimentMaterial, RunMaterial
-    from advisor.documents.model import LanguageModel, LiteLLMModel, ScriptedModel
+    from advisor.documents.metered import MeteredModel
+    from advisor.documents.model import LanguageModel, LiteLLMModel
     from advisor.documents.report import Written, write_experiment_report, write_run_summary
+    from advisor.documents.scripted import ScriptedModel
 
 __all__ = [
     "ExperimentMaterial",
@@ -29,6 +31,7 @@ __all__ = [
     "run_facts",
     "LanguageModel",
     "LiteLLMModel",
+    "MeteredModel",
     "ScriptedModel",
 ]
 
@@ -36,7 +39,9 @@ _HOMES = {
     "fact": ("Fact", "FactSheet"),
     "facts": ("experiment_facts",),
     "material": ("ExperimentMaterial", "RunMaterial"),
-    "model": ("LanguageModel", "LiteLLMModel", "ScriptedModel"),
+    "model": ("LanguageModel", "LiteLLMModel"),
+    "metered": ("MeteredModel",),
+    "scripted": ("ScriptedModel",),
     "report": ("Written", "write_experiment_report", "write_run_summary"),
     "facts_of_run": ("run_facts",),
 }

@@ -18,6 +18,7 @@ WORD = re.compile(r"[a-z]+")
 _TOKEN = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}|[a-z]+(?:_far)?")
 _CLAUSE = re.compile(r"[,;:()\u2013\u2014]| - |\b(?:and|while|whereas|but)\b")
 _PAIR = re.compile(r"\bbetween\b([^,;{}]*?|\s*\{\w+\}\s*)\band\b")
+_QUARTILES = re.compile(r"\bquartiles\b([^,;]*\{\w+\}\s*)\band\b(?=\s*\{)")
 _PREPOSITIONS = frozenset("of in on at by for from to with over among after across during that which between".split())
 
 
@@ -76,6 +77,7 @@ def raw_clauses(text: str, claims: Container[str]) -> list[Clause]:
     # ids of facts keep their case
     lowered = re.sub(r"\{\w+\}|[^{}]+", lambda match: match[0] if match[0][0] == "{" else match[0].lower(), slots)
     whole = _PAIR.sub(r"between\1 ", re.sub(r"\bso far\b", "so_far", lowered))
+    whole = _QUARTILES.sub(r"quartiles between\1 to ", whole)
     parts = [tuple(_TOKEN.findall(part)) for part in _CLAUSE.split(whole)]
     parts = [part for part in parts if part]
     return [Clause(part, parts[place - 1] if place else ()) for place, part in enumerate(parts)]

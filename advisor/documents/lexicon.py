@@ -134,7 +134,7 @@ NEUTRAL = frozenset(
     of in on at by for from to with over among after across during as within out up than between and while but whereas
     run runs experiment value values figure figures
     reached reaches reach achieved achieves obtained came comes stands holds lies lie gave gives recorded
-    reported reports found seen contains includes covers concern concerns set sets setting ended belongs
+    reported reports found seen contains includes include covers concern concerns set sets setting ended belongs
     also now currently then so_far""".split()
 )
 """Words that name no quantity and may stand beside any fact; every other word must be licensed by one."""

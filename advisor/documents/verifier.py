@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal, get_args
 
-from advisor.documents.clauses import label_words
+from advisor.documents import opinion
+from advisor.documents.clauses import label_words, name_type
 from advisor.documents.content import PLACEHOLDER
 from advisor.documents.fact import Fact, FactSheet
 from advisor.documents.lexicon import (
@@ -28,13 +29,13 @@ from advisor.documents.lexicon import (
     is_judgement,
     is_number_word,
 )
+from advisor.documents.opinion import MAX_OPINION
 from advisor.documents.wording import wording_problems
 
 Op = Literal["lt", "gt", "eq", "le", "ge"]
 
 MAX_SENTENCE = 320
 """Characters of a sentence with its placeholders."""
-MAX_INTERPRETATION = 300
 
 _OPS: Mapping[str, Callable[[float, float], bool]] = {
     "lt": operator.lt,
@@ -51,6 +52,7 @@ _CLAUSE = re.compile(r"[,;:()\u2013\u2014]| - |\b(?:and|while|whereas|but|agains
 _WORD = re.compile(r"[a-z]+")
 _PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_/]*")
 _SO_FAR = re.compile(r"\bso far\b")
+_APPOSITION = re.compile(r"(?<=\w|\}), ?\{\{\s*([A-Za-z_]\w*)\s*\}\}(?=[,;.]|$)")
 _CLAIM_SLOT = re.compile(r"^c[A-Za-z0-9_]*$")
 
 
@@ -78,7 +80,8 @@ class Sentence:
 def problems(sentence: Sentence, sheet: FactSheet) -> tuple[str, ...]:
     """Return what is wrong with a factual sentence, as short codes; empty when it may be shipped."""
     claims = {claim.id: claim for claim in sentence.claims}
-    slots = PLACEHOLDER.findall(sentence.text)
+    text = _apposed(sentence.text, sheet)
+    slots = PLACEHOLDER.findall(text)
     facts = [slot for slot in slots if slot not in claims]
     found = [*_form(_without_names(sentence.text, sheet), MAX_SENTENCE)]
     found.extend(f"unknown-id:{slot}" for slot in facts if slot not in sheet)
@@ -90,21 +93,20 @@ def problems(sentence: Sentence, sheet: FactSheet) -> tuple[str, ...]:
     for claim in sentence.claims:
         found.extend(_claim_problems(claim, slots, claims, sheet))
     if not found:
-        found.extend(_word_problems(sentence.text, [sheet[slot] for slot in facts]))
-        found.extend(_label_problems(sentence.text, claims, sheet))
-        found.extend(_name_problems(sentence.text, sheet))
-        found.extend(_superlative_problems(sentence.text, sheet))
-        found.extend(wording_problems(sentence.text, claims, sheet))
+        found.extend(_word_problems(text, [sheet[slot] for slot in facts]))
+        found.extend(_label_problems(text, claims, sheet))
+        found.extend(_name_problems(text, sheet))
+        found.extend(_superlative_problems(text, sheet))
+        found.extend(wording_problems(text, claims, sheet))
     return tuple(dict.fromkeys(found))
 
 
 def interpretation_problems(text: str) -> tuple[str, ...]:
-    """Return what is wrong with a sentence of opinion: figures, links and markup are refused there as well."""
-    found = list(_form(text, MAX_INTERPRETATION))
+    """Return what is wrong with a sentence of opinion: its truth is not checked, its words, figures and form are."""
+    found = list(_form(text, MAX_OPINION))
     if "{" in text or "}" in text:
         found.append("placeholder")
-    found.extend(f"number-word:{word}" for word in _WORD.findall(text.lower()) if is_number_word(word))
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys([*found, *opinion.word_problems(text)]))
 
 
 def comparison(claim: Claim, sheet: FactSheet) -> str:
@@ -155,6 +157,16 @@ def _form(text: str, limit: int) -> list[str]:
     return found
 
 
+def _apposed(text: str, sheet: FactSheet) -> str:
+    """Return a text in which a figure between commas stands behind the words that it is the value of."""
+
+    def joined(match: re.Match[str]) -> str:
+        fact = sheet.get(match[1])
+        return f" at {{{{{match[1]}}}}}" if fact is not None and fact.kind != "name" else match[0]
+
+    return _APPOSITION.sub(joined, text)
+
+
 def _without_names(text: str, sheet: FactSheet) -> str:
     """Return the text with the names of metrics and parameters that the sheet has spelled as words."""
     for name in {fact.about for fact in sheet if _PLAIN_NAME.fullmatch(fact.about)}:
@@ -182,8 +194,9 @@ def _claim_problems(claim: Claim, slots: list[str], claims: Mapping[str, Claim],
         yield f"claim-unused:{claim.id}"
         return
     at = slots.index(claim.id)
-    before = [slot for slot in slots[:at] if slot not in claims]
-    after = [slot for slot in slots[at + 1 :] if slot not in claims]
+    figures = [place for place, slot in enumerate(slots) if slot in sheet and sheet[slot].kind != "name"]
+    before = [slots[place] for place in figures if place < at]
+    after = [slots[place] for place in figures if place > at]
     if before[-1:] != [claim.a] or after[:1] != [claim.b]:
         yield f"claim-order:{claim.id}"
 
@@ -224,9 +237,9 @@ def _telling(text: str, sheet: FactSheet) -> set[str]:
 _METRICS = frozenset(canonical(noun) for noun in METRIC_NOUNS)
 _SUPERLATIVES = frozenset({"best", "worst", "lowest", "highest"})
 _RANKED = frozenset(
-    {"", *"{} run finished other configuration value is was are were and reached has had at with over".split()}
+    {"", *"{} run finished recorded other configuration value is was are were and reached has had at with over".split()}
 )
-_WORD_OR_SLOT = re.compile(r"[a-z]+|\{\}")
+_WORD_OR_SLOT = re.compile(r"[a-z]+|\{\}|[,;:]")
 _COMMON = frozenset({"runs", "times", "steps", "points", "configurations", "findings", "of", "the", "a", "in", "rate"})
 
 
@@ -240,17 +253,18 @@ def _label_problems(text: str, claims: Mapping[str, Claim], sheet: FactSheet) ->
     everything = {word for slot in PLACEHOLDER.findall(text) if slot in sheet for word in label_words(sheet[slot])}
     for clause in _CLAUSE.split(text):
         together: set[str] = set()
-        words = ""
+        words, figures, on_the_way = "", False, frozenset[str]()
         for place, piece in enumerate(PLACEHOLDER.split(clause)):
             if place % 2 == 0 or piece in claims:
                 words += f" {piece}" if place % 2 == 0 else " "
                 continue
-            label = label_words(sheet[piece])
+            label = label_words(sheet[piece]) | on_the_way
+            on_the_way = label if sheet[piece].kind == "name" else frozenset()
             together |= label
             if sheet[piece].kind != "name":
                 yield from (f"label:{word}" for word in sorted(_telling(words, sheet) - label))
-                words = ""
-        yield from (f"label:{word}" for word in sorted(_telling(words, sheet) - (together or everything)))
+                words, figures = "", True
+        yield from (f"label:{word}" for word in sorted(_telling(words, sheet) - (together if figures else everything)))
 
 
 def _name_problems(text: str, sheet: FactSheet) -> Iterable[str]:
@@ -261,11 +275,13 @@ def _name_problems(text: str, sheet: FactSheet) -> Iterable[str]:
     clauses = [[sheet[slot] for slot in PLACEHOLDER.findall(clause) if slot in sheet] for clause in _CLAUSE.split(text)]
     for place, clause in enumerate(clauses):
         for name in (fact for fact in clause if fact.kind == "name"):
-            near = [fact for fact in clause if _belongs(name, fact) is not None]
-            before = [fact for other in clauses[:place] for fact in other if _belongs(name, fact) is not None]
-            after = [fact for other in clauses[place + 1 :] for fact in other if _belongs(name, fact) is not None]
+            near = [fact for fact in clause if _belongs(name, fact, sheet) is not None]
+            before = [fact for other in clauses[:place] for fact in other if _belongs(name, fact, sheet) is not None]
+            after = [
+                fact for other in clauses[place + 1 :] for fact in other if _belongs(name, fact, sheet) is not None
+            ]
             beside = near or before[-1:] or after[:1]
-            if beside and not any(_belongs(name, fact) for fact in beside):
+            if beside and not any(_belongs(name, fact, sheet) for fact in beside):
                 yield f"name:{name.id}"
 
 
@@ -277,22 +293,34 @@ def _superlative_problems(text: str, sheet: FactSheet) -> Iterable[str]:
         if word not in _SUPERLATIVES:
             continue
         after = [other for other in words[place + 1 :] if canonical(other) not in SPLIT_WORDS | _METRICS | names]
-        first = after[0] if after else ""
+        first = after[0] if after and after[0] not in ",;:" else ""
         if first not in _RANKED and not (first in ("of", "in") and {"{}", "runs"} & {*after[1:2], *after[2:4]}):
             yield f"superlative:{first}"
 
 
-def _belongs(name: Fact, figure: Fact) -> bool | None:
+def _belongs(name: Fact, figure: Fact, sheet: FactSheet) -> bool | None:
     """Return whether a name is that of the figure's run, parameter or metric; None where that makes no sense."""
+    if name_type(name) == "run":
+        owner = _owner(figure, sheet) if figure is not name and name_type(figure) != "run" else ""
+        return owner == name.source if owner else None
     if figure.kind == "name":
         return None
-    if name.source.startswith("run "):
-        return figure.source == name.source if figure.source.startswith("run ") else None
     if name.label.startswith("parameter "):
         return name.text in figure.label if figure.kind in ("importance", "setting") else None
     if name.id == "metric":
         return figure.about == name.text if figure.kind in ("value", "delta") else None
     return None
+
+
+def _owner(fact: Fact, sheet: FactSheet) -> str:
+    """Return the run that a fact is of, as sources name it; empty where it is of several or of none."""
+    if fact.source.startswith("run "):
+        return fact.source
+    if " of run " in fact.source:
+        return "run " + fact.source.rpartition(" of run ")[2]
+    own = next((other.source for other in sheet if other.label == "run"), "")
+    its = fact.kind == "rank" or name_type(fact) == "state" or fact.source.startswith(("findings", "curves of run "))
+    return own if its else ""
 
 
 assert not set(SYNONYMS) & set(SYNONYMS.values()), "a synonym must lead to its word in one step"

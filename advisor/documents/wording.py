@@ -26,6 +26,8 @@ from advisor.documents.naming import name_fits, names_alone, of_another
 
 _BARE_HEADS = frozenset("run runs experiment experiments configuration configurations finding findings it they".split())
 """Subjects that are no quantity and so have no value."""
+_CARRIED = frozenset("importance suggestion next forecast finding other duration".split())
+"""Words that a sentence need not repeat for a second figure that is called by them."""
 _COUNT_HEADS = frozenset({"there", "number", "improvement", "rank"})
 _PLURAL_ACTS = frozenset("reached reaches reach achieved had have has ended obtained gave came with".split())
 
@@ -38,6 +40,7 @@ def wording_problems(text: str, claims: Container[str], sheet: FactSheet) -> Ite
     used = [token for clause in raw for token in clause.tokens if is_slot(token)]
     yield from (f"repeated:{token[1:-1]}" for token in sorted(set(used)) if _twice(token, used, sheet))
     named = [fact for clause in clauses for _, fact in clause.places(sheet) if name_type(fact) == "run"]
+    before: list[Fact] = []
     for clause in clauses:
         yield from _unlicensed(clause, sheet)
         yield from names_alone(clause, sheet)
@@ -45,7 +48,10 @@ def wording_problems(text: str, claims: Container[str], sheet: FactSheet) -> Ite
             if fact.kind == "absence":
                 yield f"absence:{fact.id}"
             elif fact.kind != "name":
-                yield from _uncalled(fact, clause, _last_run(used, fact, sheet), sheet)
+                yield from _changed_subject(fact, place, clause, before[-1:])
+                if not _goes_on(fact, before):
+                    yield from _uncalled(fact, clause, words, _last_run(used, fact, sheet), sheet)
+                before.append(fact)
                 yield from _misplaced(fact, place, clause, words, sheet)
                 yield from of_another(fact, place, clause, named, sheet)
     for clause in raw:
@@ -64,6 +70,24 @@ def _last_run(used: Sequence[str], fact: Fact, sheet: FactSheet) -> str:
     at = names.index(fact)
     runs = [name.source for name in names[:at] if name_type(name) == "run"][-1:]
     return (runs or [name.source for name in names[at:] if name_type(name) == "run"] or [""])[0]
+
+
+def _goes_on(fact: Fact, before: Sequence[Fact]) -> bool:
+    """Return whether a figure is the one before it in other terms, which has been called what it is."""
+    return bool(before) and fact.label.startswith(f"{before[-1].label}, ") and fact.kind in ("delta", "share")
+
+
+def _changed_subject(fact: Fact, place: int, clause: Clause, before: Sequence[Fact]) -> Iterator[str]:
+    """Yield a figure that goes on from one of another subject without saying so: "findings, in {n_runs} runs"."""
+    if not before:
+        return
+    if fact.unit == "runs" and before[0].unit == "findings" and clause.tokens[:place][-1:] == ("in",):
+        if "finding" not in label_words(fact):
+            yield f"counted-noun:{fact.id}"
+    elif fact.kind == "value" and before[0].kind in ("duration", "importance", "share"):
+        called = {*clause.words} | {token[1:-1] for token in clause.tokens if is_slot(token)}
+        if not {*WORD.findall(fact.about.lower()), "metric", "value"} & called:
+            yield f"unnamed:{fact.id}"
 
 
 def _unlicensed(clause: Clause, sheet: FactSheet) -> Iterator[str]:
@@ -142,9 +166,10 @@ def _needs_of_count(has: frozenset[str]) -> list[frozenset[str]]:
     return [states] if states else []
 
 
-def _uncalled(fact: Fact, clause: Clause, run: str, sheet: FactSheet) -> Iterator[str]:
+def _uncalled(fact: Fact, clause: Clause, earlier: Sequence[str], run: str, sheet: FactSheet) -> Iterator[str]:
     """Yield a figure whose clause lacks the words that tell it from others."""
     said = {canonical(word) for word in clause.words}
+    said |= {canonical(word) for word in earlier} & _CARRIED
     names = [name for _, name in clause.places(sheet) if name.kind == "name"]
     own = fact.kind == "value" and fact.source == run
     ago = "ago" in said and "improvement" not in said
@@ -180,32 +205,65 @@ def _misplaced(fact: Fact, place: int, clause: Clause, sentence: Sequence[str], 
     if back[-1:] == ["run"] or (measured and "parameter" in names) or _of_a_name(fact, place, clause, sheet):
         yield f"kind:{fact.id}"
     if fact.kind == "count":
-        own = {fact.unit} | ({"repeats"} if fact.label.startswith("number of repeats") else set())
-        follow = [COUNTED[word] for word in after if word in COUNTED]
-        lead = [COUNTED[word] for word in back if word in COUNTED]
-        somewhere = bool(_needs(fact)) and any(COUNTED.get(word) in own for word in sentence)
-        first = (follow or lead)[:1]
-        if first[0] not in own if first else not somewhere:
-            yield f"counted-noun:{fact.id}"
-        if [word for word in after if word not in ("out", "the")] == ["of"] and not _part_of(
-            fact, tokens, place, sheet
-        ):
-            yield f"counted-noun:{fact.id}"
-        ended = {canonical(word) for word in after[2:3]} & STATES and after[1] in ("have", "had")
-        if len(after) > 1 and after[0] in ("runs", "configurations") and after[1] in _PLURAL_ACTS and not ended:
+        if _miscounted(fact, place, clause, sentence, after, back, sheet):
             yield f"counted-noun:{fact.id}"
         return
     noun = next((word for word in after if word not in ("of", "the", "out")), "")
     if noun in COUNTED and not (noun == "run" and after[0] != "run"):
         yield f"unit:{fact.id}"
     marked = fact.kind in ("delta", "share") and bool(MARKS & {*back[-1:]})
+    marked |= fact.kind == "value" and not (MARKS & {*back[-1:]}) <= label_words(fact)
+    bare = list(tokens[:place]) in (["the"], ["a"])  # "the {best} at the baseline": a figure where a noun belongs
+    if fact.kind in ("value", "delta") and (back[-1:] == ["in"] or bare):
+        yield f"kind:{fact.id}"
     if marked or (fact.kind in ("share", "importance") and after[:1] == ["of"]):
         yield f"unit:{fact.id}"
-    if back and back[-1] in COPULAS and head_of(back[:-1]) in _BARE_HEADS:
+    subject = _subject(tokens, place, sheet)
+    if subject and subject[-1] in COPULAS and head_of(subject[:-1]) in _BARE_HEADS:
         yield f"kind:{fact.id}"
     plural = any(a in ("runs", "configurations") and b in _PLURAL_ACTS for a, b in pairwise(back))
     if plural and fact.source.startswith("run "):
         yield f"kind:{fact.id}"
+
+
+def _miscounted(
+    fact: Fact,
+    place: int,
+    clause: Clause,
+    sentence: Sequence[str],
+    after: Sequence[str],
+    back: Sequence[str],
+    sheet: FactSheet,
+) -> bool:
+    """Return whether a count stands beside a noun that it does not count, or says what the counted ones did."""
+    tokens, called = clause.tokens, label_words(fact)
+    own = {fact.unit} | ({"repeats"} if fact.label.startswith("number of repeats") else set())
+    follow = [COUNTED[word] for word in after if word in COUNTED]
+    lead = [COUNTED[word] for word in back if word in COUNTED]
+    last = [COUNTED[back[-2]]] if back[-1:] == ["of"] and back[-2:-1] and back[-2] in COUNTED else []
+    nearest = (follow[:1] or last or lead)[:1]
+    somewhere = bool(_needs(fact)) and any(COUNTED.get(word) in own for word in sentence)
+    if nearest[0] not in own if nearest else not somewhere:
+        return True
+    if [word for word in after if word not in ("out", "the")] == ["of"] and not _part_of(fact, tokens, place, sheet):
+        return True
+    act = after[1] if len(after) > 1 and after[0] in ("runs", "configurations") else ""
+    ended = act in ("have", "had") and bool({canonical(word) for word in after[2:3]} & {*STATES, "been"})
+    with_findings = act in ("have", "had", "with") and after[2:3] == ["findings"] and "finding" in called
+    acts = act in _PLURAL_ACTS and not ended and not with_findings
+    some_act = after[:1] == ["of"] and bool({*after} & {*_PLURAL_ACTS, "has"})
+    states = {canonical(word) for word in after[:3]} & STATES - called - _part_before(tokens, place, sheet)
+    return acts or some_act or bool(states) or back[-1:] == ["rank"]
+
+
+def _subject(tokens: Sequence[str], place: int, sheet: FactSheet) -> list[str]:
+    """Return what stands before a figure, back to the figure before it; names are part of it."""
+    out: list[str] = []
+    for token in reversed(tokens[:place]):
+        if is_slot(token) and sheet[token[1:-1]].kind != "name":
+            break
+        out.insert(0, token)
+    return out
 
 
 def _of_a_name(fact: Fact, place: int, clause: Clause, sheet: FactSheet) -> bool:
@@ -213,11 +271,21 @@ def _of_a_name(fact: Fact, place: int, clause: Clause, sheet: FactSheet) -> bool
     tokens = clause.tokens
     if place == 0 or tokens[place - 1] not in COPULAS:
         return False
-    subject = tokens[: place - 1]
+    subject = list(tokens[: place - 1])
+    while subject and subject[-1] in ("have", "has", "had"):
+        subject.pop()
     head = head_of(subject)
     if fact.kind == "count":
         return bool(head) and head not in COUNTED and canonical(head) not in _COUNT_HEADS
     return is_slot(head) and name_type(sheet[head[1:-1]]) in ("run", "parameter", "state") and place - 1 == 1
+
+
+def _part_before(tokens: Sequence[str], place: int, sheet: FactSheet) -> frozenset[str]:
+    """Return what the part is called where a figure is the whole: of ``failed`` in "{n_failed} of {n_runs} runs"."""
+    back = [token for token in tokens[:place] if token not in ("the", "out")]
+    if back[-1:] != ["of"] or len(back) < 2 or not is_slot(back[-2]):
+        return frozenset()
+    return label_words(sheet[back[-2][1:-1]])
 
 
 def _part_of(fact: Fact, tokens: Sequence[str], place: int, sheet: FactSheet) -> bool:

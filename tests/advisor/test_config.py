@@ -9,6 +9,7 @@ import pytest
 
 from advisor.config import SETTINGS, Settings, resolve
 from advisor.errors import ConfigError
+from advisor.redact import looks_secret
 
 CANARY = "hunter2-canary"
 
@@ -94,6 +95,9 @@ def test_a_path_object_is_accepted_as_the_store(tmp_path: Path) -> None:
         ('capture = "maybe"', "must be true or false, not 'maybe'"),
         ("diff_limit_bytes = -1", "at least 0, not -1"),
         ("diff_limit_bytes = true", "whole number"),
+        ("llm_timeout_s = 0", "positive number, not 0"),
+        ("llm_cost_per_day = nan", "positive number, not nan"),
+        ("llm_tokens_per_day = -1", "at least 0, not -1"),
         ('notify_severity = "fatal"', "one of info, warning, error, not 'fatal'"),
         ("notify = 3", "list of addresses"),
         ("notify = [3]", "list of addresses"),
@@ -143,4 +147,4 @@ def test_settings_do_not_change() -> None:
 
 
 def test_no_setting_holds_a_key() -> None:
-    assert not [name for name in SETTINGS if any(word in name for word in ("key", "token", "secret", "password"))]
+    assert not [name for name in SETTINGS if looks_secret(name)]

@@ -89,11 +89,13 @@ def test_an_encoder_that_is_not_there_is_named(program, store: Path) -> None:
 def test_the_doctor_tells_versions_extras_settings_and_the_store(program, store: Path) -> None:
     done = program("--store", store, "doctor", "--json")
     assert (done.code, done.data["ok"]) == (0, True)
-    assert list(done.data) == ["versions", "extras", "encoder", "store", "settings", "ok"]
+    assert list(done.data) == ["versions", "extras", "encoder", "store", "language_model", "settings", "ok"]
     assert done.data["encoder"]["identity"] == "hashing-char-3-5-v1"
     assert done.data["settings"]["store"] == {"value": str(store), "source": "--store"}
     assert done.data["settings"]["embedder"] == {"value": "hashing", "source": "$ADVISOR_EMBEDDER"}
     assert done.data["settings"]["reports"] == {"value": "reports", "source": "default"}
+    wanted = {"name": None, "today": "no call", "budget": "1,000,000 tokens a day"}
+    assert done.data["language_model"] == wanted
     assert "3 experiments, 17 runs" in program("--store", store, "doctor").out
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -186,11 +190,33 @@ def server() -> Iterator[Server]:
     thread.join()
 
 
+ADVERSARIAL = Path(__file__).parents[3] / "evals" / "documents_adversarial"
+
+
 @pytest.fixture(scope="session")
-def litellm_loaded() -> float:
-    """Import litellm once, as the model does it; return the seconds it took."""
-    from advisor.documents.model import load_litellm
+def adversarial() -> Iterator[SimpleNamespace]:
+    """Import the modules of the evaluation by name, and forget them afterwards: their names are plain words."""
+    names = [path.stem for path in ADVERSARIAL.glob("*.py") if path.stem != "__main__"]
+    sys.path.insert(0, str(ADVERSARIAL))
+    yield SimpleNamespace(**{name: import_module(name) for name in names})
+    sys.path.remove(str(ADVERSARIAL))
+    for name in names:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def loopback(adversarial: SimpleNamespace) -> Iterator[Any]:
+    """A server that speaks three dialects."""
+    with adversarial.loopback.serving() as state:
+        yield state
+
+
+@pytest.fixture(scope="session")
+def litellm_loaded(adversarial: SimpleNamespace) -> float:
+    """Load litellm once, as the model does it, with what a first call loads; return the seconds it took."""
+    from advisor.documents import LiteLLMModel
 
     began = time.monotonic()
-    load_litellm()
+    with adversarial.loopback.serving() as state:
+        LiteLLMModel("openai/warm", api_base=state.url).complete([], schema={})
     return time.monotonic() - began

@@ -198,8 +198,11 @@ def test_a_report_is_written_whatever_the_model_does(server: Any, make: Any, tro
             base = "http://127.0.0.1:9/v1"
     model = LiteLLMModel("openai/tiny", api_base=base, timeout_s=1, attempts=1)
     began = time.monotonic()
+    write_experiment_report(make.material())
+    without = time.monotonic() - began  # drawing takes its time
+    began = time.monotonic()
     written = write_experiment_report(make.material(), model=model)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 2 + 3 * without
     assert written.writer == "template"
     assert len(written.notes) == 1
     assert "0.31" in written.text

@@ -1,6 +1,6 @@
 """Every word of a sentence that a model wrote is neutral or belongs to the fact beside it.
 
-Of the 80 honest sentences below 8 are refused (10 %): they leave out the word that tells a figure from others, or
+Of the 80 honest sentences below 6 are refused (8 %): they leave out the word that tells a figure from others, or
 use words of judgement ("most", "highest", "should", "in total"). The first 60 were written before the rules were
 tried on them (12 refused), the last 20 once the first 60 had been (5 refused); then the rules were widened.
 All of the lies are refused: 108 of them at the first try, 71 of the last 80.
@@ -323,9 +323,7 @@ REFUSED = frozenset(
     {
         "The gain of the best over the baseline is {{gain}}, or {{gain_share}}.",
         "In total, {{n_runs}} runs were recorded.",
-        "The quartiles of val_loss are {{quartile_low}} and {{quartile_high}}.",
         "The parameter {{parameter_1}} has the highest importance, {{importance_1}}.",
-        "The importance of {{parameter_1}} is {{importance_1}}, and that of {{parameter_2}} is {{importance_2}}.",
         "The next run should set {{parameter_1}} to {{next_1}}.",
         "The most important parameter is {{parameter_1}} with {{importance_1}}.",
         "In all, the {{n_runs}} runs took {{duration_total}}.",
@@ -375,6 +373,42 @@ def test_an_invented_quantity_takes_no_fact_at_all(sheet: FactSheet, noun: str) 
             assert problems(Sentence(text), sheet), text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The {{n_runs}} finished runs include a best of {{best}}.",
+        "The number of findings is {{n_findings}}, in {{n_runs}} runs.",
+        "The runs had a duration of {{duration_total}} together, with a median of {{median}} for a run.",
+        "There is a gain of {{gain}} in {{baseline}} over the baseline.",
+        "The forecast lies between {{metric}} and {{forecast_high}}.",
+        "The best {{metric}} is {{c1}} the baseline, {{best}}.",
+    ],
+)
+def test_what_drafts_of_others_once_passed_with_is_refused(sheet: FactSheet, text: str) -> None:
+    assert problems(Sentence(text), sheet)
+
+
+@pytest.mark.parametrize(
+    ("text", "claims"),
+    [
+        ("The best {{metric}}, {{best}}, was recorded for run {{best_run}}.", ()),
+        ("The best {{metric}} of the experiment is {{best}}.", ()),
+        ("There are {{n_runs}} runs in this experiment.", ()),
+        ("{{n_flagged}} runs have findings.", ()),
+        ("The suggestion sets the parameter {{parameter_1}} to {{next_1}}.", ()),
+        ("The gain over the baseline is {{gain}}, which is {{gain_share}} relative to the baseline.", ()),
+        ("By importance, {{parameter_1}} has {{importance_1}} and {{parameter_2}} has {{importance_2}}.", ()),
+        ("There have been {{n_since_best}} runs since the last improvement of the best.", ()),
+        (
+            "The best {{metric}}, {{best}}, is {{c1}} the median {{metric}}, {{median}}.",
+            (C("c1", op="lt", a="best", b="median"),),
+        ),
+    ],
+)
+def test_what_honest_drafts_say_otherwise_passes(sheet: FactSheet, text: str, claims: tuple[Claim, ...]) -> None:
+    assert problems(Sentence(text, claims=claims), sheet) == ()
+
+
 OF_A_RUN = [
     "Run {{run}} ended with {{metric}} {{objective}}.",
     "The rank of run {{run}} is {{rank}}.",
@@ -386,6 +420,9 @@ OF_A_RUN = [
     "The seed was {{seed}}.",
     "It took {{duration}}.",
     "The state of the run is {{state}}.",
+    "The last step of the run is {{last_step}}.",
+    "Run {{run}} has rank {{rank}} among {{n_ranked}} ranked runs.",
+    "Run {{best_other_run}} is the other run with the best {{metric}}, {{best_other}}.",
 ]
 
 
@@ -413,6 +450,13 @@ def test_what_is_honest_of_one_run_passes(run_sheet: FactSheet, text: str) -> No
         "It took {{last_step}}.",
         "The learning rate was {{run}}.",
         "The last val_loss was {{max_1}}.",
+        "Run {{best_other_run}} has rank {{rank}}.",
+        "Run {{run}} has rank {{n_ranked}}.",
+        "The run is {{best_other_run}}.",
+        "The {{objective}} at the baseline is {{best_other}}.",
+        "The best other run is {{state}} with a {{metric}} of {{best_other}}.",
+        "Run {{best_other_run}} has the best {{objective}} of the other runs, {{best_other}}.",
+        "Run {{best_other_run}} has a last val_loss of {{last_1}}.",
     ],
 )
 def test_what_is_not_true_of_one_run_is_refused(run_sheet: FactSheet, text: str) -> None:
