@@ -126,7 +126,7 @@ def run_curves(material: RunMaterial, where: Standing) -> tuple[Picture, ...]:
         return ()
     preferred = where.objective.metric if where.objective else None
     main = preferred if preferred in own else None
-    out = [_before_siblings(material, where, main, own[main])] if main else []
+    out = [before_siblings(material.curves, where, material.findings, run, main, own[main])] if main else []
     families: dict[str, list[str]] = {}
     for metric in sorted(own):
         families.setdefault(family(metric), []).append(metric)
@@ -142,16 +142,18 @@ def family(metric: str) -> str:
     return _SPLIT_END.sub("", _SPLIT.sub("", metric)).lower()
 
 
-def _before_siblings(material: RunMaterial, where: Standing, metric: str, curve: Curve) -> Picture:
-    run = material.run
-    others = [other for other in where.runs if other.id != run.id and metric in material.curves.get(other.id, {})]
+def before_siblings(
+    curves: Curves, where: Standing, findings: Sequence[Finding], run: Run, metric: str, curve: Curve
+) -> Picture:
+    """Return the picture of a run's curve before those of its siblings."""
+    others = [other for other in where.runs if other.id != run.id and metric in curves.get(other.id, {})]
     best = next((other for other in where.ranked if other.id != run.id and other in others), None)
     chosen = _evenly([other for other in others if other is not best], MAX_CURVES - 2)
-    lines = [_line(other, material.curves[other.id][metric], "other") for other in chosen]
+    lines = [_line(other, curves[other.id][metric], "other") for other in chosen]
     if best is not None:
         label = f"best other run {run_name(best)}"
-        lines.append(_line(best, material.curves[best.id][metric], "second", label=label))
-    marks = _marks(material.findings, run, metric, "flagged")
+        lines.append(_line(best, curves[best.id][metric], "second", label=label))
+    marks = _marks(findings, run, metric, "flagged")
     lines.append(_line(run, curve, "best", label=f"this run {run_name(run)}", marks=marks))
     shown = one_line(metric, limit=60)
     return pictures.draw_curves(

@@ -49,7 +49,7 @@ def experiment_page(material: ExperimentMaterial, sheet: FactSheet, text: Narrat
         if picture
     ]
     missing = absences.of_experiment(material)
-    note = " ".join(one_line(item, limit=300) for item in material.inferred_notes)
+    note = " ".join(one_line(item, limit=1500) for item in material.inferred_notes)
     sections = (
         _results(material, where),
         _parameters(material, where),

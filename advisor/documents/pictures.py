@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 Role = Literal["best", "flagged", "other", "second"]
 
-WIDTH_IN, HEIGHT_IN = 5.0, 3.25
+WIDTH_IN, HEIGHT_IN = 4.4, 3.0
 """Inches: two fit side by side on a page, and one is readable on a phone."""
-MESSAGE_DPI = 90
+MESSAGE_DPI = 102
 """Of a picture in a message: 450 pixels wide, what a chat shows without scaling."""
 POINTS = 220
 """Points of a curve that are drawn: about one for two pixels."""
 NOT_RANKED = "not ranked"
 """What stands at the foot of a picture of runs: no finite objective, or failed, crashed, pruned."""
-LEGEND_CHARS = 66
+LEGEND_CHARS = 58
 """Characters that fit in one row of a legend."""
 
 _COLOURS: Mapping[Role, str] = {"best": BEST, "flagged": FLAG, "other": OTHER, "second": SECOND}
@@ -98,14 +98,14 @@ class Dot:
 
 
 def draw_curves(
-    name: str, lines: Sequence[CurveLine], *, metric: str, alt: str, title: str, caption: str = ""
+    name: str, lines: Sequence[CurveLine], *, metric: str, alt: str, title: str, caption: str = "", x: str = "step"
 ) -> Picture:
     """Draw one metric of several runs, the best in front, with a mark where a value is not finite."""
     shown = np.concatenate([line.values for line in lines]) if lines else np.empty(0)
     must = np.concatenate([line.values for line in lines if line.role in ("best", "second")] or [np.empty(0)])
     scale = scales.choose(shown, must_show=must)
     with _figure() as figure:
-        axes = _axes(figure, x="step", y=metric)
+        axes = _axes(figure, x=x, y=metric)
         order: dict[Role, int] = {"other": 1, "flagged": 2, "second": 3, "best": 4}
         for line in sorted(lines, key=lambda line: order[line.role]):
             _curve(axes, line, scale, order[line.role])

@@ -113,9 +113,11 @@ class Standing:
     @property
     def beyond_noise(self) -> bool | None:
         """Whether that lead exceeds what repetitions differ by; None where it cannot be told."""
-        if self.gap is None or self.noise is None:
-            return None
-        return self.gap > NOISE_FACTOR * self.noise
+        return None if self.gap is None else self.is_beyond_noise(self.gap)
+
+    def is_beyond_noise(self, difference: float) -> bool | None:
+        """Return whether a difference of two single runs exceeds what repetitions differ by; None without any."""
+        return None if self.noise is None else abs(difference) > NOISE_FACTOR * self.noise
 
     @cached_property
     def best_so_far(self) -> tuple[Run, ...]:
