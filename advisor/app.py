@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from advisor.lifecycle import Deleted
     from advisor.notify import Notifier
     from advisor.reports import Verified
+    from advisor.reports.beside import Beside
     from storage.records import Document
     from storage.store import Progress
 
@@ -62,6 +63,7 @@ class Advisor:
         self._notifier: Notifier | None = None
         self._captured: tuple[float, Mapping[str, Any]] | None = None
         self._lock = threading.Lock()
+        self._beside: Beside | None = None
         self.definitions = Definitions(self.opening, strict=settings.strict, clock=clock)
         """What this program says of experiments; ``Experiment`` asks it what a run starts with."""
 
@@ -390,6 +392,25 @@ class Advisor:
             return verify_file(self, document)
         return verify_text(self, str(document))
 
+    def write_due(self, experiment: str | None = None) -> list[Document]:
+        """Write the documents that ``on_finish`` and ``on_finding`` ask for and that are due; return them.
+
+        Runs that ended, checks and watchers do so by themselves; call it for what ended in other ways.
+        """
+        from advisor.reports import write_due
+
+        return write_due(self, experiment)
+
+    def write_due_soon(self, experiment: str) -> None:
+        """Do so beside the program, which waits for it at its end; trouble is logged."""
+        from advisor.reports.beside import Beside
+
+        with self._lock:
+            if self._beside is None:
+                self._beside = Beside(lambda name: self.write_due(name))
+                exits.close_at_end(self._beside.close)
+        self._beside.ask(experiment)
+
     def documents(self, *, kind: str | None = None, experiment: str | None = None) -> list[Document]:
         """Return the documents that were kept, the first one first, each version one."""
         from advisor.reports import kept_documents
@@ -456,7 +477,10 @@ class Advisor:
         return notifier
 
     def close(self) -> None:
-        """Wait for notifications under way, and let go of the store."""
+        """Wait for notifications and documents under way, and let go of the store."""
+        if self._beside is not None:
+            self._beside.close()
+            self._beside = None
         if self._notifier is not None:
             self._notifier.close()
             self._notifier = None

@@ -427,6 +427,8 @@ class Experiment:
             kept = {finding.id: finding for run in runs for finding in run.findings}
             waiting = [kept.get(f.id, f) for f in found if f.run_id not in imported]
             self._advisor.notify([f for f in waiting if f.state is FindingState.OPEN])
+        if self._advisor.settings.on_finding or self._advisor.settings.on_finish:
+            self._advisor.write_due(self.name)
 
     def _refuse_typos(self, record: ExperimentRecord, params: Mapping[str, Any]) -> None:
         """Where no space is declared, refuse a parameter that no run has but that looks like one that runs have."""
@@ -786,6 +788,7 @@ class Experiment:
             watch=watch,
             notify=advisor.notify if settings.notify else None,
             advise=self._advise,
+            ended=(lambda: advisor.write_due_soon(self.name)) if settings.on_finish or settings.on_finding else None,
             capture=advisor.capture if settings.capture else None,
             clock=advisor.clock,
             fsync=settings.fsync,

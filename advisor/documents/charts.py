@@ -22,7 +22,7 @@ from storage.records import Curve, Finding, FindingState, Run, Severity
 MAX_CURVES = 40
 """Curves in one picture: more cannot be told apart."""
 MAX_FLAGGED = 10
-MAX_DOTS = 2000
+MAX_DOTS = 1000
 """Runs in one picture of runs: more only cover each other."""
 MAX_FAMILIES = 4
 _SPLIT = re.compile(r"^(train|training|val|valid|validation|test|eval|dev)[_/. -]", re.IGNORECASE)
@@ -233,12 +233,12 @@ def _dots(material: ExperimentMaterial, where: Standing, parameter: str | None) 
     ended = [run for run in where.runs if run.state.is_over and (parameter is None or parameter in run.params)]
     kept = ended
     if len(ended) > MAX_DOTS:
-        best = [run for run in ended if run == where.best]
-        kept = [*best, *(run for run in _evenly(ended, MAX_DOTS) if run != where.best)]
+        best = [run for run in ended if run is where.best]
+        kept = [*best, *(run for run in _evenly(ended, MAX_DOTS) if run is not where.best)]
     dots = []
     for run in kept:
         value: Any = run.number if parameter is None else run.params[parameter]
-        role: Role = "best" if run == where.best and parameter else "flagged" if run.id in flagged else "other"
+        role: Role = "best" if run is where.best and parameter else "flagged" if run.id in flagged else "other"
         dots.append(Dot(value, y=run.objective if run.id in ranked else None, role=role))
     caption = (
         f"{numbers.count(len(kept))} of {numbers.count(len(ended))} runs are drawn." if len(kept) < len(ended) else ""

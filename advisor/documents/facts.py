@@ -162,9 +162,9 @@ def _late_gain(where: Standing, objective: Objective, metric: str) -> Iterator[F
     half = len(ordered) // 2
     if half < 2:
         return
-    early = min(ordered[:half], key=where.ranked.index)
+    early = min(ordered[:half], key=lambda run: where.places[run.id])
     best = where.ranked[0]
-    gain = abs(value_of(best) - value_of(early)) if best in ordered[half:] else 0.0
+    gain = 0.0 if best.id in {run.id for run in ordered[:half]} else abs(value_of(best) - value_of(early))
     label = f"gain in {metric} of the later half of the runs over the best of the earlier half"
     yield measured("late_gain", gain, label, objective, "runs by number", kind="delta")
 

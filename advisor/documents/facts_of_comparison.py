@@ -248,7 +248,7 @@ def _at_equal_length(sides: Sequence[Standing], objective: Objective) -> Iterato
     yield counted("n_equal", n, "number of runs of the shorter experiment that can be ranked", "runs", "runs")
     for side, where, word in zip(_SIDES, sides, ("first", "second"), strict=True):
         early = sorted(where.ranked, key=lambda run: run.number)[:n]
-        best = min(early, key=where.ranked.index)
+        best = min(early, key=lambda run: where.places[run.id])
         label = f"best {metric} of the {word} experiment after as many runs"
         yield measured(f"{side}_best_early", value_of(best), label, objective, f"run {best.id}")
 

@@ -128,9 +128,14 @@ class Standing:
                 records.append(run)
         return tuple(records)
 
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """Place of each ranked run in the order, from 0, by its id."""
+        return {run.id: place for place, run in enumerate(self.ranked)}
+
     def rank(self, run: Run) -> int | None:
         """Return the run's place among the ranked ones, from 1; equals share the better place."""
-        if self.objective is None or all(other.id != run.id for other in self.ranked):
+        if self.objective is None or run.id not in self.places:
             return None
         return 1 + sum(self.objective.better(value_of(other), value_of(run)) for other in self.ranked)
 
@@ -188,6 +193,8 @@ _ABSENT = "\0absent"
 
 
 def _key(value: Any) -> str:
+    if isinstance(value, (str, int, float)):  # almost all; a bool is an int, and says so
+        return f"{type(value).__name__}:{value!r}"
     return json.dumps(value, sort_keys=True, default=str)
 
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 N_SUGGESTIONS: Final = 2
 N_SIBLING_CURVES: Final = 40
 """Runs whose curves are drawn behind a single run's."""
+MAX_SECOND: Final = 1_000
+"""Runs up to which a second estimate of importances is asked for; on 2,000 it takes longer than all the rest."""
 CURVE_POINTS: Final = 2_000
 """Points of a curve that is drawn among many: its spikes and what is not finite stay visible."""
 
@@ -80,7 +82,8 @@ def _experiment(adv: Advisor, experiment: Experiment) -> ExperimentMaterial:
     runs = experiment.runs()
     space, notes = _space_of(experiment)
     importances, importances_note = _importances_of(experiment)
-    second = None if importances is None else _importances_of(experiment, method="ped-anova")[0]
+    is_asked = importances is not None and len(runs) <= MAX_SECOND
+    second = _importances_of(experiment, method="ped-anova")[0] if is_asked else None
     return ExperimentMaterial(
         experiment.record,
         runs=runs,

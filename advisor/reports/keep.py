@@ -27,7 +27,13 @@ _FIELDS: Final = ("kind", "title", "format", "facts_hash", "writer", "path", "ve
 
 
 def keep(
-    adv: Advisor, written: Written, *, path: str | Path | None, write: bool, actor: str = "report", file: bool = True
+    adv: Advisor,
+    written: Written,
+    *,
+    path: str | Path | None,
+    write: bool,
+    actor: str = "report",
+    subject: str = "",
 ) -> Document:
     """Write a document down and return it.
 
@@ -37,8 +43,10 @@ def keep(
         File or folder to write to; None for the folder of the setting ``reports``.
     write
         Whether to keep it at all; otherwise it is only returned.
-    file
-        Whether a file is written; the journal keeps the text either way.
+    actor
+        Who had it written, for the history.
+    subject
+        What the subject's records were when it was written, as a hash; for who asks whether it is due again.
 
     Raises
     ------
@@ -48,7 +56,7 @@ def keep(
     origin = written.origin
     folder = adv.settings.reports if path is None else Path(path)
     target = _target(folder, f"{file_name(origin)}.{origin.format}")
-    if write and file:
+    if write:
         _write(target, written)
     document = Document(
         origin.id or new_id(),
@@ -61,12 +69,12 @@ def keep(
         facts_hash=written.facts.hash,
         writer=written.writer,
         notes=written.notes,
-        path=str(target) if write and file else None,
+        path=str(target) if write else None,
         time=adv.clock(),
         version=1 + sum(is_about(event.body, origin) for event in versions(adv.store, origin)) if write else 1,
     )
     if write:
-        adv.store.append([_event(document, written, actor)])
+        adv.store.append([_event(document, written, actor, subject)])
     return document
 
 
@@ -105,7 +113,7 @@ def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
-def _event(document: Document, written: Written, actor: str) -> Event:
+def _event(document: Document, written: Written, actor: str, subject: str) -> Event:
     body: dict[str, Any] = {field: getattr(document, field) for field in _FIELDS}
     body |= {
         "document_id": document.id,
@@ -114,6 +122,8 @@ def _event(document: Document, written: Written, actor: str) -> Event:
         "text": written.plain[:MAX_KEPT],
         "n_facts": len(written.facts),
     }
+    if subject:
+        body["subject"] = subject
     about = (document.experiment, document.run_id)
     return Event.new("document.written", *about, time=document.time, actor=actor, **body)
 

@@ -34,8 +34,6 @@ def write(
     llm: str | None,
     path: str | Path | None,
     write: bool,
-    actor: str = "report",
-    file: bool = True,
 ) -> Document:
     """Write the document about a subject and keep it, unless ``write`` is false.
 
@@ -47,8 +45,8 @@ def write(
         If the subject is not in the store, or the document cannot be written.
     """
     check_format(format)
-    written = written_now(adv, replace(subject, format=format), model=_model(adv, llm), kept=write)
-    return keep(adv, written, path=path, write=write, actor=actor, file=file)
+    written = written_now(adv, replace(subject, format=format), model=model_of(adv, llm), kept=write)
+    return keep(adv, written, path=path, write=write)
 
 
 def written_now(adv: Advisor, subject: Origin, *, model: LanguageModel | None, kept: bool = True) -> Written:
@@ -83,7 +81,8 @@ def _read(adv: Advisor, subject: Origin, now: datetime) -> tuple[Material, Origi
     return material, replace(subject, commit=past.version, lengths=past.lengths)
 
 
-def _model(adv: Advisor, llm: str | None) -> LanguageModel | None:
+def model_of(adv: Advisor, llm: str | None) -> LanguageModel | None:
+    """Return the language model of a name, or of the settings; None where neither names one."""
     name = llm or adv.settings.llm
     if name is None:
         return None
