@@ -23,7 +23,7 @@ from advisor.documents import scales
 from advisor.documents.content import Picture
 from advisor.documents.scales import Scale
 from advisor.documents.svg import BEST, FLAG, GRID, INK, OTHER, SECOND, finished
-from advisor.documents.untrusted import one_line
+from advisor.documents.untrusted import middle_cut, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,6 +39,8 @@ POINTS = 220
 """Points of a curve that are drawn: about one for two pixels."""
 NOT_RANKED = "not ranked"
 """What stands at the foot of a picture of runs: no finite objective, or failed, crashed, pruned."""
+Y_CHARS = 21
+"""Characters that fit beside a picture; a longer name loses its middle, the title has all of it."""
 LEGEND_CHARS = 58
 """Characters that fit in one row of a legend."""
 
@@ -215,12 +217,17 @@ def _figure() -> Iterator[Figure]:
 
 
 def _axes(figure: Figure, *, x: str, y: str) -> Axes:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
     axes = figure.add_subplot()
     axes.grid(True, axis="y")
     axes.set_axisbelow(True)
-    for axis, text in ((axes.xaxis, x), (axes.yaxis, y)):
-        axis.set_label_text(one_line(text, limit=40))
+    for axis, text, limit in ((axes.xaxis, x, 40), (axes.yaxis, y, Y_CHARS)):
+        axis.set_label_text(middle_cut(text, limit=limit))
         axis.set_tick_params(length=3)
+    if x == "step":
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: scales.step_tick(value)))
     return axes
 
 

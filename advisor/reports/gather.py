@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 N_SUGGESTIONS: Final = 2
 N_SIBLING_CURVES: Final = 40
 """Runs whose curves are drawn behind a single run's."""
-MAX_SECOND: Final = 1_000
-"""Runs up to which a second estimate of importances is asked for; on 2,000 it takes longer than all the rest."""
+MAX_SECOND: Final = 150
+"""Runs up to which a second estimate of importances is asked for; on 300 it takes longer than all the rest."""
 CURVE_POINTS: Final = 2_000
 """Points of a curve that is drawn among many: its spikes and what is not finite stay visible."""
 
@@ -64,7 +64,7 @@ def gather(adv: Advisor, origin: Origin) -> Material:
     if origin.kind == "report":
         return _experiment(adv, experiment)
     if origin.kind == "checklist":
-        return ChecklistMaterial(_experiment(adv, experiment))
+        return ChecklistMaterial(_records_only(adv, experiment))
     if origin.kind == "run-summary":
         return _run(adv, experiment, adv.store.run(origin.run_id))
     if origin.kind == "model-card":
@@ -98,6 +98,20 @@ def _experiment(adv: Advisor, experiment: Experiment) -> ExperimentMaterial:
         advice=_advice(),
         ledger=experiment.ledger(),
         search_advice=experiment.stop_advice(),
+        **_dated(adv),
+    )
+
+
+def _records_only(adv: Advisor, experiment: Experiment) -> ExperimentMaterial:
+    """Return what can be told without curves, suggestions and models."""
+    space, notes = _space_of(experiment)
+    return ExperimentMaterial(
+        experiment.record,
+        runs=experiment.runs(),
+        findings=experiment.findings(include_resolved=True),
+        space=space,
+        inferred_notes=notes,
+        advice=_advice(),
         **_dated(adv),
     )
 
