@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -58,14 +59,23 @@ def fill(path: Path) -> None:
     store.close()
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store that was looked through for findings; tests get copies."""
+    path = tmp_path_factory.mktemp("documents") / "store"
+    fill(path)
+    with advisor.open(path, capture=False) as opened:
+        opened.clock = lambda: NOW - timedelta(hours=1)
+        opened.experiment("digits", create=False).check()
+    return path
+
+
 @pytest.fixture
-def adv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Advisor]:
+def adv(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Advisor]:
     """An advisor on a store of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ADVISOR_EMBEDDER", "hashing")
-    fill(tmp_path / "store")
-    with advisor.open(tmp_path / "store", reports=tmp_path / "reports", capture=False) as opened:
-        opened.clock = lambda: NOW - timedelta(hours=1)
-        opened.experiment("digits", create=False).check()
+    path = shutil.copytree(made, tmp_path / "store")
+    with advisor.open(path, reports=tmp_path / "reports", capture=False) as opened:
         opened.clock = lambda: NOW
         yield opened
