@@ -27,12 +27,17 @@ from storage.records import Direction, Run
 from storage.store import RunStore
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from advisor.experiment import Experiment
     from advisor.history import Line
     from advisor.lifecycle import Deleted
     from advisor.notify import Channel
     from advisor.notify.desk import Desk
     from advisor.notify.teller import Teller
+    from advisor.reports import Verified
+    from advisor.reports.beside import Beside
+    from storage.records import Document
     from storage.store import Progress
 
 log = logging.getLogger(__name__)
@@ -61,6 +66,7 @@ class Advisor:
         self._teller: Teller | None = None
         self._captured: tuple[float, Mapping[str, Any]] | None = None
         self._lock = threading.Lock()
+        self._beside: Beside | None = None
         self.definitions = Definitions(self.opening, strict=settings.strict, clock=clock)
         """What this program says of experiments; ``Experiment`` asks it what a run starts with."""
 
@@ -294,6 +300,143 @@ class Advisor:
         """
         return self.store.similar(run_id, where=where, limit=limit)
 
+    # -- writing down
+
+    def compare(
+        self,
+        a: str | Run | Experiment,
+        b: str | Run | Experiment,
+        *,
+        format: str = "md",
+        llm: str | None = None,
+        path: str | Path | None = None,
+        write: bool = True,
+    ) -> Document:
+        """Write a comparison of two runs, or of two experiments: what the second has against the first.
+
+        Parameters
+        ----------
+        a, b
+            Names of experiments; ids of runs, beginnings of ids, or ``EXPERIMENT#NUMBER``.
+        format, llm, path, write
+            As for ``Experiment.report``.
+
+        Raises
+        ------
+        ConfigError
+            If one is a run and the other an experiment, or both are the same.
+        ExperimentNotFoundError, RunNotFoundError
+            If there is no such thing.
+        """
+        from advisor.documents import Origin
+        from advisor.references import find
+        from advisor.reports import write as written
+
+        first, second = (find(self.store, _named(each)) for each in (a, b))
+        if isinstance(first, Run) != isinstance(second, Run):
+            raise ConfigError(
+                f"{_named(a)!r} and {_named(b)!r} are a run and an experiment; compare two runs or two experiments"
+            )
+        keys = [each.id if isinstance(each, Run) else each.name for each in (first, second)]
+        if keys[0] == keys[1]:
+            raise ConfigError(f"{_named(a)!r} and {_named(b)!r} are the same; give two that differ")
+        is_run = isinstance(first, Run)
+        subject = Origin(
+            "run-comparison" if is_run else "experiment-comparison",
+            experiment=first.experiment if isinstance(first, Run) else first.name,
+            about={"a": keys[0], "b": keys[1]},
+        )
+        return written(self, subject, format=format, llm=llm, path=path, write=write)
+
+    def digest(
+        self,
+        experiment: str | None = None,
+        *,
+        since: str | datetime | timedelta = "7d",
+        until: datetime | None = None,
+        format: str = "md",
+        llm: str | None = None,
+        path: str | Path | None = None,
+        write: bool = True,
+    ) -> Document:
+        """Write a digest of a span of time: what ended how, what got better, what was found.
+
+        Parameters
+        ----------
+        experiment
+            The only one to tell of; all where None.
+        since
+            A length of time back from ``until`` (``24h``, ``7d``, ``2w``), or when the span begins.
+        until
+            When the span ends; now where None.
+        format, llm, path, write
+            As for ``Experiment.report``.
+
+        Raises
+        ------
+        ConfigError
+            If the span is not understood.
+        ExperimentNotFoundError
+            If there is no such experiment.
+        """
+        from advisor.documents import Origin
+        from advisor.reports import span
+        from advisor.reports import write as written
+
+        end = until or self.clock()
+        about = {"since": span(since, end).isoformat(), "until": end.isoformat()}
+        name = "" if experiment is None else self.store.experiment(experiment).name
+        subject = Origin("digest", experiment=name, about=about)
+        return written(self, subject, format=format, llm=llm, path=path, write=write)
+
+    def verify(self, document: str | Path | Document) -> Verified:
+        """Hold a text against the store: derive a document of ours again, look up the figures of any other.
+
+        Parameters
+        ----------
+        document
+            A file, a document, or a text.
+
+        Raises
+        ------
+        ConfigError
+            If it is no text, or too long a one.
+        """
+        from advisor.reports import verify_file, verify_text
+
+        if isinstance(document, Path):
+            return verify_file(self, document)
+        return verify_text(self, str(document))
+
+    def write_due(self, experiment: str | None = None) -> list[Document]:
+        """Write the documents that ``on_finish`` and ``on_finding`` ask for and that are due; return them.
+
+        Runs that ended, checks and watchers do so by themselves; call it for what ended in other ways.
+        """
+        from advisor.reports import write_due
+
+        return write_due(self, experiment)
+
+    def write_due_soon(self, experiment: str) -> None:
+        """Do so beside the program, which waits for it at its end; trouble is logged."""
+        from advisor.reports.beside import Beside
+
+        with self._lock:
+            if self._beside is None:
+                self._beside = Beside(lambda name: self.write_due(name))
+                exits.close_at_end(self._beside.close)
+        self._beside.ask(experiment)
+
+    def documents(self, *, kind: str | None = None, experiment: str | None = None) -> list[Document]:
+        """Return the documents that were kept, the first one first, each version one."""
+        from advisor.reports import kept_documents
+
+        return [
+            each
+            for each in kept_documents(self.store)
+            if kind in (None, each.kind) and experiment in (None, each.experiment)
+        ]
+
     # -- what experiments work with
 
     def notify(self, experiment: str) -> None:
@@ -369,7 +512,13 @@ class Advisor:
         return teller
 
     def close(self) -> None:
-        """Tell what is to be told, for ``advisor.notify.teller.DRAIN_S`` seconds at most, and let go of the store."""
+        """Tell what is to be told, for ``advisor.notify.teller.DRAIN_S`` seconds at most, and let go of the store.
+
+        Documents under way are waited for.
+        """
+        if self._beside is not None:
+            self._beside.close()
+            self._beside = None
         if self._teller is not None:
             self._teller.close()
             self._teller = None
@@ -436,6 +585,13 @@ def open(uri: str | Path | None = None, *, create: bool = True, **settings: Any)
 
         embedder = choose_embedder(resolved.embedder)
     return Advisor(Opening(resolved.store, create=create, embedder=embedder), resolved)
+
+
+def _named(what: str | Run | Experiment) -> str:
+    """Return what finds a run or an experiment."""
+    if isinstance(what, str):
+        return what
+    return what.id if isinstance(what, Run) else what.name
 
 
 def _listed(references: str | Sequence[str]) -> list[str]:

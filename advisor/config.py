@@ -60,6 +60,11 @@ class Settings:
     """Whether what was learned from faults put into other trainings has a say in how unusual a run is."""
     reports: Path = Path("reports")
     """Folder that documents are written to."""
+    on_finish: tuple[str, ...] = ()
+    """Documents that are written by themselves when a run has ended: ``run-summary``, ``report``, ``model-card``,
+    ``checklist``."""
+    on_finding: tuple[str, ...] = ()
+    """Documents that are written by themselves for a finding of at least ``notify_severity``: ``incident``."""
     embedder: str | None = None
     """Name or path of the text encoder for search; None lets the program choose."""
     capture: bool = True
@@ -209,6 +214,18 @@ def _addresses(value: object, where: str) -> tuple[str, ...]:
     raise ConfigError(f"{where} must be one address or a list of addresses (texts), not {type(value).__name__}")
 
 
+def _kinds(*allowed: str) -> Callable[[object, str], tuple[str, ...]]:
+    def check(value: object, where: str) -> tuple[str, ...]:
+        given = value.replace(",", " ").split() if isinstance(value, str) else value
+        words = [str(word).strip().lower() for word in given] if isinstance(given, list | tuple) else [str(given)]
+        unknown = [word for word in words if word not in allowed]
+        if unknown:
+            raise ConfigError(f"{where} names {unknown[0]!r}; it may name {', '.join(allowed)}, or be empty")
+        return tuple(dict.fromkeys(words))
+
+    return check
+
+
 def _flag(value: object, where: str) -> bool:
     if isinstance(value, bool):
         return value
@@ -282,6 +299,8 @@ _CHECKS: dict[str, Callable[[object, str], Any]] = {
     "notify_per_hour": _at_least_one,
     "notify_per_run": _at_least_one,
     "reports": _folder,
+    "on_finish": _kinds("run-summary", "report", "model-card", "checklist"),
+    "on_finding": _kinds("incident"),
     "embedder": _text,
     "capture": _flag,
     "diff_limit_bytes": _count,

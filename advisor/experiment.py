@@ -15,7 +15,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from advisor.errors import ConfigError, SpaceError
+from advisor.errors import ConfigError, NotEnoughRunsError, SpaceError
 from advisor.redact import scrub
 from advisor.references import find_finding, present_name
 from advisor.suggest.space import Space
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
     from advisor.app import Advisor
+    from advisor.documents import Origin
     from advisor.documents.configured import Listener
     from advisor.findings import Checked
     from advisor.running import Summary, Watcher
@@ -424,6 +425,8 @@ class Experiment:
         self._store.append(events)
         if self._advisor.settings.notify:
             self._advisor.notify(self.name)
+        if self._advisor.settings.on_finding or self._advisor.settings.on_finish:
+            self._advisor.write_due(self.name)
 
     def _refuse_typos(self, record: ExperimentRecord, params: Mapping[str, Any]) -> None:
         """Where no space is declared, refuse a parameter that no run has but that looks like one that runs have."""
@@ -667,35 +670,73 @@ class Experiment:
     def report(
         self,
         *,
+        kind: str = "report",
         format: str = "md",  # the word of the command line
         llm: str | None = None,
         path: str | Path | None = None,
         write: bool = True,
         listener: Listener | None = None,
     ) -> Document:
-        """Write the experiment's report.
+        """Write a document about the experiment.
 
         Parameters
         ----------
+        kind
+            ``report``, ``model-card`` (of what its best run trained) or ``checklist`` (reproducibility).
         format
-            ``md`` or ``html``.
+            ``md``, ``html`` or ``json``.
         llm
             Name of a language model that may write sentences around the facts; by default the setting ``llm``.
         path
             File or folder to write to; by default the folder of the setting ``reports``, where the file is
             named after the experiment.
         write
-            Whether to write files. Pictures of a Markdown report lie beside it.
+            Whether to write files, and keep the text in the journal. Pictures of a Markdown report lie beside it.
         listener
             Who is told what the language model does; None tells nobody.
-        """
-        from advisor.reports import experiment_report
 
-        return experiment_report(self._advisor, self, format=format, llm=llm, path=path, write=write, listener=listener)
+        Raises
+        ------
+        ConfigError
+            If there is no such kind or format.
+        NotEnoughRunsError
+            If a model card is asked for and no run can be called the best.
+        """
+        from advisor.documents import EXPERIMENT_KINDS, Origin
+
+        self._check_kind(kind, EXPERIMENT_KINDS)
+        run_id = ""
+        if kind == "model-card":
+            best = self.best()
+            if best is None:
+                raise NotEnoughRunsError(
+                    f"no run of {self.name!r} can be called the best, so there is no model to describe; name one with "
+                    "--run, or set an objective"
+                )
+            run_id = best.id
+        return self._write(Origin(kind, experiment=self.record.name, run_id=run_id), format, llm, path, write, listener)
 
     def summarize(
         self,
         run: Run | str | int,
+        *,
+        kind: str = "run-summary",
+        format: str = "md",
+        llm: str | None = None,
+        path: str | Path | None = None,
+        write: bool = True,
+        listener: Listener | None = None,
+    ) -> Document:
+        """Write a document about one run: ``run-summary`` or ``model-card``; parameters as for ``report``."""
+        from advisor.documents import RUN_KINDS, Origin
+
+        self._check_kind(kind, RUN_KINDS)
+        one = run if isinstance(run, Run) else self.run(run)
+        return self._write(Origin(kind, experiment=self.record.name, run_id=one.id), format, llm, path, write, listener)
+
+    def incident(
+        self,
+        finding: Finding | str,
         *,
         format: str = "md",
         llm: str | None = None,
@@ -703,11 +744,35 @@ class Experiment:
         write: bool = True,
         listener: Listener | None = None,
     ) -> Document:
-        """Write the summary of one run; parameters as for ``report``."""
-        from advisor.reports import run_summary
+        """Write an incident note about one finding; parameters as for ``report``.
 
-        one = run if isinstance(run, Run) else self.run(run)
-        return run_summary(self._advisor, self, one, format=format, llm=llm, path=path, write=write, listener=listener)
+        Parameters
+        ----------
+        finding
+            A finding, its id, the beginning of its id, or ``RUN:CODE`` such as ``digits#3:ADV103``.
+        """
+        from advisor.documents import Origin
+
+        one = finding if isinstance(finding, Finding) else find_finding(self._store, finding, within=self.name)
+        subject = Origin("incident", experiment=self.record.name, run_id=one.run_id, about={"finding": one.id})
+        return self._write(subject, format, llm, path, write, listener)
+
+    def _check_kind(self, kind: str, allowed: Sequence[str]) -> None:
+        if kind not in allowed:
+            raise ConfigError(f"there is no document of kind {kind!r} here; {did_you_mean(kind, allowed, show=5)}")
+
+    def _write(
+        self,
+        subject: Origin,
+        format: str,
+        llm: str | None,
+        path: str | Path | None,
+        write: bool,
+        listener: Listener | None,
+    ) -> Document:
+        from advisor.reports import write as written
+
+        return written(self._advisor, subject, format=format, llm=llm, path=path, write=write, listener=listener)
 
     # -- inner workings
 
@@ -734,6 +799,7 @@ class Experiment:
             watch=watch,
             notify=partial(advisor.notify, self.name) if settings.notify else None,
             advise=self._advise,
+            ended=(lambda: advisor.write_due_soon(self.name)) if settings.on_finish or settings.on_finding else None,
             capture=advisor.capture if settings.capture else None,
             clock=advisor.clock,
             fsync=settings.fsync,

@@ -328,11 +328,13 @@ class Document:
     experiment: str
     run_id: str = ""
     kind: str
-    """``report`` or ``run-summary``."""
+    """``report``, ``run-summary``, ``incident``, ``model-card``, ``checklist``, ``run-comparison``,
+    ``experiment-comparison`` or ``digest``."""
     title: str
     format: str
-    """``md`` or ``html``."""
+    """``md``, ``html`` or ``json``."""
     text: str
+    """The document; of one that was read back from the journal, its Markdown."""
     facts_hash: str
     """SHA-256 of the fact sheet that the figures come from."""
     writer: str
@@ -342,6 +344,8 @@ class Document:
     path: str | None = None
     """File that it was written to."""
     time: datetime
+    version: int = 1
+    """How many documents of this kind about the same thing were kept, this one included."""
 
     def __str__(self) -> str:
         return self.text

@@ -18,7 +18,9 @@ from typer.main import get_command
 
 from advisor.cli import (
     check,
+    compare,
     demo,
+    digest,
     doctor,
     experiment,
     forecast,
@@ -36,13 +38,14 @@ from advisor.cli import (
     tell,
     transfer,
     verdict,
+    verify,
     watch,
 )
 from advisor.cli.session import remember
 
 COMMANDS: Final = (
-    demo, runs, show, search, log, check, verdict, watch, silence, report, suggest, optimize, forecast, ledger, tell,
-    experiment, lifecycle, transfer, store, doctor,
+    demo, runs, show, search, log, check, verdict, watch, silence, report, compare, digest, verify, suggest, optimize,
+    forecast, ledger, tell, experiment, lifecycle, transfer, store, doctor,
 )  # fmt: skip
 """Modules of the commands, in the order of the help."""
 MISTAKE: Final = 2

@@ -1,73 +1,85 @@
-"""``advisor report``: an experiment, or one of its runs, written down."""
+"""``advisor report``: an experiment, one of its runs, or a finding, written down."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from advisor.cli.output import note, print_json, status
+from advisor.cli.output import note, status
 from advisor.cli.session import Session, command, find_run
+from advisor.cli.writing import (
+    STDOUT,
+    FormatOption,
+    ModelOption,
+    OutputOption,
+    chosen_format,
+    chosen_path,
+    tell,
+)
 
 if TYPE_CHECKING:
+    from advisor.app import Advisor
     from storage.records import Document
-
-STDOUT = "-"
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
-    @command(app, "report", panel="Look")
+    @command(app, "report", panel="Write")
     def report(
         session: Session,
-        experiment: Annotated[str, typer.Argument(metavar="EXP", help="Name of an experiment.")],
+        experiment: Annotated[
+            str | None, typer.Argument(metavar="[EXP]", help="Name of an experiment; a finding needs none.")
+        ] = None,
         run: Annotated[
-            str | None, typer.Option("--run", metavar="RUN", help="Summarize this run: id, its beginning, or number.")
+            str | None, typer.Option("--run", metavar="RUN", help="About this run: id, its beginning, or number.")
         ] = None,
-        format: Annotated[
-            Literal["md", "html"] | None,
-            typer.Option("--format", help="Markdown, or HTML in one file. Default: what -o ends in, or md."),
-        ] = None,
-        output: Annotated[
+        finding: Annotated[
             str | None,
-            typer.Option("-o", "--output", metavar="PATH", help="File or folder; - prints the document itself."),
+            typer.Option("--finding", metavar="FINDING", help="An incident note: id, its beginning, or RUN:CODE."),
         ] = None,
-        llm: Annotated[
-            str | None,
-            typer.Option("--llm", metavar="MODEL", help="A language model that writes sentences around the facts."),
+        kind: Annotated[
+            Literal["report", "run-summary", "model-card", "checklist", "incident"] | None,
+            typer.Option("--kind", help="Default: report, with --run run-summary, with --finding incident."),
         ] = None,
+        format: FormatOption = None,
+        output: OutputOption = None,
+        llm: ModelOption = None,
     ) -> None:
         """Write a report with figures, pictures and findings; prints the path of what it wrote."""
         from advisor.documents.configured import Listener
 
-        write = output != STDOUT
-        path = Path(output) if output is not None and write else None
-        kind = format or ("html" if path is not None and path.suffix.lower() in (".html", ".htm") else "md")
+        chosen: dict[str, Any] = {"format": chosen_format(format, output), "path": chosen_path(output), "llm": llm}
         with session.open() as adv, status("writing") as now:
-            exp = adv.experiment(experiment, create=False)
-            listener = Listener(note, now if sys.stderr.isatty() else None)
-            if run is None:
-                document = exp.report(format=kind, llm=llm, path=path, write=write, listener=listener)
-            else:
-                one = exp.run(int(run)) if run.isdecimal() and len(run) < 8 else exp.run(find_run(adv, run).id)
-                document = exp.summarize(one, format=kind, llm=llm, path=path, write=write, listener=listener)
-        for line in document.notes:
-            note(line)
-        if not write and kind == "md":
-            note("the pictures are left out; write to a file, or use --format html, which holds them")
-        _tell(session, document)
+            chosen["listener"] = Listener(note, now if sys.stderr.isatty() else None)
+            document = _document(adv, experiment, run, finding, kind, chosen | {"write": output != STDOUT})
+        tell(session, document, output)
 
 
-def _tell(session: Session, document: Document) -> None:
-    path = document.path
-    if session.as_json:
-        print_json(
-            {"path": path, "title": document.title, "writer": document.writer, "facts_hash": document.facts_hash}
-        )
-    elif path is None:
-        sys.stdout.write(document.text if document.text.endswith("\n") else f"{document.text}\n")
-    else:
-        sys.stdout.write(f"{path}\n")
+def _document(
+    adv: Advisor,
+    experiment: str | None,
+    run: str | None,
+    finding: str | None,
+    kind: str | None,
+    chosen: dict[str, Any],
+) -> Document:
+    from advisor.errors import ConfigError
+    from advisor.references import find_finding
+
+    if finding is not None:
+        if run is not None or kind not in (None, "incident"):
+            raise ConfigError("--finding asks for an incident note; leave --run and --kind out")
+        one = find_finding(adv.store, finding, within=experiment)
+        return adv.experiment(one.experiment, create=False).incident(one, **chosen)
+    if kind == "incident":
+        raise ConfigError("an incident note is about a finding; name it with --finding, 'advisor check' lists them")
+    if experiment is None:
+        raise ConfigError("name an experiment, or a finding with --finding; 'advisor runs' lists experiments")
+    exp = adv.experiment(experiment, create=False)
+    if run is None:
+        return exp.report(kind=kind or "report", **chosen)
+    one_run = exp.run(int(run)) if run.isdecimal() and len(run) < 8 else exp.run(find_run(adv, run).id)
+    return exp.summarize(one_run, kind=kind or "run-summary", **chosen)

@@ -17,6 +17,7 @@ from advisor.cli.output import Column, count, note, print_json, print_table, say
 from advisor.cli.session import Session, command
 
 if TYPE_CHECKING:
+    from advisor.app import Advisor
     from advisor.watching import Round
 
 NOTE_EVERY_S = 3600.0
@@ -74,6 +75,7 @@ def register(app: typer.Typer) -> None:
             watcher = Watcher(adv, desk, experiment=experiment)
             if once:
                 _show(watcher.once(), as_json=session.as_json)
+                _write_due(adv)
                 return 0
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: watcher.stop())
@@ -81,12 +83,24 @@ def register(app: typer.Typer) -> None:
             note(f"watching {adv.store.uri}{f', experiment {experiment}' if experiment else ''}; telling {where}")
             last = -float("inf")
             for seen in watcher.watch(EVERY_S if every is None else every):
+                _write_due(adv)
                 if session.as_json:
                     print_json(_as_json(seen))
                 elif seen.time.timestamp() - last >= NOTE_EVERY_S:
                     last = seen.time.timestamp()
                     note(f"{seen.time.astimezone():%Y-%m-%d %H:%M} {_words(seen)}")
         return 0
+
+
+def _write_due(adv: Advisor) -> None:
+    """Write the documents that are due; the next round tries again what cannot be written."""
+    from storage.errors import StorageError
+
+    try:
+        for document in adv.write_due():
+            note(f"{document.kind} written: {document.path}")
+    except StorageError as error:
+        note(str(error))
 
 
 def _is_store(target: str) -> bool:

@@ -13,15 +13,49 @@ if TYPE_CHECKING:
     from advisor.documents.fact import Fact, FactSheet
     from advisor.documents.facts import experiment_facts
     from advisor.documents.facts_of_run import run_facts
-    from advisor.documents.material import ExperimentMaterial, RunMaterial
+    from advisor.documents.kinds import EXPERIMENT_KINDS, KINDS, RUN_KINDS
+    from advisor.documents.material import (
+        Activity,
+        ChecklistMaterial,
+        DigestMaterial,
+        ExperimentComparison,
+        ExperimentMaterial,
+        IncidentMaterial,
+        Material,
+        ModelCardMaterial,
+        RunComparison,
+        RunMaterial,
+    )
     from advisor.documents.metered import MeteredModel
     from advisor.documents.model import LanguageModel, LiteLLMModel
-    from advisor.documents.report import Written, write_experiment_report, write_run_summary
+    from advisor.documents.origin import Origin, OriginError
+    from advisor.documents.report import (
+        FORMATS,
+        Written,
+        write_document,
+        write_experiment_report,
+        write_run_summary,
+    )
     from advisor.documents.scripted import ScriptedModel
 
 __all__ = [
+    "Activity",
+    "ChecklistMaterial",
+    "DigestMaterial",
+    "ExperimentComparison",
     "ExperimentMaterial",
+    "IncidentMaterial",
+    "Material",
+    "ModelCardMaterial",
+    "RunComparison",
     "RunMaterial",
+    "EXPERIMENT_KINDS",
+    "FORMATS",
+    "KINDS",
+    "RUN_KINDS",
+    "Origin",
+    "OriginError",
+    "write_document",
     "write_experiment_report",
     "write_run_summary",
     "Written",
@@ -38,11 +72,24 @@ __all__ = [
 _HOMES = {
     "fact": ("Fact", "FactSheet"),
     "facts": ("experiment_facts",),
-    "material": ("ExperimentMaterial", "RunMaterial"),
+    "kinds": ("EXPERIMENT_KINDS", "KINDS", "RUN_KINDS"),
+    "material": (
+        "Activity",
+        "ChecklistMaterial",
+        "DigestMaterial",
+        "ExperimentComparison",
+        "ExperimentMaterial",
+        "IncidentMaterial",
+        "Material",
+        "ModelCardMaterial",
+        "RunComparison",
+        "RunMaterial",
+    ),
+    "origin": ("Origin", "OriginError"),
     "model": ("LanguageModel", "LiteLLMModel"),
     "metered": ("MeteredModel",),
     "scripted": ("ScriptedModel",),
-    "report": ("Written", "write_experiment_report", "write_run_summary"),
+    "report": ("FORMATS", "Written", "write_document", "write_experiment_report", "write_run_summary"),
     "facts_of_run": ("run_facts",),
 }
 

@@ -7,17 +7,19 @@ were looked through for.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING
 
 from advisor.documents.provenance import Provenance, provenance
 from advisor.documents.standing import standing
+from advisor.documents.untrusted import one_line
 from advisor.references import SEED_NAMES
 from storage.records import Experiment, Run
 
 if TYPE_CHECKING:
-    from advisor.documents.material import ExperimentMaterial
+    from advisor.documents.material import ExperimentComparison, ExperimentMaterial, RunComparison
+    from advisor.documents.standing import Standing
 
 _TEST_METRIC = re.compile(r"(^|[^a-z])(test|holdout|hold_out|eval|ood)([^a-z]|$)", re.IGNORECASE)
 
@@ -115,6 +117,58 @@ def of_run(run: Run, experiment: Experiment) -> tuple[Absence, ...]:
     return tuple(found)
 
 
+def of_run_pair(material: RunComparison, where: Standing) -> tuple[Absence, ...]:
+    """Return what a comparison of two runs lacks, the gravest first."""
+    found = list(_of_question(material.experiment))
+    runs = (material.a, material.b)
+    if where.objective is not None:
+        found.extend(_of_values(runs, where))
+    unseeded = sum(not _has_seed(run) for run in runs)
+    if unseeded:
+        text = "the seed of both runs" if unseeded == 2 else "the seed of one of the runs"
+        found.append(
+            Absence("seed", what="seed", text=text, so="Such a run cannot be repeated exactly.", source="runs.seed")
+        )
+    found.extend(_of_metrics({name for run in runs for name in run.summary}, material.experiment))
+    found.extend(_of_origin([provenance(run) for run in runs]))
+    return tuple(found)
+
+
+def of_experiment_pair(material: ExperimentComparison) -> tuple[Absence, ...]:
+    """Return what a comparison of two experiments lacks, the gravest first."""
+    found: list[Absence] = []
+    sides = [standing(material.a, material.runs_a), standing(material.b, material.runs_b)]
+    for key, where, record in zip(("a", "b"), sides, (material.a, material.b), strict=True):
+        shown = one_line(record.name, limit=60)
+        found.extend(
+            replace(item, id=f"{item.id}_{key}", text=f"{item.text} for {shown}") for item in _of_question(record)
+        )
+        if where.ranked and not where.repeats:
+            so = "How much of a difference is noise cannot be told."
+            text = f"repeated runs in {shown}"
+            found.append(Absence(f"repeats_{key}", what="repeated runs", text=text, so=so, source="runs.params"))
+    for key, runs, record in (("a", material.runs_a, material.a), ("b", material.runs_b, material.b)):
+        known = [one for one in map(provenance, runs) if one.data]
+        if runs and len(known) < len(runs):
+            text = f"a fingerprint of the data of {_of_all(len(runs) - len(known), len(runs))} of {record.name}"
+            so = "Whether both experiments saw the same data is unknown."
+            text = one_line(text, limit=160)
+            found.append(Absence(f"data_{key}", what="data fingerprint", text=text, so=so, source="runs.data"))
+    return tuple(found)
+
+
+def _of_values(runs: Sequence[Run], where: Standing) -> Iterator[Absence]:
+    lacking = sum(run.objective is None for run in runs)
+    if lacking:
+        text = "a value of the objective of " + ("both runs" if lacking == 2 else "one of the runs")
+        so = "Which one is better cannot be told."
+        yield Absence("objective_value", what="value of the objective", text=text, so=so, source="run.values")
+    if where.noise is None:
+        so = "How much of a difference is noise cannot be told."
+        text = "repeated runs of any configuration"
+        yield Absence("repeats", what="repeated runs", text=text, so=so, source="runs.params")
+
+
 def _of_question(experiment: Experiment) -> Iterator[Absence]:
     if experiment.objective is None:
         yield Absence(
@@ -170,7 +224,8 @@ def _of_origin(origins: list[Provenance]) -> Iterator[Absence]:
 
 
 def _of_all(some: int, n: int) -> str:
-    return f"all {n:,} runs" if some == n else f"{some:,} of {n:,} runs"
+    everything = {1: "the only run", 2: "both runs"}.get(n, f"all {n:,} runs")
+    return everything if some == n else f"{some:,} of {n:,} runs"
 
 
 def _has_seed(run: Run) -> bool:

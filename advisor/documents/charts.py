@@ -22,7 +22,7 @@ from storage.records import Curve, Finding, FindingState, Run, Severity
 MAX_CURVES = 40
 """Curves in one picture: more cannot be told apart."""
 MAX_FLAGGED = 10
-MAX_DOTS = 2000
+MAX_DOTS = 1000
 """Runs in one picture of runs: more only cover each other."""
 MAX_FAMILIES = 4
 _SPLIT = re.compile(r"^(train|training|val|valid|validation|test|eval|dev)[_/. -]", re.IGNORECASE)
@@ -126,7 +126,7 @@ def run_curves(material: RunMaterial, where: Standing) -> tuple[Picture, ...]:
         return ()
     preferred = where.objective.metric if where.objective else None
     main = preferred if preferred in own else None
-    out = [_before_siblings(material, where, main, own[main])] if main else []
+    out = [before_siblings(material.curves, where, material.findings, run, main, own[main])] if main else []
     families: dict[str, list[str]] = {}
     for metric in sorted(own):
         families.setdefault(family(metric), []).append(metric)
@@ -142,16 +142,18 @@ def family(metric: str) -> str:
     return _SPLIT_END.sub("", _SPLIT.sub("", metric)).lower()
 
 
-def _before_siblings(material: RunMaterial, where: Standing, metric: str, curve: Curve) -> Picture:
-    run = material.run
-    others = [other for other in where.runs if other.id != run.id and metric in material.curves.get(other.id, {})]
+def before_siblings(
+    curves: Curves, where: Standing, findings: Sequence[Finding], run: Run, metric: str, curve: Curve
+) -> Picture:
+    """Return the picture of a run's curve before those of its siblings."""
+    others = [other for other in where.runs if other.id != run.id and metric in curves.get(other.id, {})]
     best = next((other for other in where.ranked if other.id != run.id and other in others), None)
     chosen = _evenly([other for other in others if other is not best], MAX_CURVES - 2)
-    lines = [_line(other, material.curves[other.id][metric], "other") for other in chosen]
+    lines = [_line(other, curves[other.id][metric], "other") for other in chosen]
     if best is not None:
         label = f"best other run {run_name(best)}"
-        lines.append(_line(best, material.curves[best.id][metric], "second", label=label))
-    marks = _marks(material.findings, run, metric, "flagged")
+        lines.append(_line(best, curves[best.id][metric], "second", label=label))
+    marks = _marks(findings, run, metric, "flagged")
     lines.append(_line(run, curve, "best", label=f"this run {run_name(run)}", marks=marks))
     shown = one_line(metric, limit=60)
     return pictures.draw_curves(
@@ -231,12 +233,12 @@ def _dots(material: ExperimentMaterial, where: Standing, parameter: str | None) 
     ended = [run for run in where.runs if run.state.is_over and (parameter is None or parameter in run.params)]
     kept = ended
     if len(ended) > MAX_DOTS:
-        best = [run for run in ended if run == where.best]
-        kept = [*best, *(run for run in _evenly(ended, MAX_DOTS) if run != where.best)]
+        best = [run for run in ended if run is where.best]
+        kept = [*best, *(run for run in _evenly(ended, MAX_DOTS) if run is not where.best)]
     dots = []
     for run in kept:
         value: Any = run.number if parameter is None else run.params[parameter]
-        role: Role = "best" if run == where.best and parameter else "flagged" if run.id in flagged else "other"
+        role: Role = "best" if run is where.best and parameter else "flagged" if run.id in flagged else "other"
         dots.append(Dot(value, y=run.objective if run.id in ranked else None, role=role))
     caption = (
         f"{numbers.count(len(kept))} of {numbers.count(len(ended))} runs are drawn." if len(kept) < len(ended) else ""

@@ -114,6 +114,8 @@ class Table:
     rows: tuple[Row, ...]
     note: str = ""
     """What is not shown, and why."""
+    stacks: bool = False
+    """Whether a narrow page shows each row as a block of its own: for cells of running text."""
     kind: Literal["table"] = field(default="table", init=False)
 
 
@@ -189,6 +191,8 @@ class Page:
     sections: tuple[Section, ...]
     footer: tuple[str, ...]
     """Where it comes from: facts hash, writer, time, version."""
+    front_matter: str = ""
+    """Metadata as YAML that a Markdown file begins with; trusted to be valid YAML."""
 
     @property
     def pictures(self) -> tuple[Picture, ...]:

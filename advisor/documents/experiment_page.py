@@ -35,6 +35,8 @@ from storage.records import Run
 
 MAX_ROWS = 12
 """Runs in the table of results."""
+MAX_NOTE = 500
+"""Characters of how a space was inferred."""
 MAX_COLUMNS = 6
 """Parameters in the table of results."""
 
@@ -49,7 +51,7 @@ def experiment_page(material: ExperimentMaterial, sheet: FactSheet, text: Narrat
         if picture
     ]
     missing = absences.of_experiment(material)
-    note = " ".join(one_line(item, limit=300) for item in material.inferred_notes)
+    note = " ".join(_shortened(item) for item in material.inferred_notes)
     sections = (
         _results(material, where),
         _parameters(material, where),
@@ -78,6 +80,14 @@ def experiment_page(material: ExperimentMaterial, sheet: FactSheet, text: Narrat
         sections=tuple(section for section in sections if section is not None),
         footer=frame.footer(material, sheet, text),
     )
+
+
+def _shortened(note: str) -> str:
+    """Return how a space was inferred, cut between two parameters where it is long."""
+    whole = one_line(note, limit=20_000)
+    if len(whole) <= MAX_NOTE:
+        return whole
+    return f"{whole[: whole.rfind(';', 0, MAX_NOTE)]}; and so on, advisor experiment says all of it)"
 
 
 def _subtitle(material: ExperimentMaterial, where: Standing) -> str:
@@ -192,7 +202,7 @@ def _importance_table(material: ExperimentMaterial) -> Table:
         for key, share in ordered[:MAX_ROWS]
     )
     return Table(
-        "Share of the objective's variation that goes with each parameter",
+        "Share of the objective's variation, by parameter",
         columns=(Column("Parameter"), Column("Share", bar=True), *((Column("95% interval"),) if ends else ())),
         rows=rows,
         note=one_line(material.importances_note, limit=500),

@@ -52,6 +52,11 @@ class Fact:
         """The value as a number, None for names and absences."""
         return None if self.value is None or isinstance(self.value, str) else float(self.value)
 
+    @property
+    def precision(self) -> float | None:
+        """What the last digit of its text stands for, on the scale of the value; None where it has no digits."""
+        return None if self.number is None else numbers.precision(self.text)
+
     def as_json(self) -> dict[str, Any]:
         """Return the fact as JSON values; NaN and ±inf as strings."""
         value = self.value
@@ -61,6 +66,7 @@ class Fact:
             "id": self.id,
             "value": value,
             "unit": self.unit,
+            "precision": self.precision,
             "label": self.label,
             "text": self.text,
             "kind": self.kind,
@@ -155,6 +161,40 @@ def share_of(fact_id: str, value: float, label: str, source: str) -> Fact:
     return Fact(
         fact_id, value=value, unit="share", label=label, text=numbers.percent(value), kind="share", source=source
     )
+
+
+def timed(fact_id: str, seconds: float, label: str, source: str) -> Fact:
+    """Return a length of time."""
+    text = numbers.duration(seconds)
+    return Fact(
+        fact_id, value=seconds, unit="s", label=label, text=text, kind="duration", source=source, about="duration"
+    )
+
+
+MAX_SHARE = 10.0
+"""A difference is given as a share of what it is against up to this; beyond, that was almost nothing."""
+
+
+def relative(difference: float, against: float, *, other: float) -> float | None:
+    """Return a difference as a share of one value; None where the two differ in sign, or it would tell nothing."""
+    if not against * other > 0:
+        return None
+    share = difference / abs(against)
+    return share if math.isfinite(share) and abs(share) < MAX_SHARE else None
+
+
+def differing(fact_id: str, before: float, after: float, label: str, about: str, source: str) -> Iterator[Fact]:
+    """Return a difference with its sign, and the same as a share of the value before where that tells something."""
+    change = after - before
+    text = numbers.signed(change)
+    yield Fact(fact_id, value=change, label=label, text=text, kind="delta", source=source, about=about)
+    share = relative(change, before, other=after)
+    if share is not None:
+        text = numbers.signed_percent(share)
+        yield Fact(
+            f"{fact_id}_share", value=share, unit="share", label=f"{label}, relative to it", text=text, kind="share",
+            source=source,
+        )  # fmt: skip
 
 
 def setting(fact_id: str, value: Any, label: str, text: str, source: str, about: str) -> Fact:

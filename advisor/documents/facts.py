@@ -13,7 +13,18 @@ from typing import Any
 
 from advisor.documents import absences, numbers
 from advisor.documents.advice import advice_facts
-from advisor.documents.fact import Fact, FactSheet, counted, measured, metric_of, named, setting, share_of
+from advisor.documents.fact import (
+    Fact,
+    FactSheet,
+    counted,
+    measured,
+    metric_of,
+    named,
+    relative,
+    setting,
+    share_of,
+    timed,
+)
 from advisor.documents.material import ExperimentMaterial
 from advisor.documents.standing import Standing, standing, value_of
 from advisor.documents.untrusted import one_line
@@ -21,7 +32,6 @@ from storage.records import Finding, FindingState, Objective, Run, RunState, Sev
 
 MAX_SPREAD_RUNS = 4
 """Quartiles are said from this many ranked runs on."""
-_LARGEST_SHARE = 10.0
 MAX_SETTINGS = 8
 """Parameters of a suggestion or a run that have facts."""
 
@@ -77,9 +87,9 @@ def _gain(best: float, baseline: float, objective: Objective) -> Iterator[Fact]:
     gain = abs(best - baseline)
     label = f"gain in {metric} of the best over the baseline"
     yield measured("gain", gain, label, objective, "best, baseline", kind="delta")
-    # a share of a baseline of the other sign, or of almost nothing, would tell nothing
-    if baseline * best > 0 and math.isfinite(gain / baseline) and gain / abs(baseline) < _LARGEST_SHARE:
-        yield share_of("gain_share", gain / abs(baseline), f"{label}, relative to the baseline", "best, baseline")
+    share = relative(gain, baseline, other=best)
+    if share is not None:
+        yield share_of("gain_share", share, f"{label}, relative to the baseline", "best, baseline")
 
 
 def _states(where: Standing) -> Iterator[Fact]:
@@ -94,6 +104,10 @@ def _states(where: Standing) -> Iterator[Fact]:
         if where.unranked_finished:
             label = "number of runs finished diverged or without an objective"
             yield counted("n_unranked", len(where.unranked_finished), label, "runs", "runs.objective")
+    bad = len(where.ended_badly) + len(where.unranked_finished)
+    if bad:
+        label = "share of the runs that failed, crashed or diverged"
+        yield share_of("bad_share", bad / n_runs, label, "runs.state")
 
 
 def _spread(where: Standing) -> Iterator[Fact]:
@@ -136,9 +150,23 @@ def _progress(where: Standing) -> Iterator[Fact]:
         return
     metric = metric_of(objective)
     yield counted("n_records", len(records) - 1, f"number of times the best {metric} was improved", "times", "runs")
+    yield from _late_gain(where, objective, metric)
     last = max(run.number for run in where.runs)
     label = "number of runs since the last improvement of the best"
     yield counted("n_since_best", last - records[-1].number, label, "runs", "runs.number")
+
+
+def _late_gain(where: Standing, objective: Objective, metric: str) -> Iterator[Fact]:
+    """Return what the later half of the ranked runs improved on the earlier half's best: the slope of the search."""
+    ordered = sorted(where.ranked, key=lambda run: run.number)
+    half = len(ordered) // 2
+    if half < 2:
+        return
+    early = min(ordered[:half], key=lambda run: where.places[run.id])
+    best = where.ranked[0]
+    gain = 0.0 if best.id in {run.id for run in ordered[:half]} else abs(value_of(best) - value_of(early))
+    label = f"gain in {metric} of the later half of the runs over the best of the earlier half"
+    yield measured("late_gain", gain, label, objective, "runs by number", kind="delta")
 
 
 def finding_facts(findings: Sequence[Finding]) -> Iterator[Fact]:
@@ -223,10 +251,7 @@ def time_facts(runs: Sequence[Run]) -> Iterator[Fact]:
         ("duration_total", total, f"duration of {len(spans)} runs together"),
         ("duration_median", middle, "median duration of a run"),
     ):
-        text = numbers.duration(value)
-        yield Fact(
-            fact_id, value=value, unit="s", label=label, text=text, kind="duration", source="runs", about="duration"
-        )
+        yield timed(fact_id, value, label, "runs")
 
 
 def absence_facts(missing: Sequence[absences.Absence]) -> Iterator[Fact]:

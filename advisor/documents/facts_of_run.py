@@ -9,8 +9,9 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from advisor.documents import absences, numbers
-from advisor.documents.fact import Fact, FactSheet, counted, measured, metric_of, named, run_name, setting
+from advisor.documents.fact import Fact, FactSheet, counted, measured, metric_of, named, run_name, setting, timed
 from advisor.documents.facts import MAX_SETTINGS, absence_facts, finding_facts, suggestion_facts, time_facts
+from advisor.documents.facts_beside import beside_facts, curve_facts, forecast_facts, own_findings
 from advisor.documents.material import RunMaterial
 from advisor.documents.standing import Standing, standing, value_of
 from advisor.documents.untrusted import one_line
@@ -32,8 +33,12 @@ def run_facts(material: RunMaterial) -> FactSheet:
                 "state", value=str(run.state), label="state of the run", text=str(run.state), kind="name", source=run.id
             ),
             *_own_outcome(run, where),
+            *beside_facts(material, where),
             *_own_metrics(run, where.objective),
+            *curve_facts(material, where),
+            *forecast_facts(material.forecast, where),
             *finding_facts(material.findings),
+            *own_findings(material),
             *_settings(run),
             *suggestion_facts(material.suggestions, where.objective),
             *_own_time(run, others),
@@ -120,15 +125,5 @@ def _settings(run: Run) -> Iterator[Fact]:
 
 def _own_time(run: Run, others: Sequence[Run]) -> Iterator[Fact]:
     if run.duration_s is not None:
-        text = numbers.duration(run.duration_s)
-        yield Fact(
-            "duration",
-            value=run.duration_s,
-            unit="s",
-            label="duration of the run",
-            text=text,
-            kind="duration",
-            source=f"run {run.id}",
-            about="duration",
-        )
+        yield timed("duration", run.duration_s, "duration of the run", f"run {run.id}")
     yield from (fact for fact in time_facts(others) if fact.id == "duration_median")

@@ -6,6 +6,8 @@ Leaves out sections. Invariant: the lead and the caution are the program's, what
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
 
 from advisor.documents import numbers
 from advisor.documents.content import (
@@ -19,7 +21,6 @@ from advisor.documents.content import (
     plain,
 )
 from advisor.documents.fact import FactSheet
-from advisor.documents.material import ExperimentMaterial, RunMaterial
 from advisor.documents.untrusted import one_line
 from advisor.documents.writer import Narrative
 
@@ -48,7 +49,26 @@ def opening(
     return tuple(blocks)
 
 
-def footer(material: ExperimentMaterial | RunMaterial, sheet: FactSheet, text: Narrative) -> tuple[str, ...]:
+class Dated(Protocol):
+    """What every material says of when and from where it is written."""
+
+    @property
+    def generated(self) -> datetime:
+        """When it is written."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Version of the program."""
+        ...
+
+    @property
+    def store_uri(self) -> str:
+        """Address of the store."""
+        ...
+
+
+def footer(material: Dated, sheet: FactSheet, text: Narrative) -> tuple[str, ...]:
     """Return where the document comes from."""
     return (
         f"written by {one_line(text.writer, limit=80)}",

@@ -76,7 +76,8 @@ def render(page: Page, *, picture_folder: str = "") -> str:
         parts.extend(_section(section, picture_folder))
     parts.append("---")
     parts.append("<sub>" + " · ".join(escape(item) for item in page.footer) + "</sub>")
-    return "\n\n".join(part for part in parts if part) + "\n"
+    head = f"---\n{page.front_matter.rstrip()}\n---\n\n" if page.front_matter else ""
+    return head + "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _start(line: str) -> str:

@@ -85,7 +85,13 @@ def run_lead(sheet: FactSheet, where: Standing, state: RunState) -> str:
 
 def run_summary(sheet: FactSheet, where: Standing) -> tuple[str, ...]:
     """Return the paragraph below the lead."""
-    return (*_beside_others(sheet, where), *_duration(sheet), *_findings_of_run(sheet))
+    return (
+        *_beside_others(sheet, where),
+        *_end_of_curve(sheet),
+        *_own_forecast(sheet),
+        *_duration(sheet),
+        *_findings_of_run(sheet),
+    )
 
 
 def run_caution(sheet: FactSheet, where: Standing) -> str:
@@ -159,6 +165,20 @@ def _beside_others(sheet: FactSheet, where: Standing) -> Iterator[str]:
     else:
         yield "The best other run is {{best_other_run}} with {{best_other}}."
     yield "The median of the other ranked runs is {{median_other}}."
+
+
+def _end_of_curve(sheet: FactSheet) -> Iterator[str]:
+    if "steps_after_best" in sheet and sheet["steps_after_best"].number:
+        yield "Its own best {{metric}} was at step {{best_step}}, {{steps_after_best}} steps before the end."
+    if "slope" in sheet:
+        yield "Over the last tenth of the run it changed by {{slope}}."
+
+
+def _own_forecast(sheet: FactSheet) -> Iterator[str]:
+    if {"own_forecast_low", "own_forecast_high"} <= {fact.id for fact in sheet}:
+        yield (
+            "It is expected to end at {{own_forecast_mean}}, between {{own_forecast_low}} and {{own_forecast_high}}."
+        )
 
 
 def _duration(sheet: FactSheet) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -73,6 +74,16 @@ def percent(share: float) -> str:
     return f"{figure(share * 100, digits=3)}%"
 
 
+def signed_percent(share: float) -> str:
+    """Return a change as a percentage with its sign.
+
+    >>> signed_percent(0.1234), signed_percent(-0.5), signed_percent(0.0)
+    ('+12.3%', '-50%', '0%')
+    """
+    text = percent(share)
+    return f"+{text}" if share > 0 else text
+
+
 def duration(seconds: float) -> str:
     """Return a time span in the units a person would use.
 
@@ -112,6 +123,22 @@ def size(n_bytes: int) -> str:
             break
         amount /= 1000
     return f"{figure(amount, digits=3)} {unit}"
+
+
+_WRITTEN = re.compile(r"[-+]?(\d[\d,]*)(?:\.(\d+))?(?:e([-+]?\d+))?(%?)")
+
+
+def precision(text: str) -> float | None:
+    """Return what the last digit of a written figure stands for, in the figure's own unit; None for other texts.
+
+    >>> precision("0.2295"), precision("123,457"), precision("1.585e-5"), precision("65.6%"), precision("3 min 20 s")
+    (0.0001, 1.0, 1e-08, 0.001, None)
+    """
+    found = _WRITTEN.fullmatch(text)
+    if found is None:
+        return None
+    exponent = int(found[3] or 0) - len(found[2] or "") - (2 if found[4] else 0)
+    return float(f"1e{exponent}")
 
 
 def parameter(value: Any, *, limit: int = 60) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from advisor.documents import numbers
@@ -36,6 +36,9 @@ from advisor.documents.standing import cause
 from advisor.documents.untrusted import middle_cut, one_line
 from storage.records import Finding, FindingState, Objective, Run, Severity
 
+Named = Callable[[Run], str]
+"""How a run is called: by its number where its experiment is clear."""
+
 MAX_CODES = 12
 MAX_RUNS_NAMED = 8
 MAX_CAUSES = 12
@@ -47,7 +50,12 @@ _SEVERITY_TONE: Mapping[Severity, Any] = {Severity.ERROR: "bad", Severity.WARNIN
 
 
 def findings_section(
-    findings: Sequence[Finding], runs: Mapping[str, Run], advice: Mapping[str, str], *, of_one_run: bool = False
+    findings: Sequence[Finding],
+    runs: Mapping[str, Run],
+    advice: Mapping[str, str],
+    *,
+    of_one_run: bool = False,
+    named: Named = run_name,
 ) -> Section | None:
     """Return the findings by code, the gravest first, with what to do about each; None where there are none."""
     active = [finding for finding in findings if finding.state is not FindingState.RESOLVED]
@@ -59,7 +67,7 @@ def findings_section(
     ordered = sorted(
         groups.values(), key=lambda group: (-max(one.severity.rank for one in group), -len(group), group[0].code)
     )
-    rows = [_finding_row(group, runs, advice, of_one_run=of_one_run) for group in ordered[:MAX_CODES]]
+    rows = [_finding_row(group, runs, advice, of_one_run=of_one_run, named=named) for group in ordered[:MAX_CODES]]
     second = "Where" if of_one_run else "Runs"
     hidden = len(ordered) - len(rows)
     table = Table(
@@ -67,11 +75,12 @@ def findings_section(
         columns=(Column("Finding"), Column(second), Column("What was seen"), Column("What to do")),
         rows=tuple(rows),
         note=f"{hidden} more kinds of finding are not shown; advisor check lists all." if hidden else "",
+        stacks=True,
     )
     return Section("Findings", anchor="findings", blocks=(table,))
 
 
-def ended_badly_section(runs: Sequence[Run]) -> Section | None:
+def ended_badly_section(runs: Sequence[Run], *, named: Named = run_name) -> Section | None:
     """Return the failed and crashed runs by their cause; None where there are none."""
     if not runs:
         return None
@@ -80,7 +89,13 @@ def ended_badly_section(runs: Sequence[Run]) -> Section | None:
         groups.setdefault((str(run.state), one_line(cause(run), limit=300)), []).append(run)
     ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     rows = tuple(
-        Row((_cell(f"{state} ×{len(group)}" if len(group) > 1 else state), _names(group), _cell(why or "not recorded")))
+        Row(
+            (
+                _cell(f"{state} ×{len(group)}" if len(group) > 1 else state),
+                _names(group, named),
+                _cell(why or "not recorded"),
+            )
+        )
         for (state, why), group in ordered[:MAX_CAUSES]
     )
     hidden = len(ordered) - len(rows)
@@ -89,6 +104,7 @@ def ended_badly_section(runs: Sequence[Run]) -> Section | None:
         columns=(Column("How it ended"), Column("Runs"), Column("Last line of the error")),
         rows=rows,
         note=f"{hidden} more causes are not shown." if hidden else "",
+        stacks=True,
     )
     return Section("Runs that did not end well", anchor="failures", blocks=(table,))
 
@@ -131,7 +147,7 @@ def suggestions_section(
         blocks.append(Paragraph(tuple(span for span in head if span.text)))
         items: list[Line] = []
         if suggestion.get("why"):
-            items.append(plain(one_line(str(suggestion["why"]), limit=600)))
+            items.append(plain(one_line(_without(str(suggestion["why"]), note), limit=1200)))
         if objective is not None and suggestion.get("forecast"):
             items.append(plain(_forecast(suggestion["forecast"], objective)))
         learned = [runs[run_id] for run_id in suggestion.get("learned_from") or () if run_id in runs]
@@ -146,6 +162,12 @@ def suggestions_section(
     return Section("What to try next", anchor="next", blocks=tuple(blocks))
 
 
+def _without(why: str, note: str) -> str:
+    """Return reasons without what is said below all suggestions anyway."""
+    at = why.lower().find(note[:40].lower()) if note else -1
+    return why if at < 0 else why[:at]
+
+
 def absences_section(missing: Sequence[Absence]) -> Section:
     """Return what was not recorded, and what cannot be told because of it."""
     if not missing:
@@ -158,12 +180,12 @@ def absences_section(missing: Sequence[Absence]) -> Section:
     return Section("What was not recorded", anchor="gaps", blocks=(Bullets(items),))
 
 
-def notes_section(runs: Sequence[Run]) -> Section | None:
+def notes_section(runs: Sequence[Run], *, named: Named = run_name) -> Section | None:
     """Return what people noted about the runs, word for word."""
     written = [(run, note) for run in runs for note in run.notes]
     if not written:
         return None
-    blocks: list[Block] = [Quote(note, by=f"note on run {run_name(run)}") for run, note in written[:MAX_NOTES]]
+    blocks: list[Block] = [Quote(note, by=f"note on run {named(run)}") for run, note in written[:MAX_NOTES]]
     if len(written) > MAX_NOTES:
         blocks.append(Paragraph(plain(f"{len(written) - MAX_NOTES} more notes are not shown."), role="quiet"))
     return Section("Notes", anchor="notes", blocks=tuple(blocks))
@@ -189,14 +211,14 @@ def _cell(text: str) -> Cell:
     return Cell(plain(text))
 
 
-def _names(runs: Sequence[Run]) -> Cell:
-    shown = ", ".join(run_name(run) for run in runs[:MAX_RUNS_NAMED])
+def _names(runs: Sequence[Run], named: Named = run_name) -> Cell:
+    shown = ", ".join(named(run) for run in runs[:MAX_RUNS_NAMED])
     hidden = len(runs) - MAX_RUNS_NAMED
     return _cell(shown + (f" and {hidden} more" if hidden > 0 else ""))
 
 
 def _finding_row(
-    group: Sequence[Finding], runs: Mapping[str, Run], advice: Mapping[str, str], *, of_one_run: bool
+    group: Sequence[Finding], runs: Mapping[str, Run], advice: Mapping[str, str], *, of_one_run: bool, named: Named
 ) -> Row:
     worst = max(group, key=lambda finding: finding.severity.rank)
     tone = _SEVERITY_TONE[worst.severity]
@@ -206,7 +228,7 @@ def _finding_row(
         where = _cell(", ".join(dict.fromkeys(steps)))
     else:
         known = {finding.run_id: runs[finding.run_id] for finding in group if finding.run_id in runs}
-        where = _names(sorted(known.values(), key=lambda run: run.number))
+        where = _names(sorted(known.values(), key=lambda run: (run.experiment, run.number)), named)
     seen = list(dict.fromkeys(one_line(finding.title, limit=160) for finding in group))
     text = seen[0] + (f" (and {len(seen) - 1} alike)" if len(seen) > 1 else "")
     return Row((Cell(head), where, _cell(text), _cell(one_line(advice.get(worst.code, ""), limit=300) or "—")))

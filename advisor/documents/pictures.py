@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 Role = Literal["best", "flagged", "other", "second"]
 
-WIDTH_IN, HEIGHT_IN = 5.0, 3.25
+WIDTH_IN, HEIGHT_IN = 4.4, 3.0
 """Inches: two fit side by side on a page, and one is readable on a phone."""
-MESSAGE_DPI = 90
+MESSAGE_DPI = 102
 """Of a picture in a message: 450 pixels wide, what a chat shows without scaling."""
 POINTS = 220
 """Points of a curve that are drawn: about one for two pixels."""
@@ -43,7 +43,9 @@ NOT_RANKED = "not ranked"
 NOT_FINITE = "not finite"
 TITLE_CHARS = 54
 """Characters of a metric's name over its curve in a message."""
-LEGEND_CHARS = 66
+Y_CHARS = 21
+"""Characters that fit beside a picture; a longer name loses its middle, the title has all of it."""
+LEGEND_CHARS = 58
 """Characters that fit in one row of a legend."""
 
 _COLOURS: Mapping[Role, str] = {"best": BEST, "flagged": FLAG, "other": OTHER, "second": SECOND}
@@ -102,14 +104,14 @@ class Dot:
 
 
 def draw_curves(
-    name: str, lines: Sequence[CurveLine], *, metric: str, alt: str, title: str, caption: str = ""
+    name: str, lines: Sequence[CurveLine], *, metric: str, alt: str, title: str, caption: str = "", x: str = "step"
 ) -> Picture:
     """Draw one metric of several runs, the best in front, with a mark where a value is not finite."""
     shown = np.concatenate([line.values for line in lines]) if lines else np.empty(0)
     must = np.concatenate([line.values for line in lines if line.role in ("best", "second")] or [np.empty(0)])
     scale = scales.choose(shown, must_show=must)
     with _figure() as figure:
-        axes = _axes(figure, x="step", y=metric)
+        axes = _axes(figure, x=x, y=metric)
         order: dict[Role, int] = {"other": 1, "flagged": 2, "second": 3, "best": 4}
         for line in sorted(lines, key=lambda line: order[line.role]):
             _curve(axes, line, scale, order[line.role])
@@ -250,12 +252,17 @@ def _figure(colours: Mapping[str, str] = MappingProxyType({})) -> Iterator[Figur
 
 
 def _axes(figure: Figure, *, x: str, y: str) -> Axes:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
     axes = figure.add_subplot()
     axes.grid(True, axis="y")
     axes.set_axisbelow(True)
-    for axis, text in ((axes.xaxis, x), (axes.yaxis, y)):
-        axis.set_label_text(one_line(text, limit=40))
+    for axis, text, limit in ((axes.xaxis, x, 40), (axes.yaxis, y, Y_CHARS)):
+        axis.set_label_text(middle_cut(text, limit=limit))
         axis.set_tick_params(length=3)
+    if x == "step":
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: scales.step_tick(value)))
     return axes
 
 

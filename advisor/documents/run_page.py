@@ -6,10 +6,12 @@ written by the program whatever a model wrote.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from advisor.documents import absences, charts, frame, narrative, numbers, parts
+from advisor.documents import absences, cells, charts, frame, narrative, numbers, parts
 from advisor.documents.content import (
+    Block,
     Cell,
     Code,
     Column,
@@ -22,10 +24,12 @@ from advisor.documents.content import (
     Span,
     Table,
     Tile,
+    fill,
     name,
     plain,
 )
 from advisor.documents.fact import FactSheet, metric_of, run_name
+from advisor.documents.facts_beside import changed, parent_of
 from advisor.documents.material import RunMaterial
 from advisor.documents.standing import Standing, standing
 from advisor.documents.untrusted import one_line
@@ -47,6 +51,8 @@ def run_page(material: RunMaterial, sheet: FactSheet, text: Narrative) -> Page:
         Section("More curves", anchor="curves", blocks=(Gallery(drawn[2:]),)) if len(drawn) > 2 else None,
         parts.findings_section(material.findings, by_id, material.advice, of_one_run=True),
         _error(run),
+        _against(sheet),
+        _parent(run, others, best),
         _metrics(run),
         _changes(run, best),
         _similar(material),
@@ -136,6 +142,57 @@ def _metrics(run: Run) -> Section | None:
         note=f"{hidden} more metrics are not shown." if hidden else "",
     )
     return Section("Metrics", anchor="metrics", blocks=(table,))
+
+
+def _against(sheet: FactSheet) -> Section | None:
+    """Return how the run's objective compares with that of others."""
+    known = (
+        ("baseline", "The first run", "baseline"),
+        (
+            "parent",
+            f"The {sheet['parent_run'].label} ({sheet['parent_run'].text})" if "parent_run" in sheet else "",
+            "",
+        ),
+        ("best_other", "The best other run", "best_other"),
+        ("median_other", "The median of the others", "median_other"),
+    )
+    rows = [
+        (
+            cells.of_text(words),
+            cells.of_fact(sheet, value or "parent_value"),
+            cells.of_fact(sheet, f"delta_{key}"),
+            cells.of_fact(sheet, f"delta_{key}_share"),
+        )
+        for key, words, value in known
+        if f"delta_{key}" in sheet
+    ]
+    if not rows:
+        return None
+    columns = (Column("Against"), *(Column(title, align="right") for title in ("Its value", "Difference", "in %")))
+    blocks: list[Block] = [cells.table("The objective against that of other runs", columns, rows)]
+    if "beaten_share" in sheet:
+        blocks.append(Paragraph(fill("It beats {{beaten_share}} of the other ranked runs.", sheet), role="quiet"))
+    return Section("Against the other runs", anchor="against", blocks=tuple(blocks))
+
+
+def _parent(run: Run, others: Sequence[Run], best: Run | None) -> Section | None:
+    """Return what was changed from the run that it came from, or the earlier run that it is closest to."""
+    parent, called = parent_of(run, others)
+    if parent is None or (best is not None and parent.id == best.id):
+        return None  # told below, as the difference to the best other run
+    names = changed(run, parent)
+    title = f"What changed from the {called}, {run_name(parent)}"
+    if not names:
+        text = "No parameter: it is a repeat."
+        return Section(title, anchor="parent", blocks=(Paragraph(plain(text)),))
+    rows = tuple(
+        Row((Cell(name(one_line(key, limit=60))), Cell(_value(parent, key)), Cell(_value(run, key))))
+        for key in names[:30]
+    )
+    columns = (Column("Parameter"), Column(f"Run {run_name(parent)}", align="right"), Column("This run", align="right"))
+    note = f"{len(names) - 30} more are not shown." if len(names) > 30 else ""
+    table = Table("Parameters that were changed", columns=columns, rows=rows, note=note)
+    return Section(title, anchor="parent", blocks=(table,))
 
 
 def _changes(run: Run, best: Run | None) -> Section | None:

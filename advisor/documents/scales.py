@@ -141,6 +141,18 @@ def tick(value: float) -> str:
     return numbers.figure(value, digits=3)
 
 
+def step_tick(value: float) -> str:
+    """Return the text of a tick of steps, short enough that neighbours do not touch.
+
+    >>> step_tick(500), step_tick(20_000), step_tick(2_500_000)
+    ('500', '20k', '2.5M')
+    """
+    for size, unit in ((1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (1e6 if unit == 'M' else 1e3):g}{unit}"
+    return f"{value:g}"
+
+
 def choice(value: Any) -> str:
     """Return the name of a choice's column."""
     return numbers.parameter(value, limit=14)

@@ -111,9 +111,11 @@ class Standing:
     @property
     def beyond_noise(self) -> bool | None:
         """Whether that lead exceeds what repetitions differ by; None where it cannot be told."""
-        if self.gap is None or self.noise is None:
-            return None
-        return self.gap > NOISE_FACTOR * self.noise
+        return None if self.gap is None else self.is_beyond_noise(self.gap)
+
+    def is_beyond_noise(self, difference: float) -> bool | None:
+        """Return whether a difference of two single runs exceeds what repetitions differ by; None without any."""
+        return None if self.noise is None else abs(difference) > NOISE_FACTOR * self.noise
 
     @cached_property
     def best_so_far(self) -> tuple[Run, ...]:
@@ -124,9 +126,14 @@ class Standing:
                 records.append(run)
         return tuple(records)
 
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """Place of each ranked run in the order, from 0, by its id."""
+        return {run.id: place for place, run in enumerate(self.ranked)}
+
     def rank(self, run: Run) -> int | None:
         """Return the run's place among the ranked ones, from 1; equals share the better place."""
-        if self.objective is None or all(other.id != run.id for other in self.ranked):
+        if self.objective is None or run.id not in self.places:
             return None
         return 1 + sum(self.objective.better(value_of(other), value_of(run)) for other in self.ranked)
 
@@ -184,6 +191,8 @@ _ABSENT = "\0absent"
 
 
 def _key(value: Any) -> str:
+    if isinstance(value, (str, int, float)):  # almost all; a bool is an int, and says so
+        return f"{type(value).__name__}:{value!r}"
     return json.dumps(value, sort_keys=True, default=str)
 
 

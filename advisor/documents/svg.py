@@ -49,7 +49,8 @@ def standalone(picture: Picture) -> bytes:
 _LONG_DECIMAL = re.compile(r"(-?\d+\.\d\d)\d+")
 _COORDINATES = re.compile(r'\b(?:d|x|y|transform)="[^"]*"')
 """Where digits may be dropped: never in text, whose figures are read."""
-_ID = re.compile(r'\bid="([^"]+)"')
+_REFERENCE = re.compile(r'(\bid="|"#|url\(#)([A-Za-z][^")]*)')
+"""Where an id is given, or referred to."""
 
 
 def finished(figure: Figure, name: str, alt: str) -> str:
@@ -64,9 +65,7 @@ def finished(figure: Figure, name: str, alt: str) -> str:
     svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
     svg = _COORDINATES.sub(lambda match: _LONG_DECIMAL.sub(r"\1", match[0]), svg)
     svg = svg.replace("'DejaVu Sans'", "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif")
-    for found in sorted(set(_ID.findall(svg)), key=len, reverse=True):
-        svg = svg.replace(f'id="{found}"', f'id="{name}-{found}"')
-        svg = svg.replace(f'"#{found}"', f'"#{name}-{found}"').replace(f"url(#{found})", f"url(#{name}-{found})")
+    svg = _REFERENCE.sub(lambda match: f"{match[1]}{name}-{match[2]}", svg)
     opening = re.compile(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>')
     spoken = quoteattr(one_line(alt, limit=600))
     head = (

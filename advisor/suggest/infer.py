@@ -9,6 +9,7 @@ Invariant: every run whose parameters are all in the space lies inside it.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any, Final
 from advisor.references import SEED_NAMES
 from advisor.suggest.conditions import Condition, same
 from advisor.suggest.dimensions import Choice, Dimension, Float, Int, is_whole
+from advisor.suggest.keyed import Keyed
 from advisor.suggest.space import Space
 from storage.records import Run
 
@@ -43,7 +45,16 @@ class Inferred:
 
 
 def infer_space(runs: Sequence[Run]) -> Inferred:
-    """Return the search space that the parameters of ``runs`` suggest."""
+    """Return the search space that the parameters of ``runs`` suggest.
+
+    One report asks several times; what the same records gave is remembered.
+    """
+    return _inferred(Keyed(tuple(map(id, runs)), tuple(runs)))
+
+
+@functools.lru_cache(maxsize=2)
+def _inferred(kept: Keyed[tuple[Run, ...]]) -> Inferred:
+    runs = kept.value  # held here, so no other object gets their ids
     names = dict.fromkeys(name for run in runs for name in run.params)
     dimensions: dict[str, Dimension] = {}
     notes: list[str] = []
@@ -68,12 +79,18 @@ def _add_conditional(runs: Sequence[Run], dimensions: dict[str, Dimension], note
         with_it = [run.params for run in runs if run.id in having]
         found, note = _infer(name, [params[name] for params in with_it], n_runs=len(having))
         for parent, choice in choices.items():
-            values = tuple(value for value in choice.choices if any(same(p.get(parent), value) for p in with_it))
+            seen = [value for _, value in dict.fromkeys(_told_apart(params.get(parent)) for params in with_it)]
+            values = tuple(value for value in choice.choices if any(same(one, value) for one in seen))
             condition = Condition(parent, values)
             if found is not None and all((r.id in having) == condition.holds(r.params.get(parent)) for r in runs):
                 dimensions[name] = found.depending_on((condition,))
                 notes[at] = f"{name}: {note}; exactly the {len(having)} runs with {condition} have it"
                 break
+
+
+def _told_apart(value: Any) -> tuple[str, Any]:
+    """Return a value so that it may be a key, and ``True`` is not 1; what is no scalar is no choice's value."""
+    return (type(value).__name__, value if isinstance(value, (bool, int, float, str)) else None)
 
 
 def _infer(name: str, values: list[Any], *, n_runs: int) -> tuple[Dimension | None, str]:

@@ -72,6 +72,8 @@ class Collaborators:
     """Called when the store has a finding of this run, or the end of a run that has some; returns at once."""
     advise: Callable[[str, Mapping[int, float]], StopAdvice] | None = None
     """Given the run's id and its objective's values by step, says whether to stop."""
+    ended: Callable[[], None] | None = None
+    """Called when the store has all of the run; must not block."""
     capture: Callable[[], Mapping[str, Any]] | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     fsync: Fsync = "never"
@@ -425,6 +427,8 @@ class LiveRun:
         exits.forget(self)
         if self._delivery.finish(max(deadline - time.monotonic(), 1.0)):
             self._settle(event)
+            if self._with.ended is not None:
+                self._with.ended()
         else:
             self._leave(event, kept)
 

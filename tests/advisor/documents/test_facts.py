@@ -67,7 +67,7 @@ def test_what_is_missing_is_said(make: Any) -> None:
     sheet = experiment_facts(make.material(runs, experiment=make.experiment(objectives=())))
     texts = {fact.id: fact.text for fact in sheet.absent()}
     assert "no objective is set" in texts["absent_objective"]
-    assert texts["absent_seed"] == "the seed of all 1 runs"
+    assert texts["absent_seed"] == "the seed of the only run"
     assert {
         "absent_test_metric",
         "absent_commit",

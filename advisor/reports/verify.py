@@ -1,0 +1,194 @@
+"""Is a text what the store says? A document of ours is derived again; of any other text the figures are looked up.
+
+Leaves out comparing (``advisor.documents.compared``) and finding figures in prose (``advisor.documents.prose``).
+Invariant: a document of ours is right only if the same document, derived from the store at the commit that it names,
+is the same text; and a figure of another text is called right or wrong only if the text says what it is a figure of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from advisor.documents import Origin, OriginError, write_document
+from advisor.documents.compared import Difference, differences, n_figures
+from advisor.documents.origin import is_intact, origin_of
+from advisor.errors import AdvisorError, ConfigError
+from advisor.reports.gather import gather
+from advisor.reports.keep import digest_of, kept_events
+from advisor.reports.write import viewed
+from storage.errors import StorageError
+from storage.events import read_time
+from storage.past import PastStore
+
+if TYPE_CHECKING:
+    from advisor.app import Advisor
+    from advisor.documents.prose import Told
+
+MAX_CHARS: Final = 20_000_000
+"""Of a text that is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What became of the figures of a text."""
+
+    ok: bool
+    """Whether nothing is wrong: for a document of ours, also that nothing could be left out of account."""
+    _: KW_ONLY
+    kind: str
+    """The kind of document, or ``text`` for any other text."""
+    n_figures: int
+    failures: tuple[Difference, ...] = ()
+    """What the store contradicts."""
+    told: tuple[Told, ...] = ()
+    """Of another text: each figure, what the store says of it, and from where."""
+    notes: tuple[str, ...] = ()
+
+    def n(self, verdict: str) -> int:
+        """Return how many figures of another text have a verdict: ``supported``, ``contradicted``, ``unknown``."""
+        return sum(one.verdict == verdict for one in self.told)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the public form."""
+        found: dict[str, Any] = {
+            "ok": self.ok,
+            "kind": self.kind,
+            "n_figures": self.n_figures,
+            "failures": [one.as_json() for one in self.failures],
+            "notes": list(self.notes),
+        }
+        if self.kind == "text":
+            found["figures"] = [one.as_json() for one in self.told]
+            found |= {f"n_{word}": self.n(word) for word in ("supported", "contradicted", "unknown")}
+        return found
+
+
+def verify_file(adv: Advisor, path: Path) -> Verified:
+    """Verify a file, the pictures beside it included.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read as text.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{str(path)!r} is no text in UTF-8; give a Markdown, HTML, JSON or text file") from None
+    return verify_text(adv, text, folder=path.parent)
+
+
+def verify_text(adv: Advisor, text: str, *, folder: Path | None = None) -> Verified:
+    """Verify a text.
+
+    Parameters
+    ----------
+    folder
+        Where the pictures of a Markdown document lie; None passes over them.
+    """
+    if len(text) > MAX_CHARS:
+        raise ConfigError(f"the text has {len(text):,} characters; at most {MAX_CHARS:,} are read")
+    try:
+        origin = origin_of(text)
+    except OriginError as error:
+        lost = Difference(0, written="", expected="", why=str(error))
+        return Verified(False, kind="document", n_figures=n_figures(text), failures=(lost,))
+    if origin is None:
+        return _verify_prose(adv, text)
+    return _verify_own(adv, text, origin, folder)
+
+
+def derive_again(adv: Advisor, origin: Origin) -> str:
+    """Return the document of an origin, written anew from the store as it was at its commit.
+
+    Raises
+    ------
+    StorageError, AdvisorError
+        If what it is about cannot be read.
+    """
+    if origin.commit is None:
+        raise ConfigError("the document does not say at which commit of the journal it was written")
+    moment = _moment(origin)
+    past = PastStore(adv.store, origin.commit, lengths=origin.lengths)
+    material = gather(viewed(adv, past, moment), origin)
+    dated = {"store_uri": origin.store, "version": origin.advisor}
+    return write_document(_as_of(material, dated), format=origin.format, origin=origin, replay=True).text
+
+
+def _verify_own(adv: Advisor, text: str, origin: Origin, folder: Path | None) -> Verified:
+    found: list[Difference] = []
+    notes: list[str] = []
+    try:
+        derived = derive_again(adv, origin)
+        found.extend(differences(text, derived))
+    except (StorageError, AdvisorError, KeyError, ValueError, OverflowError) as error:
+        notes.append(f"the document cannot be derived again: {error}")
+    if not is_intact(text):
+        why = "the file is not the one that was written: its seal is broken"
+        found.append(Difference(0, written="", expected="", why=why))
+    found.extend(_against_kept(adv, text, origin, notes))
+    if folder is not None:
+        found.extend(_pictures(origin, folder, notes))
+    ok = not found and not any(note.startswith("the document cannot") for note in notes)
+    return Verified(ok, kind=origin.kind, n_figures=n_figures(text), failures=tuple(found), notes=tuple(notes))
+
+
+def _against_kept(adv: Advisor, text: str, origin: Origin, notes: list[str]) -> Sequence[Difference]:
+    """Hold a text against the hash that the journal kept when it was written."""
+    if not origin.id:
+        return ()
+    kept = [event for event in kept_events(adv.store) if event.body.get("document_id") == origin.id]
+    if not kept:
+        notes.append("the journal keeps no document of this id; it may have been written from a copy of the store")
+        return ()
+    if kept[0].body.get("sha256") in (None, digest_of(text)):
+        return ()
+    return (Difference(0, written="", expected="", why="the journal keeps another text of this document"),)
+
+
+def _pictures(origin: Origin, folder: Path, notes: list[str]) -> list[Difference]:
+    found = []
+    absent = 0
+    for name, expected in origin.pictures.items():
+        path = folder / name
+        if ".." in Path(name).parts or Path(name).is_absolute() or not path.is_file():
+            absent += 1
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            found.append(Difference(0, written=name, expected="", why="the picture is not the one that was drawn"))
+    if absent:
+        notes.append(f"{absent} of {len(origin.pictures)} pictures do not lie beside the file and were not looked at")
+    return found
+
+
+def _verify_prose(adv: Advisor, text: str) -> Verified:
+    from advisor.documents.prose import told_of
+
+    told = told_of(adv.store, text)
+    wrong = tuple(
+        Difference(one.line, written=one.written, expected=one.expected, why=one.why)
+        for one in told
+        if one.verdict == "contradicted"
+    )
+    notes = () if told else ("the text holds no figure",)
+    return Verified(not wrong, kind="text", n_figures=len(told), failures=wrong, told=told, notes=notes)
+
+
+def _moment(origin: Origin) -> datetime:
+    try:
+        moment = read_time(origin.generated)
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise ConfigError(f"the document's time {origin.generated!r:.40} is not understood")
+    return moment
+
+
+def _as_of(material: Any, dated: dict[str, Any]) -> Any:
+    """Return a material as if it had been read under the address, and by the version, that the document names."""
+    inner = getattr(material, "of", None)
+    return replace(material, **dated) if inner is None else replace(material, of=replace(inner, **dated))
