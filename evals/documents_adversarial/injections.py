@@ -240,8 +240,9 @@ def _added(own: str, written: str) -> str:
 
 
 def _changed(one: str, other: str) -> int:
-    """Return how many lines differ that are not of a quoted note."""
-    both = [re.sub(r"(?s)<blockquote.*?</blockquote>", "", text).splitlines() for text in (one, other)]
+    """Return how many lines differ that are neither of a quoted note nor the seal, which covers all of the text."""
+    apart = r"(?s)<blockquote.*?</blockquote>|<!-- advisor:document .*?-->"
+    both = [re.sub(apart, "", text).splitlines() for text in (one, other)]
     lines = [*_only_in(both[0], both[1]), *_only_in(both[1], both[0])]
     return sum(not line.lstrip().startswith(">") for line in lines)
 

@@ -107,11 +107,12 @@ class Recorder:
     """A model that keeps what it was shown."""
 
     name = "recorder"
+    timeout_s = 60.0
 
     def __init__(self) -> None:
         self.seen = ""
 
-    def complete(self, messages: Sequence[Any], *, schema: Any) -> str:
+    def complete(self, messages: Sequence[Any], *, schema: Any, timeout_s: float | None = None) -> str:
         assert schema == SCHEMA
         self.seen = " ".join(message["content"] for message in messages)
         return '{"sentences": [], "interpretation": []}'
