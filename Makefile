@@ -59,6 +59,7 @@ evals-findings: $(READY) ## findings on injected faults, DeepOBS, loud faults an
 	@mkdir -p build/evals
 	$(BIN)/python evals/findings_injected --out build/evals/findings_injected.json $(FINDINGS_ARGS)
 	$(BIN)/python evals/findings_deepobs.py --out build/evals/findings_deepobs.json
+	$(BIN)/python evals/findings_algoperf.py --out build/evals/findings_algoperf.json $(FINDINGS_ARGS)
 	$(BIN)/python evals/loud_faults.py --out build/evals/loud_faults.json $(FINDINGS_ARGS)
 	$(BIN)/python evals/watch_storm.py --out build/evals/watch_storm.json $(FINDINGS_ARGS)
 

@@ -119,8 +119,10 @@ def seconds_of(n: int, rng: np.random.Generator, *, slow_from: int | None) -> np
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=150, help="of each source")
+    parser.add_argument("--quick", action="store_true", help="30 of each")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    given.runs = 30 if given.quick else given.runs
     rng = np.random.default_rng(0)
     report: dict[str, Any] = {}
     for source, found in healthy().items():

@@ -390,8 +390,11 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--trainers", type=int, default=0, help="processes of trainings that tell beside the watcher")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="200 runs, 40 faults, one kill")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    if given.quick:
+        given.runs, given.faults, given.kills = 200, 40, 1
     os.environ.setdefault("ADVISOR_EMBEDDER", "hashing")
     result = storm(given.runs, given.faults, given.kills, given.seed, trainers=given.trainers)
     result["wrong"] = wrong(result)
