@@ -147,12 +147,11 @@ def before_siblings(
 ) -> Picture:
     """Return the picture of a run's curve before those of its siblings."""
     others = [other for other in where.runs if other.id != run.id and metric in curves.get(other.id, {})]
-    best = next((other for other in where.ranked if other.id != run.id and other in others), None)
-    chosen = _evenly([other for other in others if other is not best], MAX_CURVES - 2)
+    beside, label = _beside(findings, where, run, others)
+    chosen = _evenly([other for other in others if other is not beside], MAX_CURVES - 2)
     lines = [_line(other, curves[other.id][metric], "other") for other in chosen]
-    if best is not None:
-        label = f"best other run {run_name(best)}"
-        lines.append(_line(best, curves[best.id][metric], "second", label=label))
+    if beside is not None:
+        lines.append(_line(beside, curves[beside.id][metric], "second", label=f"{label} {run_name(beside)}"))
     marks = _marks(findings, run, metric, "flagged")
     lines.append(_line(run, curve, "best", label=f"this run {run_name(run)}", marks=marks))
     shown = one_line(metric, limit=60)
@@ -164,6 +163,16 @@ def before_siblings(
         title=f"{shown} beside the other runs" if len(lines) > 1 else shown,
         caption=f"{len(lines) - 1} of {len(others)} other runs are drawn." if len(lines) - 1 < len(others) else "",
     )
+
+
+def _beside(findings: Sequence[Finding], where: Standing, run: Run, others: Sequence[Run]) -> tuple[Run | None, str]:
+    """Return the run to compare with, and what it is: where a run is unusual, a sound one with similar parameters."""
+    named = {finding.evidence.get("nearest_sibling") for finding in findings if finding.run_id == run.id}
+    similar = next((other for other in others if other.id in named), None)
+    if similar is not None:
+        return similar, "similar parameters"
+    best = next((other for other in where.ranked if other.id != run.id and other in others), None)
+    return best, "best other run"
 
 
 def _family_picture(material: RunMaterial, name: str, metrics: Sequence[str], own: Mapping[str, Curve]) -> Picture:

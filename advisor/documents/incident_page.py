@@ -204,7 +204,7 @@ def _evidence(material: IncidentMaterial, sheet: FactSheet) -> Section:
     if not rows:
         text = "The detector wrote down no figures."
         return Section("Evidence", anchor="evidence", blocks=(Paragraph(plain(text)),))
-    table = cells.table("What the detector saw", (Column("Figure"), Column("Value", align="right")), rows)
+    table = cells.table("What the detector saw", (Column("Figure"), Column("Value")), rows)
     return Section("Evidence", anchor="evidence", blocks=(table,))
 
 

@@ -127,7 +127,7 @@ UNUSUAL = Code(
     severity=Severity.INFO,
     how_detected="Isolation forests on what hyperparameters and siblings leave unexplained of its curves set it apart.",
     why_it_matters="It may be a fault that no rule knows, or just an extreme configuration: worth a look.",
-    what_to_do="Follow the hint; compare its curves with the nearest sibling's; check data, labels, seed and code.",
+    what_to_do="Compare its curves with the nearest sibling's; check data, labels, seed and code.",
 )
 CRASHED = Code(
     "ADV110",

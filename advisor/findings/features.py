@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.findings.medians import medians, robust_sigma
-from advisor.findings.pace import step_times
+from advisor.findings.pace import SLOW_STEP_S, step_times
 from advisor.findings.roles import gradient_norm, primary, role_of, second_score, training_loss
 from storage.records import Curve, Direction, Objective
 
@@ -299,8 +299,8 @@ def _gradient(values: Floats | None, loss: Floats | None) -> Floats:
 
 
 def _time(seconds: Floats) -> Floats:
-    """Return what the seconds of each step tell; none where there are fewer than four for each stretch of a window."""
-    if seconds.size < 4 * WINDOW:
+    """Return what the seconds of each step tell; nothing of few steps, or of short ones, which the machine decides."""
+    if seconds.size < 4 * WINDOW or float(np.median(seconds)) < SLOW_STEP_S:
         return np.full(len(_TIME), np.nan)
     values = np.log(np.maximum(seconds, 1e-6))
     n = max(1, values.size // 5)

@@ -71,6 +71,8 @@ _HINTS: Final[Mapping[tuple[str, int], str]] = {
     ("time_step_up", 1): SLOWER,
     ("time_spread", 1): SLOWER,
 }
+SENTENCES: Final = frozenset(_HINTS.values())
+"""All that ``hint`` may say."""
 
 
 def hint(names: Sequence[str], sigmas: Sequence[float]) -> str | None:

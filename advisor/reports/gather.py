@@ -28,7 +28,7 @@ from advisor.documents.standing import standing
 from advisor.errors import AdvisorError, ConfigError, NotEnoughRunsError
 from advisor.references import find_finding
 from storage.events import read_time
-from storage.records import Run, RunState
+from storage.records import Finding, Run, RunState
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
@@ -140,8 +140,9 @@ def _run(adv: Advisor, experiment: Experiment, run: Run) -> RunMaterial:
 
 
 def _curves_beside(adv: Advisor, experiment: Experiment, run: Run, siblings: Sequence[Run]) -> Mapping[str, Any]:
-    """Return the run's own curves, and the objective's curves of its latest siblings."""
-    drawn = siblings[-N_SIBLING_CURVES:]
+    """Return the run's own curves, and the objective's curves of its latest siblings, the best and the most similar."""
+    named = {finding.evidence.get("nearest_sibling") for finding in run.findings}
+    drawn = [*siblings[-N_SIBLING_CURVES:], *(other for other in siblings if other.id in named)]
     objective = experiment.record.objective
     best = standing(experiment.record, siblings).best
     wanted = list(dict.fromkeys([*([best.id] if best else []), *(other.id for other in drawn)]))
@@ -171,9 +172,20 @@ def _incident(adv: Advisor, experiment: Experiment, origin: Origin) -> IncidentM
         curves=curves,
         others=experiment.findings(include_resolved=True),
         history=_history_of(adv, run, finding.id),
-        guide={} if code is None else {key: getattr(code, key) for key in keys},
+        guide={} if code is None else {key: getattr(code, key) for key in keys} | _first_step(finding),
         **_dated(adv),
     )
+
+
+def _first_step(finding: Finding) -> dict[str, str]:
+    """Return what to do where the finding knows what to look at first: a sentence of ours, not one from the store."""
+    from advisor.findings import CODES
+    from advisor.findings.hints import SENTENCES
+
+    hint = finding.evidence.get("hint")
+    if not isinstance(hint, str) or hint not in SENTENCES:
+        return {}
+    return {"what_to_do": f"{hint[0].upper()}{hint[1:]}. {CODES[finding.code].what_to_do}"}
 
 
 def _history_of(adv: Advisor, run: Run, finding_id: str) -> list[Any]:

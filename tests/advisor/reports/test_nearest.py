@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+import advisor
+from advisor.findings import codes
+from advisor.findings.hints import LOADER
+from storage.events import finding_opened
+
+
+def test_an_unusual_run_is_drawn_beside_the_one_with_similar_parameters_and_told_what_to_look_at(
+    tmp_path: Path,
+) -> None:
+    adv = advisor.open(tmp_path / "store", capture=False)
+    exp = adv.experiment("toy", objective="val_loss")
+    for lr in (0.1, 0.2, 0.9):
+        with exp.start(params={"lr": lr}) as run:
+            for step, value in enumerate(np.linspace(1, lr, 20)):
+                run.log({"val_loss": float(value)}, step=step)
+    odd, similar, _ = exp.runs()
+    evidence = {"n_siblings": 2, "p": 0.04, "top": "x", "nearest_sibling": similar.id, "nearest_sibling_number": 1}
+    for hint, told in (("steps take <b>longer</b>", False), (LOADER, True)):
+        found = codes.finding(
+            codes.UNUSUAL,
+            run_id=odd.id,
+            experiment="toy",
+            time=adv.clock(),
+            evidence=evidence | {"hint": hint},
+            detector="isolation-forest",
+        )
+        adv.store.append([finding_opened(found)])
+        text = exp.incident(found.id, format="html", write=False).text
+        assert "similar parameters #1" in text
+        assert (f"{hint[0].upper()}{hint[1:]}. " in text) is told
+    assert adv.verify(text).ok
