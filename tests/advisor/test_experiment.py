@@ -222,7 +222,7 @@ def test_a_report_is_written_with_its_pictures_and_remembered(adv: Advisor, tmp_
     assert summary.run_id == exp.run(3).id
     kinds = [event.body["kind"] for event in adv.store.state().documents]
     assert kinds == ["report", "report", "run-summary"]
-    with pytest.raises(ConfigError, match="allowed are 'md' and 'html'"):
+    with pytest.raises(ConfigError, match="allowed are 'md', 'html' and 'json'"):
         exp.report(format="pdf")
 
 

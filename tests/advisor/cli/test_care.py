@@ -18,7 +18,7 @@ def test_a_report_is_written_and_its_path_printed(program, store: Path, tmp_path
 
 def test_a_report_as_json_says_where_and_what(program, store: Path, tmp_path: Path) -> None:
     done = program("--store", store, "report", "digits", "-o", tmp_path / "here", "--format", "html", "--json").data
-    assert list(done) == ["path", "title", "writer", "facts_hash"]
+    assert list(done) == ["document_id", "path", "kind", "title", "writer", "facts_hash", "version"]
     assert Path(done["path"]).parent == tmp_path / "here"
     assert done["writer"] == "template"
     assert "<html" in Path(done["path"]).read_text(encoding="utf-8")
