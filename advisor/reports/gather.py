@@ -27,6 +27,7 @@ from advisor.documents import (
 from advisor.documents.standing import standing
 from advisor.errors import AdvisorError, ConfigError, NotEnoughRunsError
 from advisor.references import find_finding
+from storage import likeness
 from storage.events import read_time
 from storage.records import Finding, Run, RunState
 
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
 N_SUGGESTIONS: Final = 2
 N_SIBLING_CURVES: Final = 40
 """Runs whose curves are drawn behind a single run's."""
+N_SIMILAR: Final = 5
+"""Runs with similar parameters that a summary names …"""
+LEAST_LIKE: Final = 0.7
+"""… where their likeness, 1 minus Gower's distance, is at least this."""
+N_DIFFER: Final = 3
+"""Parameters that are named of those in which two runs differ."""
 MAX_SECOND: Final = 150
 """Runs up to which a second estimate of importances is asked for; on 300 it takes longer than all the rest."""
 CURVE_POINTS: Final = 2_000
@@ -134,9 +141,32 @@ def _run(adv: Advisor, experiment: Experiment, run: Run) -> RunMaterial:
         findings=run.findings,
         suggestions=_suggestions_of(experiment),
         forecast=_forecast_of(experiment, run),
+        similar=_similar(run, siblings),
         advice=_advice(),
         **_dated(adv),
     )
+
+
+def _similar(run: Run, siblings: Sequence[Run]) -> list[tuple[Run, str]]:
+    """Return the runs that ended with the most similar parameters, and what they differ in; the most similar first."""
+    if not run.params:
+        return []
+    ended = [other for other in siblings if other.state.is_over and other.params]
+    ranges = likeness.scales([run.params, *(other.params for other in ended)])
+    ranked = sorted(
+        ((likeness.of_parameters(run.params, other.params, scales=ranges), other) for other in ended),
+        key=lambda pair: (-pair[0], pair[1].number),
+    )
+    return [(other, _difference(run, other)) for like, other in ranked[:N_SIMILAR] if like >= LEAST_LIKE]
+
+
+def _difference(run: Run, other: Run) -> str:
+    names = sorted(run.params.keys() | other.params.keys())
+    differ = [name for name in names if run.params.get(name) != other.params.get(name)]
+    if not differ:
+        return "the same parameters"
+    more = f" and {len(differ) - N_DIFFER} more" if len(differ) > N_DIFFER else ""
+    return f"differs in {', '.join(differ[:N_DIFFER])}{more}"
 
 
 def _curves_beside(adv: Advisor, experiment: Experiment, run: Run, siblings: Sequence[Run]) -> Mapping[str, Any]:

@@ -35,3 +35,17 @@ def test_an_unusual_run_is_drawn_beside_the_one_with_similar_parameters_and_told
         assert "similar parameters #1" in text
         assert (f"{hint[0].upper()}{hint[1:]}. " in text) is told
     assert adv.verify(text).ok
+
+
+def test_a_summary_names_the_runs_with_similar_parameters_and_what_they_differ_in(tmp_path: Path) -> None:
+    adv = advisor.open(tmp_path / "store", capture=False)
+    exp = adv.experiment("toy", objective="loss")
+    for lr, width, loss in ((0.1, 16, 0.5), (0.1, 16, 0.4), (0.11, 16, 0.3), (0.9, 64, 0.2)):
+        with exp.start(params={"lr": lr, "width": width}) as run:
+            run.log({"loss": loss})
+    summary = exp.summarize(0, write=False)
+    part = summary.text.partition("## Similar runs")[2].partition("\n## ")[0]
+    assert "the same parameters" in part
+    assert "differs in lr" in part
+    assert "#3" not in part  # another width, and far off
+    assert adv.verify(summary.text).ok
