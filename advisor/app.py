@@ -67,6 +67,7 @@ class Advisor:
         self._captured: tuple[float, Mapping[str, Any]] | None = None
         self._lock = threading.Lock()
         self._beside: Beside | None = None
+        self._since = clock()
         self.definitions = Definitions(self.opening, strict=settings.strict, clock=clock)
         """What this program says of experiments; ``Experiment`` asks it what a run starts with."""
 
@@ -418,12 +419,13 @@ class Advisor:
         return write_due(self, experiment)
 
     def write_due_soon(self, experiment: str) -> None:
-        """Do so beside the program, which waits for it at its end; trouble is logged."""
+        """Do so beside the program for runs that ended since it began; at its end for ``beside.WITHIN_S`` seconds."""
+        from advisor.reports import write_due
         from advisor.reports.beside import Beside
 
         with self._lock:
             if self._beside is None:
-                self._beside = Beside(lambda name: self.write_due(name))
+                self._beside = Beside(lambda name, go_on: write_due(self, name, since=self._since, go_on=go_on))
                 exits.close_at_end(self._beside.close)
         self._beside.ask(experiment)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +24,8 @@ from storage.errors import StorageError
 from storage.records import Document, Finding, FindingState, Run, RunState, Severity
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from advisor.app import Advisor
     from advisor.notify import Message
 
@@ -37,10 +39,23 @@ AT_MOST: Final = 50
 LEASE: Final = "documents"
 
 
-def write_due(adv: Advisor, experiment: str | None = None) -> list[Document]:
+def write_due(
+    adv: Advisor,
+    experiment: str | None = None,
+    *,
+    since: datetime | None = None,
+    go_on: Callable[[], bool] = lambda: True,
+) -> list[Document]:
     """Write the documents that the settings ask for and that are due, and send word of them.
 
     Returns nothing where another process is at it. Trouble with one document is logged, the others are written.
+
+    Parameters
+    ----------
+    since
+        What ended before is left to others; ``LOOK_BACK`` ago when None.
+    go_on
+        Asked before each document; what is left is due at the next look, anybody's.
     """
     settings = adv.settings
     if not settings.on_finish and not settings.on_finding:
@@ -48,12 +63,16 @@ def write_due(adv: Advisor, experiment: str | None = None) -> list[Document]:
     with adv.store.lease(LEASE) as mine:
         if not mine:
             return []
-        return [made for subject, runs in list(due(adv, experiment))[:AT_MOST] if (made := _one(adv, subject, runs))]
+        wanted = list(due(adv, experiment, since=since))[:AT_MOST]
+        return [made for subject, runs in wanted if go_on() and (made := _one(adv, subject, runs))]
 
 
-def due(adv: Advisor, experiment: str | None = None) -> Iterator[tuple[Origin, Sequence[Run]]]:
+def due(
+    adv: Advisor, experiment: str | None = None, *, since: datetime | None = None
+) -> Iterator[tuple[Origin, Sequence[Run]]]:
     """Yield what should be written, with the runs that it is about."""
     kept = _latest(adv)
+    since = adv.clock() - LOOK_BACK if since is None else since
     for record in adv.store.experiments():
         if experiment not in (None, record.name):
             continue
@@ -63,7 +82,7 @@ def due(adv: Advisor, experiment: str | None = None) -> Iterator[tuple[Origin, S
             if known is not None:
                 is_due = known.get("subject") != subject.about["subject"]
             else:
-                is_due = any((run.ended or run.created) > adv.clock() - LOOK_BACK for run in about)
+                is_due = any((run.ended or run.created) > since for run in about)
             if is_due:
                 yield subject, about
 

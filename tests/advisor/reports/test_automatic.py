@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import advisor
 from advisor.errors import ConfigError
+from advisor.reports import beside as beside_module
 from advisor.reports.beside import Beside
 
 
@@ -57,7 +60,7 @@ def test_what_is_asked_for_beside_is_done_before_the_end(caplog: pytest.LogCaptu
     done: list[str] = []
     gate = threading.Event()
 
-    def do(name: str) -> None:
+    def do(name: str, go_on: Callable[[], bool]) -> None:
         gate.wait(10)
         done.append(name)
         if name == "b":
@@ -71,3 +74,22 @@ def test_what_is_asked_for_beside_is_done_before_the_end(caplog: pytest.LogCaptu
     assert sorted(set(done)) == ["a", "b", "c"]
     assert len(done) <= 5
     assert "documents of b are not written" in caplog.text
+
+
+def test_the_end_of_a_program_begins_no_further_document_once_time_is_up(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beside_module, "WITHIN_S", 0.1)
+    done: list[str] = []
+
+    def do(name: str, go_on: Callable[[], bool]) -> None:
+        while go_on():
+            time.sleep(0.01)
+        done.append(name)
+
+    beside = Beside(do)
+    beside.ask("a")
+    beside.ask("b")
+    beside.close()
+    assert done == ["a"]
+    assert "documents of b are left for the next look" in caplog.text
