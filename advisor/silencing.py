@@ -14,7 +14,7 @@ from typing import Final
 from advisor.errors import ConfigError
 from advisor.findings.alerts import ALERT_EVENTS, Book, Mute, Queued, Scope, Seen
 from advisor.findings.codes import CODES
-from advisor.references import find
+from advisor.references import find, find_finding
 from storage.errors import RecordError, StorageError, did_you_mean
 from storage.records import Event, FindingState, Run
 from storage.store import RunStore
@@ -47,13 +47,14 @@ def acknowledge(store: RunStore, references: Sequence[str], *, now: datetime, un
     Parameters
     ----------
     references
-        Each a finding or a message (its id or the beginning of it), or a run, which stands for its open findings.
+        Each a finding or a message (its id or the beginning of it), ``RUN:CODE``, or a run, which stands for its open
+        findings.
     until
         None until they are gone.
 
     Raises
     ------
-    RecordError
+    StorageError
         If nothing, or more than one thing, is called so.
     """
     book = read_book(store)
@@ -140,6 +141,9 @@ def _meant(store: RunStore, book: Book, reference: str) -> list[Seen]:
             raise RecordError(f"{n} findings and messages begin with {reference!r}; give more of the id")
         if messages or findings:
             return [*_of_messages(book, messages.values()), *findings.values()]
+    if ":" in reference:  # RUN:CODE, as a verdict takes it
+        named = find_finding(store, reference)
+        return [book.findings[named.id]] if named.id in book.findings else []
     try:
         run = find(store, reference)
     except StorageError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from advisor.cli.output import Column, count, note, one_line, print_json, print_table, progress
-from advisor.cli.session import Session, command
+from advisor.cli.session import Session, command, find_run
 from advisor.cli.shapes import short_ids
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
         with session.open() as adv:
             with progress("reading runs") as advance:
                 if like is not None:
-                    found = adv.similar(like, where=where, limit=limit)
+                    found = adv.similar(find_run(adv, like).id, where=where, limit=limit)
                 else:
                     found = adv.search(text, where=where, limit=limit, progress=advance)
             if session.as_json:

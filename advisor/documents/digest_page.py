@@ -147,7 +147,7 @@ def _improvements(told: Sequence[Happened], sheet: FactSheet) -> Section | None:
             share = f", {{{{exp_{place}_delta_share}}}}" if f"exp_{place}_delta_share" in sheet else ""
             text += f", before {{{{exp_{place}_before}}}} ({{{{exp_{place}_delta}}}}{share})"
         else:
-            text += ", the first that can be ranked"
+            text += ", where nothing could be ranked before"
         items.append(fill(text + ".", sheet))
     return Section("What got better", anchor="improved", blocks=(Bullets(tuple(items)),)) if items else None
 

@@ -53,7 +53,7 @@ _LIBRARIES: Final = (
     ("torch", "pytorch"),
     ("scikit-learn", "sklearn"),
 )
-"""Installed packages and the library names of the Hub, the most telling first."""
+"""Installed packages and the library names of the Hub."""
 _TRAINING: Final = re.compile(r"(^|[_/. -])(train|training)([_/. -]|$)", re.IGNORECASE)
 
 
@@ -130,9 +130,11 @@ def front_matter(material: ModelCardMaterial, sheet: FactSheet) -> str:
     run, known = of.run, provenance(of.run)
     content: dict[str, Any] = {}
     library = _library(run)
-    if library is not None:
+    if library is not None:  # several that are installed do not say which of them trained the model
         content["library_name"] = library
-    content["tags"] = ["generated_from_trainer", *dict.fromkeys(one_line(tag, limit=60) for tag in run.tags)][:12]
+    tags = list(dict.fromkeys(one_line(tag, limit=60) for tag in run.tags))[:12]
+    if tags:
+        content["tags"] = tags
     datasets = [one_line(str(item["name"]), limit=80) for item in run.data if item.get("name")]
     if datasets:
         content["datasets"] = list(dict.fromkeys(datasets))
@@ -192,7 +194,8 @@ def _slug(text: str) -> str:
 def _library(run: Run) -> str | None:
     libraries = run.environment.get("libraries")
     installed = {str(key).lower() for key in libraries} if isinstance(libraries, Mapping) else set()
-    return next((hub for package, hub in _LIBRARIES if package in installed), None)
+    found = [hub for package, hub in _LIBRARIES if package in installed]
+    return found[0] if len(found) == 1 else None
 
 
 def _tiles(material: ModelCardMaterial, sheet: FactSheet) -> list[Tile]:

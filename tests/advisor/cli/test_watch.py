@@ -79,6 +79,12 @@ def test_a_finding_is_acknowledged_by_the_beginning_of_its_id(program, live: Pat
     assert "ADV111 on run #2 acknowledged" in shown
 
 
+def test_a_finding_is_acknowledged_by_its_run_and_code(program, live: Path) -> None:
+    program("watch", live, "--once")
+    assert program("--store", live, "ack", "e#2:ADV111").out == "acknowledged: it failed: ValueError: no data\n"
+    assert "no finding 'ADV999'" in program("--store", live, "ack", "e#2:ADV999").err
+
+
 def test_codes_runs_and_experiments_are_muted_and_unmuted(program, live: Path) -> None:
     assert program("--store", live, "mute").err == "nothing is muted\n"
     assert program("--store", live, "mute", "failed", "--for", "1d").out.startswith("muted until ")
