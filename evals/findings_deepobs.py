@@ -97,7 +97,7 @@ def scores_of(runs: Sequence[Run], curves: Mapping[str, Mapping[str, Curve]]) ->
     checked = check_experiment(experiment, runs, curves, now=NOW)
     took = time.perf_counter() - began
     score = {entry.run_id: entry.score for entry in checked.scores}
-    forest = {entry.run_id: entry.forest for entry in checked.scores}
+    forest = {entry.run_id: entry.forest or 0.0 for entry in checked.scores}
     head = {entry.run_id: entry.head or 0.0 for entry in checked.scores}
     ruled = {f.run_id for f in checked.findings if f.severity.rank > 0 and f.detector == "rules"}
     unusual = {f.run_id for f in checked.findings if f.detector == "isolation-forest"}

@@ -45,6 +45,8 @@ def _tell(found: Verified) -> None:
     for one in found.failures[:MAX_SHOWN]:
         where = f"line {one.line}: " if one.line else ""
         wrote = f"{one.written!r}, the store says {one.expected!r}; " if one.expected else ""
+        if found.kind == "text" and one.expected:  # there the reason names what the store says, and of what
+            wrote = f"{one.written!r}, "
         say(f"{where}{wrote}{one.why}")
     if len(found.failures) > MAX_SHOWN:
         say(f"and {len(found.failures) - MAX_SHOWN} more; --json shows all")

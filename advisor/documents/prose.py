@@ -117,10 +117,10 @@ def _of_segment(known: Known, context: _Context, line: int, segment: str) -> Ite
     if _RULE.match(segment):
         return
     masked = _SKIPPED.sub(lambda match: " " * len(match[0]), segment)
-    for name, start, end in known.experiments_in(masked):
-        context.experiment = name
-        masked = masked[:start] + " " * (end - start) + masked[end:]
-    runs, masked, missing = _runs_in(known, context, masked)
+    named = [_Place(start, end, name) for name, start, end in known.experiments_in(masked)]
+    for place in named:
+        masked = masked[: place.start] + " " * (place.end - place.start) + masked[place.end :]
+    runs, masked, missing = _runs_in(known, context, masked, named, segment)
     for place in missing:
         yield Told(
             line,
@@ -136,27 +136,54 @@ def _of_segment(known: Known, context: _Context, line: int, segment: str) -> Ite
         context.run = runs[-1].what
 
 
-def _runs_in(known: Known, context: _Context, text: str) -> tuple[list[_Place], str, list[_Place]]:
-    """Return the runs that a segment names, the segment without their names, and names of runs that there are not."""
+def _runs_in(
+    known: Known, context: _Context, text: str, named: Sequence[_Place], segment: str
+) -> tuple[list[_Place], str, list[_Place]]:
+    """Return the runs that a segment names, the segment without their names, and names of runs that there are not.
+
+    A number alone is one of the experiment that is named right after it (``run #3 of digits``), or else last before it.
+    The place of a run that there is not holds None: what is said of it is said of nobody else.
+    """
     places: list[_Place] = []
     missing: list[_Place] = []
+    mentions = list(named)
     for name, number, start, end in known.numbered_in(text):
-        context.experiment = name
+        mentions.append(_Place(start, end, name))
         run = known.run_by_number(name, number)
         (places if run else missing).append(_Place(start, end, run or text[start:end]))
     taken = [(place.start, place.end) for place in (*places, *missing)]
-    for match in (*_RUN_NUMBER.finditer(text), *_HEX.finditer(text)):
-        if any(start < match.end() and match.start() < end for start, end in taken):
-            continue
-        is_number = match.re is _RUN_NUMBER
-        run = known.run_by_number(context.experiment, int(match[1])) if is_number else known.run_by_id(match[0])
-        if run is not None:
+    for match in _HEX.finditer(text):
+        run = known.run_by_id(match[0])
+        if run is not None and not _overlaps(match, taken):
             places.append(_Place(match.start(), match.end(), run))
             taken.append((match.start(), match.end()))
-            context.experiment = run.experiment
+            mentions.append(_Place(match.start(), match.end(), run.experiment))
+    mentions.sort(key=lambda place: place.start)
+    for match in _RUN_NUMBER.finditer(text):
+        if not _overlaps(match, taken):
+            experiment = _experiment_at(match, mentions, segment) or context.experiment
+            run = known.run_by_number(experiment, int(match[1]))
+            if run is not None or experiment is not None:
+                places.append(_Place(match.start(), match.end(), run))
+                taken.append((match.start(), match.end()))
+    if mentions:
+        context.experiment = mentions[-1].what
     for start, end in taken:
         text = text[:start] + " " * (end - start) + text[end:]
     return sorted(places, key=lambda place: place.start), text, missing
+
+
+def _overlaps(match: re.Match[str], taken: Sequence[tuple[int, int]]) -> bool:
+    return any(start < match.end() and match.start() < end for start, end in taken)
+
+
+def _experiment_at(match: re.Match[str], mentions: Sequence[_Place], segment: str) -> str | None:
+    """Return the experiment that a run's number belongs to, None where the segment names none before it."""
+    for place in mentions:
+        if place.start >= match.end() and segment[match.end() : place.start].strip(" `*_\"'") in ("of", "in", "from"):
+            return str(place.what)
+    before = [place for place in mentions if place.end <= match.start()]
+    return str(before[-1].what) if before else None
 
 
 def _of_row(known: Known, context: _Context, line: int, row: str, runs: Sequence[_Place]) -> Iterator[Told]:
@@ -225,6 +252,8 @@ def _judged(
 ) -> Told:
     if label is None:
         return Told(line, written=written, verdict="unknown", why="the text does not say what it is a figure of")
+    if runs and all(run is None for run in runs):
+        return Told(line, written=written, verdict="unknown", about=label.text, why="there is no such run")
     values: list[Value] = []
     for run in runs:
         if run is not None:

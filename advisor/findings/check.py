@@ -63,8 +63,8 @@ class RunScore:
     ``Checked.not_judged`` says why."""
     p_value: float | None
     """Conformal p-value among sound siblings, in (0, 1]; None where there are none to speak of."""
-    forest: float = 0.0
-    """What the isolation forests say alone, in (0, 1); 0 where the run could not be compared."""
+    forest: float | None = None
+    """What the isolation forests say alone, in (0, 1); None where the run could not be compared."""
     head: float | None = None
     """What the learned head says alone, in [0, 1]; None where it is off or the run could not be compared."""
 

@@ -63,7 +63,7 @@ def judged(material: Material, rows: NDArray[np.intp], learned: Learned) -> tupl
     z = sibling_z(material.figures[1.0][rows], runs)
     scores = {
         "full stack (rules, forests, head)": np.array([e.score for e in entries]),
-        "isolation forests alone": np.array([e.forest for e in entries]),
+        "isolation forests alone": np.array([e.forest or 0.0 for e in entries]),
         "learned head alone": np.array([e.head or 0.0 for e in entries]),
         "rules: warn or not": np.array([float(run.id in ruled) for run in runs]),
         "plain forest on raw features": plain_forest(np.nan_to_num(material.figures[1.0][rows])),

@@ -41,6 +41,21 @@ def test_figures_of_experiments_are_looked_up_too(adv: Advisor, values: dict[str
     assert verdicts(adv, "digits has 7 runs and 2 failed.") == [("7", "contradicted"), ("2", "contradicted")]
 
 
+def test_a_number_of_a_run_belongs_to_the_experiment_before_it_or_right_after_it(
+    adv: Advisor, values: dict[str, float]
+) -> None:
+    best, one = f"{values['best']:.4f}", f"{values['one']:.4f}"
+    wines = adv.experiment("wines", create=False).runs()[0]
+    text = f"In digits, val_loss of run #0 was {best}; the val_loss of wines#{wines.number} is 77.25."
+    assert verdicts(adv, text)[0] == (best, "supported")
+    assert verdicts(adv, f"wines is next. Run #1 of digits has val_loss {one}.") == [(one, "supported")]
+    assert verdicts(adv, f"wines#0 is done. Run #1 of digits has val_loss {one}.") == [(one, "supported")]
+
+
+def test_what_is_said_of_a_run_that_there_is_not_is_said_of_nobody_else(adv: Advisor) -> None:
+    assert verdicts(adv, "digits is fine. Run #99 of digits has val_loss 0.5.") == [("0.5", "unknown")]
+
+
 def test_tables_are_read_by_their_headers(adv: Advisor, values: dict[str, float]) -> None:
     text = (
         "Results of digits:\n| run | val_loss | lr |\n| --- | ---: | ---: |\n"
