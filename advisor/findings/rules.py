@@ -537,9 +537,11 @@ _RULES: Sequence[Rule] = (never_learned, oscillating, overfitting, stopped_learn
 
 
 def failed(error: str | None) -> Symptom:
-    """ADV111: the run says itself that it failed."""
+    """ADV111: the run says itself that it failed; information where a person ended it."""
     lines = [line.strip() for line in (error or "").splitlines() if line.strip()]
-    return Symptom(codes.FAILED, None, None, {"error": lines[-1][:ERROR_MAX_CHARS] if lines else "no reason was kept"})
+    said = lines[-1][:ERROR_MAX_CHARS] if lines else "no reason was kept"
+    severity = Severity.INFO if said.split(":")[0] == "KeyboardInterrupt" else None
+    return Symptom(codes.FAILED, None, None, {"error": said}, severity)
 
 
 def _state_symptoms(run: Run, curves: Mapping[str, Curve], now: datetime) -> Iterator[Symptom]:

@@ -9,7 +9,7 @@ import pytest
 
 from advisor.findings import rules
 from advisor.findings.pace import Siblings
-from advisor.findings.rules import judge
+from advisor.findings.rules import failed, judge
 from storage.records import Curve, Finding, RunState, Severity
 from tests.advisor.findings.made import NOW, OBJECTIVE, a_curve, a_loss, a_run, healthy
 
@@ -200,3 +200,9 @@ def test_a_metric_that_states_the_time_of_a_step_is_heard() -> None:
     for metric, early, late in (("step_time", 0.2, 0.4), ("throughput", 100.0, 50.0)):
         curve = a_curve(metric, np.concatenate([np.full(60, early), np.full(60, late)]))
         assert found({metric: curve})["ADV108"].evidence["ratio"] == pytest.approx(2.0)
+
+
+def test_a_run_that_a_person_ended_is_no_error() -> None:
+    trace = 'Traceback (most recent call last):\n  File "train.py", line 3\n'
+    assert failed(f"{trace}KeyboardInterrupt").severity is Severity.INFO
+    assert failed(f"{trace}ValueError: KeyboardInterrupt").severity is None
