@@ -5,11 +5,9 @@ get up for it. A run that fails where runs with nearly the same parameters are s
 machine. Only codes that a configuration alone can bring about are judged (``Code.may_be_configuration``); a value that
 is not finite never is, but counts as failing like one that diverged.
 
-Parameters are compared as in J. C. Gower, "A general coefficient of similarity and some of its properties", Biometrics
-27 (1971): differences of numbers as shares of their range, of logarithms where it spans more than a decade; words are
-equal or not. Seeds and parameters that never vary say nothing. Leaves out when a run is compared, and what is done
-about it (``check``, ``alerting``). Invariant: what neighbours do not decide stays undecided, and is then told like
-any other trouble.
+Parameters are compared as ``design`` says. Seeds and parameters that never vary say nothing. Leaves out when a run is
+compared, and what is done about it (``check``, ``alerting``). Invariant: what neighbours do not decide stays undecided,
+and is then told like any other trouble.
 """
 
 from __future__ import annotations
@@ -19,14 +17,12 @@ from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from advisor.findings import codes
 from advisor.findings.codes import CODES
+from advisor.findings.design import differences
 from advisor.references import SEED_NAMES
 from storage.records import Finding, FindingState, Run, RunState, Severity
-
-Floats = NDArray[np.float64]
 
 N_NEAREST: Final = 5
 """Neighbours that are asked: few enough to be near in a sweep of some dozen runs."""
@@ -168,7 +164,7 @@ class Neighbours:
         others = np.array([peer.run_id != run_id for peer in self._peers], dtype=bool)
         if others.sum() < N_NEAREST or not self._columns:
             return None
-        total = sum(_differences(values, params.get(name)) for name, values in self._columns.items())
+        total = sum(differences(values, params.get(name)) for name, values in self._columns.items())
         distance = np.where(others, total, np.inf)
         nearest = np.argsort(distance, kind="stable")[:N_NEAREST]
         same = _ALIKE.get(code, frozenset({code}))
@@ -177,29 +173,3 @@ class Neighbours:
         return Neighbourhood(
             int(alike[nearest].sum()), int(sound[nearest].sum()), mostly_sound=bool(sound.sum() >= alike.sum() + 1)
         )
-
-
-def _differences(values: Sequence[Any], own: Any) -> Floats:
-    """Return how far each of some values of a parameter is from one, shape (n,): 0 for equal, 1 for the whole range."""
-    if all(_is_number(value) for value in (*values, own)):
-        column = np.array([_as_float(value) for value in values])
-        seen = column[np.isfinite(column)]
-        at = _as_float(own)
-        if seen.size and seen.min() > 0 and seen.max() / 10 > seen.min() and at > 0:
-            column, seen, at = np.log(np.maximum(column, 5e-324)), np.log(seen), float(np.log(at))
-        width = float(np.ptp(seen)) if seen.size else 0.0
-        with np.errstate(invalid="ignore"):
-            apart = np.abs(column - at) / (width or 1.0)
-        return np.where(np.isfinite(apart), apart, np.where(column == at, 0.0, 1.0))
-    return np.array([float(repr(value) != repr(own)) for value in values])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _as_float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # an int beyond the largest float
-        return float("inf") if value > 0 else float("-inf")

@@ -1,6 +1,8 @@
-"""Parameters of sibling runs as numbers, and the families that their categories make.
+"""Parameters of sibling runs as numbers, how far apart they are, and the families that their categories make.
 
-Invariant: no gaps and nothing infinite, whatever the parameters are.
+Distances are those of J. C. Gower, "A general coefficient of similarity and some of its properties", Biometrics 27
+(1971): differences of numbers as shares of their range, of logarithms where it spans more than a decade; anything else
+is equal or not. Invariant: no gaps and nothing infinite, whatever the parameters are.
 """
 
 from __future__ import annotations
@@ -12,12 +14,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from advisor.references import SEED_NAMES
+
 Floats = NDArray[np.float64]
 
 MIN_FAMILY: Final = 20
 """A group of the same categorical parameters stands alone from this size on."""
 MAX_LEVELS: Final = 10
 """A parameter with more values than this is no family."""
+WIDE: Final = 10.0
+"""Ratio of highest to lowest above which a positive parameter counts by its logarithm."""
 LARGEST: Final = float(np.finfo(np.float32).max)
 
 
@@ -44,12 +50,30 @@ def as_numbers(params: Sequence[Mapping[str, Any]]) -> Floats:
     columns: list[Floats] = []
     for name in sorted({key for p in params for key in p}):
         values = [p.get(name) for p in params]
-        if all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values):
+        if all(value is None or is_number(value) for value in values):
             columns.append(_numeric(values))
         elif _is_category(values):
             levels = sorted({str(value) for value in values})
             columns += [np.array([float(str(value) == level) for value in values]) for level in levels]
     return np.column_stack(columns) if columns else np.zeros((len(params), 1))
+
+
+def differences(values: Sequence[Any], own: Any) -> Floats:
+    """Return how far each of some values of a parameter is from one, shape (n,): 0 for equal, 1 for the whole range.
+
+    >>> differences([0.001, 0.01, 0.1], 0.001).round(1).tolist(), differences(["sgd", "adam"], "sgd").tolist()
+    ([0.0, 0.5, 1.0], [0.0, 1.0])
+    """
+    if not all(is_number(value) for value in (*values, own)):
+        return np.array([float(repr(value) != repr(own)) for value in values])
+    column = np.array([_as_float(value) for value in values])
+    seen, at = column[np.isfinite(column)], _as_float(own)
+    if seen.size and seen.min() > 0 and seen.max() / WIDE > seen.min() and at > 0:
+        column, seen, at = np.log(np.maximum(column, 5e-324)), np.log(seen), float(np.log(at))
+    width = float(np.ptp(seen)) if seen.size else 0.0
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(column - at) / (width or 1.0)
+    return np.where(np.isfinite(apart), apart, np.where(column == at, 0.0, 1.0))
 
 
 def nearest(params: Sequence[Mapping[str, Any]], row: int, *, among: NDArray[np.bool_]) -> int | None:
@@ -61,10 +85,15 @@ def nearest(params: Sequence[Mapping[str, Any]], row: int, *, among: NDArray[np.
     others = np.flatnonzero(among & (np.arange(len(params)) != row))
     if not others.size:
         return None
-    design = as_numbers(params)
-    spread = design.std(axis=0)
-    apart = (design[others] - design[row]) / np.where(spread > 0, spread, 1.0)
-    return int(others[np.argmin((apart**2).sum(axis=1))])
+    apart = np.zeros(len(params))
+    for name in {key for run in params for key in run if key.lower() not in SEED_NAMES}:
+        apart += differences([run.get(name) for run in params], params[row].get(name))
+    return int(others[np.argmin(apart[others])])
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a parameter is a number; a truth value is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_category(values: Sequence[Any]) -> bool:
@@ -80,7 +109,7 @@ def _numeric(values: Sequence[float | None]) -> Floats:
     if not seen.size:
         return np.zeros(len(values))
     column = np.where(np.isnan(column), np.median(seen), np.clip(column, seen.min(), seen.max()))
-    column = np.log(column) if seen.min() > 0 and seen.max() / 10 > seen.min() else column
+    column = np.log(column) if seen.min() > 0 and seen.max() / WIDE > seen.min() else column
     return np.asarray(np.clip(column, -LARGEST, LARGEST))
 
 

@@ -32,7 +32,7 @@ SLOWER: Final = (
 )
 BROKEN: Final = "values are not finite: find the first such step, and the batch and the learning rate there"
 
-_HINTS: Final[Mapping[tuple[str, int], str]] = {
+HINTS: Final[Mapping[tuple[str, int], str]] = {
     ("loss_nonfinite", 1): BROKEN,
     ("validation_nonfinite", 1): BROKEN,
     ("validation_end", -1): LEAK,
@@ -71,7 +71,7 @@ _HINTS: Final[Mapping[tuple[str, int], str]] = {
     ("time_step_up", 1): SLOWER,
     ("time_spread", 1): SLOWER,
 }
-SENTENCES: Final = frozenset(_HINTS.values())
+SENTENCES: Final = frozenset(HINTS.values())
 """All that ``hint`` may say."""
 
 
@@ -82,8 +82,8 @@ def hint(names: Sequence[str], sigmas: Sequence[float]) -> str | None:
     True
     """
     known = [
-        (abs(sigma), _HINTS[name, 1 if sigma > 0 else -1])
+        (abs(sigma), HINTS[name, 1 if sigma > 0 else -1])
         for name, sigma in zip(names, sigmas, strict=True)
-        if abs(sigma) >= LEAST_SIGMAS and (name, 1 if sigma > 0 else -1) in _HINTS
+        if abs(sigma) >= LEAST_SIGMAS and (name, 1 if sigma > 0 else -1) in HINTS
     ]
     return max(known, key=lambda pair: pair[0])[1] if known else None

@@ -424,7 +424,7 @@ def too_good(curves: Mapping[str, Curve], objective: Objective | None, siblings:
     nats, scale = _better(np.append(others, own), objective.direction)
     ranked, mine = np.sort(nats[:-1]), float(nats[-1])
     middle, edge, best = float(np.median(ranked)), float(np.percentile(ranked, 25)), float(ranked[0])
-    sigma = 1.4826 * float(np.median(np.abs(ranked - middle))) + scale
+    sigma = robust_sigma(ranked) + scale
     sigmas, ahead = (middle - mine) / sigma, best - mine
     if sigmas > TOO_GOOD_SIGMAS and ahead > TOO_GOOD_NATS and ahead > TOO_GOOD_LEADS * (edge - best):
         yield Symptom(

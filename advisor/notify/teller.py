@@ -10,6 +10,7 @@ Invariant: nobody waits for a channel but whoever asks for ``drain`` or ``close`
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import logging
 import os
@@ -49,7 +50,7 @@ class _Request:
     fine: bool = False
 
 
-class _Worker:
+class _Worker(abc.ABC):
     """A thread that does something when it is asked to, and now and then unasked."""
 
     def __init__(self, name: str) -> None:
@@ -88,9 +89,9 @@ class _Worker:
                 requests.append(self._asked.get_nowait())
         return requests
 
+    @abc.abstractmethod
     def _work(self, until: float | None) -> bool:
         """Do it, in a hurry where there is a time until which somebody waits; return whether nothing is left to do."""
-        raise NotImplementedError
 
     def _pause_s(self) -> float:
         return LOOK_EVERY_S

@@ -25,6 +25,7 @@ from advisor.findings.context import Effects, deviations
 from advisor.findings.features import FEATURE_NAMES, features
 from advisor.findings.forest import LEARNED, USUAL, Population, usual_runs
 from advisor.findings.learned import SHIPPED, VIEWS, Learned, View, save
+from advisor.findings.medians import SIGMA
 from advisor.findings.trees import Trees
 
 OUT: Final = ROOT / "advisor" / "findings" / "data" / SHIPPED
@@ -145,7 +146,7 @@ def learn(material: Material, tasks: Sequence[str], views: Sequence[float] = VIE
             effects(material, view, tasks),
             reference=strict[sound],
             centre=centre,
-            wide=1.4826 * np.nanmedian(np.abs(figures - centre), axis=0),
+            wide=SIGMA * np.nanmedian(np.abs(figures - centre), axis=0),
             head=head(z[used], faulty[used]),
         )
     return Learned(out)

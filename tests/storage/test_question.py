@@ -67,4 +67,4 @@ def test_any_line_is_read_or_refused_and_gives_a_valid_filter(text: str) -> None
     except FilterError:
         return
     if line.where is not None:
-        compile_filter(line.where, names=NAMES)
+        assert compile_filter(line.where, names=NAMES)

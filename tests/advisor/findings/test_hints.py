@@ -5,7 +5,7 @@ from advisor.findings.features import FEATURE_NAMES
 
 
 def test_every_entry_is_about_a_figure_that_exists() -> None:
-    assert {name for name, _ in hints._HINTS} <= set(FEATURE_NAMES)
+    assert {name for name, _ in hints.HINTS} <= set(FEATURE_NAMES)
 
 
 def test_better_than_expected_and_worse_than_expected_lead_elsewhere() -> None:
