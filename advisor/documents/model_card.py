@@ -36,6 +36,7 @@ from advisor.documents.content import (
 from advisor.documents.fact import FactSheet, metric_of, run_name
 from advisor.documents.facts_of_run import run_facts
 from advisor.documents.material import ModelCardMaterial
+from advisor.documents.narrative import too_good
 from advisor.documents.provenance import provenance
 from advisor.documents.standing import standing
 from advisor.documents.untrusted import one_line
@@ -84,7 +85,7 @@ def model_card_page(material: ModelCardMaterial, sheet: FactSheet, text: Narrati
         kicker="Model card",
         subtitle=" · ".join(["written from the records of its training", *(one_line(tag) for tag in run.tags[:6])]),
         opening=frame.opening(
-            lead(sheet), caution(sheet), _tiles(material, sheet), of.experiment.description, sheet, text, ()
+            lead(sheet), caution(sheet, run), _tiles(material, sheet), of.experiment.description, sheet, text, ()
         ),
         sections=_with_pictures(sections, charts.run_curves(of, where)),
         footer=frame.footer(of, sheet, text),
@@ -100,9 +101,9 @@ def lead(sheet: FactSheet) -> str:
     return "This model achieves {{metric}} {{objective}}" + rank + "."
 
 
-def caution(sheet: FactSheet) -> str:
+def caution(sheet: FactSheet, run: Run) -> str:
     """Return how far that figure can be trusted."""
-    said = []
+    said = [warning] if (warning := too_good(run, "{{run}}").strip()) else []
     if "rank" in sheet and sheet["n_ranked"].number and sheet["n_ranked"].number > 1:
         said.append("It was chosen among {{n_ranked}} runs by the same figure, which is therefore likely too good.")
     if sheet["n_findings"].value:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from advisor.documents.fact import FactSheet
 from advisor.documents.standing import Standing
-from storage.records import RunState
+from storage.records import FindingState, Run, RunState
 
 ENOUGH_RUNS = 5
 """Below this many ranked runs nothing is said about which parameter mattered."""
@@ -35,9 +35,13 @@ def experiment_summary(sheet: FactSheet, where: Standing) -> tuple[str, ...]:
 
 
 def experiment_caution(sheet: FactSheet, where: Standing) -> str:
-    """Return how far the order of the runs can be trusted, empty where nothing is ranked."""
+    """Return how far the best run and the order of the runs can be trusted, empty where nothing is ranked."""
     if "best" not in sheet:
         return ""
+    return too_good(where.best) + _order_caution(sheet, where)
+
+
+def _order_caution(sheet: FactSheet, where: Standing) -> str:
     if len(where.ranked) < 2:
         return "There is a single run to judge by: nothing can be compared yet."
     if "noise" not in sheet:
@@ -62,6 +66,18 @@ def experiment_caution(sheet: FactSheet, where: Standing) -> str:
         "The lead of {{gap}} over the next configuration ({{runner_up}}, run {{runner_up_run}}) may be chance: "
         "repeats of a configuration have a standard deviation of {{noise}}." + own
     )
+
+
+def too_good(run: Run | None, name: str = "{{best_run}}") -> str:
+    """Return a warning where a check says that a run is too good to be true, and nobody judged that a false alarm."""
+    from advisor.findings.codes import TOO_GOOD
+
+    found = [one for one in run.findings if one.code == TOO_GOOD.code and one.verdict != "ok"] if run else []
+    if any(one.verdict == "real" for one in found):
+        return f"Somebody judged run {name} too good to be true: its figures are no result. "
+    if any(one.state is not FindingState.RESOLVED for one in found):
+        return f"A check says that run {name} is too good to be true: look for a leak before relying on it. "
+    return ""
 
 
 def run_lead(sheet: FactSheet, where: Standing, state: RunState) -> str:
@@ -94,8 +110,12 @@ def run_summary(sheet: FactSheet, where: Standing) -> tuple[str, ...]:
     )
 
 
-def run_caution(sheet: FactSheet, where: Standing) -> str:
-    """Return how far the run's rank can be trusted, empty where it has none."""
+def run_caution(sheet: FactSheet, run: Run) -> str:
+    """Return how far the run's figures and rank can be trusted, empty where nothing is to be said."""
+    return (too_good(run, "{{run}}") + _rank_caution(sheet)).strip()
+
+
+def _rank_caution(sheet: FactSheet) -> str:
     if "rank" not in sheet or "best_other" not in sheet:
         return ""
     if "noise" not in sheet:

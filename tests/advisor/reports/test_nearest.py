@@ -49,3 +49,23 @@ def test_a_summary_names_the_runs_with_similar_parameters_and_what_they_differ_i
     assert "differs in lr" in part
     assert "#3" not in part  # another width, and far off
     assert adv.verify(summary.text).ok
+
+
+def test_a_best_run_that_is_too_good_to_be_true_is_not_celebrated_without_a_warning(tmp_path: Path) -> None:
+    adv = advisor.open(tmp_path / "store", capture=False)
+    exp = adv.experiment("toy", objective="loss")
+    for loss in (0.5, 0.4, 0.001):
+        with exp.start(params={"lr": loss}) as run:
+            run.log({"loss": loss})
+    best = exp.runs()[2]
+    assert "too good to be true" not in exp.report(write=False).text
+    evidence = {"metric": "loss", "value": 0.001, "best_sibling": 0.4, "n_siblings": 2, "sigmas": 9.0, "ratio": 400.0}
+    finding = codes.finding(codes.TOO_GOOD, run_id=best.id, experiment="toy", time=adv.clock(), evidence=evidence)
+    adv.store.append([finding_opened(finding)])
+    texts = [exp.report(write=False).text, exp.summarize(2, write=False).text]
+    texts.append(exp.report(kind="model-card", write=False).text)
+    assert all("look for a leak before relying on it" in text for text in texts)
+    exp.verdict(finding.id, "real")
+    assert "its figures are no result" in exp.report(write=False).text
+    exp.verdict(finding.id, "ok")
+    assert "no result" not in exp.report(write=False).text
