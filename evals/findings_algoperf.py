@@ -4,7 +4,8 @@
 
 AlgoPerf's submissions: workloads, tuned by their authors, no cause is labelled. Runs of one workload are siblings. What
 is told here is mostly a false alarm; runs that are visibly broken (NaN, or end well above their best) are left out.
-No choice about unusual curves was made on these runs; thresholds of the spike rule were. Reads ``algoperf/`` under $ADVISOR_EVAL_DATA or ../shared/data.
+No choice about unusual curves was made on these runs; thresholds of the spike rule were. Reads ``algoperf/`` under
+$ADVISOR_EVAL_DATA or ../shared/data.
 """
 
 from __future__ import annotations
