@@ -6,6 +6,7 @@ The tree::
     ├── ConfigError            (also a ValueError) a setting that cannot be used
     ├── SpaceError             (also a ValueError) a search space, or parameters that do not fit it
     ├── ImportFormatError      (also a ValueError) a folder or file that cannot be read
+    │   └── SourceError        something in another tool's data, which is left out
     ├── NotEnoughRunsError     a question that the runs at hand cannot answer
     ├── MissingExtraError      an optional part that is not installed
     ├── ModelUnavailableError  a language model that did not answer usefully
@@ -41,6 +42,10 @@ class SpaceError(AdvisorError, ValueError):
 
 class ImportFormatError(AdvisorError, ValueError):
     """A folder or file that is not what it should be."""
+
+
+class SourceError(ImportFormatError):
+    """Something in another tool's data that cannot be read: it is left out, and the rest goes on."""
 
 
 class NotEnoughRunsError(AdvisorError):
