@@ -61,6 +61,7 @@ def register(app: typer.Typer) -> None:
             else:
                 with progress("importing runs") as advance:
                     done = importer.sync(advance)
+            refuse_if_nothing(done)
             if session.as_json:
                 print_json(_as_json(path, done, found))
             else:
@@ -105,6 +106,21 @@ def tell_found(path: str, detected: Detected) -> None:
         note(line)
 
 
+def refuse_if_nothing(done: Synced) -> None:
+    """Fail where everything that was found was left out.
+
+    Raises
+    ------
+    ImportFormatError
+    """
+    from advisor.errors import ImportFormatError
+
+    reasons = [f"{place}: {reason}" for tally in done.tallies for place, reason in tally.left_out.items()]
+    if reasons and not done.n_added + done.n_known:
+        more = f"; and {len(reasons) - 1:,} more were left out" if len(reasons) > 1 else ""
+        raise ImportFormatError(f"nothing could be imported: {reasons[0]}{more}")
+
+
 def _as_json(path: str, done: Synced, found: Detected) -> dict[str, Any]:
     return {
         "path": path,
@@ -131,6 +147,12 @@ def _show(adv: Advisor, done: Synced, found: Detected, *, dry_run: bool) -> None
     print_table(columns, rows)
     if len(several) > LEFT_OUT_SHOWN:
         note(f"and {len(several) - LEFT_OUT_SHOWN:,} more places")
+    if done.experiments:
+        records = {record.name: record for record in adv.store.experiments()}
+        objectives = {name: ", ".join(each.metric for each in record.objectives) for name, record in records.items()}
+        of_experiments = [Column("experiment"), Column("runs added", right=True), Column("objective")]
+        some = list(done.experiments.items())[:LEFT_OUT_SHOWN]
+        print_table(of_experiments, [[name, n, objectives.get(name) or None] for name, n in some])
     for line in _reasons(done):
         note(line)
     would = "would be " if dry_run else ""

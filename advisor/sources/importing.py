@@ -27,6 +27,7 @@ from advisor.sources.marks import Mark, Marks
 from advisor.sources.points import after, bounded, checksum_of, goes_on
 from advisor.sources.port import Entry, Found, Options, Source, SourceRun
 from advisor.sources.registry import chosen, reader_of
+from storage.errors import RecordError
 from storage.place import Place
 
 if TYPE_CHECKING:
@@ -210,24 +211,22 @@ class Importer:
     # -- one source
 
     def _sync_source(self, found: Found, tally: Tally, batch: Batch) -> Iterator[None]:
-        if found.tool == OWN:
-            self._sync_own(found, tally, batch)
-            return
         name = f"{found.tool} {found.path}"
         assert self._marks is not None
         if name not in self._seen:
             self._seen[name] = self._marks.of(name)
         marks = self._seen[name]
         try:
+            if found.tool == OWN:
+                self._sync_own(found, tally, batch)
+                return
             source = self._open(found)
             for entry in source.entries():
                 self._sync_run(found, entry, marks.get(entry.place), tally, batch, name)
                 yield
             tally.notes += source.notes
             source.notes.clear()
-        except SourceError as error:
-            tally.left_out[found.path] = str(error)
-        except AdvisorError as error:  # a reader's package is not installed
+        except (AdvisorError, RecordError) as error:  # also a reader's package that is not installed
             tally.left_out[found.path] = str(error)
 
     def _sync_own(self, found: Found, tally: Tally, batch: Batch) -> None:

@@ -11,7 +11,7 @@ from advisor.errors import ConfigError
 from advisor.sources.port import Reader
 from storage.errors import did_you_mean
 
-READERS: Final = (("mlflow", "MLflowReader"),)
+READERS: Final = (("interchange", "InterchangeReader"),)
 """(module and short name, class). A folder goes to the first that claims it."""
 
 
