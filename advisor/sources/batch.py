@@ -16,7 +16,7 @@ from advisor.sources.marks import Mark, Marks
 from advisor.sources.points import lengths_of
 from advisor.sources.port import Piece, Points
 from storage.curves import summaries
-from storage.records import Curve, CurveChunk, Event, Run, RunState, valid_text
+from storage.records import Curve, CurveChunk, Event, Run, valid_text
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 POINTS_AT_ONCE: Final = 2_000_000
 """Points in memory before they are committed: 50 MB."""
 RUNS_AT_ONCE: Final = 1_000
-NEWS_WITHIN_S: Final = 86_400.0
-"""A run that ended longer ago is no news when it is seen for the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +153,7 @@ class Batch:
         for source, marks in self.marks.items():
             self._store.keep(source, marks.items())
         self.added.update(new.head.experiment for new in fresh)
-        self.news.update(new.head.run_id for new in several if _is_recent(new, now))
+        self.news.update(new.head.run_id for new in several if new.known is not None or new.head.is_recent(now))
         self._new, self._n_points, self.marks = {}, 0, {}
         if several:
             self.look()
@@ -200,14 +198,6 @@ class Batch:
 def _append(store: RunStore, events: Sequence[Event]) -> None:
     if events:
         store.append(events)
-
-
-def _is_recent(new: News, now: datetime) -> bool:
-    if new.known is not None or new.head.state is RunState.RUNNING:
-        return True
-    if new.head.ended is None:
-        return False
-    return (now - datetime.fromisoformat(new.head.ended)).total_seconds() < NEWS_WITHIN_S
 
 
 def _differs(head: heads.Head, known: Run) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from advisor.redact import redact, scrub
 from advisor.sources.port import SourceExperiment, SourceRun
 from advisor.sources.reading import PARAMS_AT_MOST, plain
-from storage.records import Event, Run, RunState, valid_text
+from storage.records import UNRECORDED_END, Event, Run, RunState, valid_text
 
 NAME_AT_MOST: Final = 200
 """Characters of an experiment's or a run's name."""
@@ -21,8 +21,8 @@ WORDS_AT_MOST: Final = 256
 NOTE_AT_MOST: Final = 100_000
 ARTIFACTS_AT_MOST: Final = 200
 """Links of one run."""
-UNRECORDED_END: Final = "end_not_recorded"
-"""Key in a run's ``meta``: its tool does not say when a run ends, so silence is no sign of trouble."""
+NEWS_WITHIN: Final = timedelta(days=1)
+"""A run that ended longer ago is no news when it is seen for the first time."""
 _GIT: Final = {"git_commit": "commit", "git_branch": "branch", "git_remote": "remote", "git_dirty": "dirty"}
 
 
@@ -41,6 +41,16 @@ class Head:
     ended: str | None
     about: SourceExperiment
     """Of its experiment; counts only where that is new."""
+
+    def is_recent(self, now: datetime) -> bool:
+        """Return whether the run goes on, or ended within a day."""
+        if not self.state.is_over:
+            return True
+        return self.ended is not None and now - datetime.fromisoformat(self.ended) < NEWS_WITHIN
+
+    def followed(self) -> Head:
+        """Return the same of a run that somebody watches."""
+        return replace(self, body={**self.body, "source": "followed"})
 
     def hash(self) -> str:
         """Return what changes when anything here does."""

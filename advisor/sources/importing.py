@@ -109,6 +109,8 @@ class Importer:
         How to read; its ``root`` is filled in.
     quiet_s
         See ``QUIET_S``.
+    is_followed
+        Whether somebody watches: runs that go on or have just ended are told of like those tracked here.
 
     Raises
     ------
@@ -125,8 +127,10 @@ class Importer:
         experiment: str | None = None,
         options: Options | None = None,
         quiet_s: float = QUIET_S,
+        is_followed: bool = False,
     ) -> None:
         self._adv, self._target, self._quiet_s = adv, str(target), quiet_s
+        self._is_followed = is_followed
         self._readers = chosen(tools)
         self._experiment = experiment
         root = None if "://" in self._target else Path(self._target).expanduser().resolve()
@@ -302,6 +306,8 @@ class Importer:
             path=found.path,
             secrets=self._secrets,
         )
+        if self._is_followed and known is None and head.is_recent(self._adv.clock()):
+            head = head.followed()
         return News.of(head, known, fresh or {}, going_on, had, batch.delivered(run_id, known))
 
     def _lengths_in_store(self, run_id: str) -> dict[str, tuple[int, int]]:
