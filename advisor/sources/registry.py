@@ -11,7 +11,10 @@ from advisor.errors import ConfigError
 from advisor.sources.port import Reader
 from storage.errors import did_you_mean
 
-READERS: Final = (("interchange", "InterchangeReader"),)
+READERS: Final = (
+    ("interchange", "InterchangeReader"),
+    ("mlflow", "MLflowReader"),
+)
 """(module and short name, class). A folder goes to the first that claims it."""
 
 
