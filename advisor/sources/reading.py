@@ -97,15 +97,7 @@ def read_json(path: Path, *, most: int = HEAD_MAX_BYTES) -> Any:
 
 
 class _PlainLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # chosen at run time
-    """Reads values only.
-
-    A tag of Python's makes no object, and an alias is refused, since few bytes of them unfold to any amount of memory.
-    """
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise SourceError("holds YAML aliases, which are not followed")
-        return super().compose_node(parent, index)
+    """Reads values only: a tag of Python's makes no object."""
 
 
 def _untagged(loader: Any, suffix: str, node: yaml.Node) -> Any:
@@ -123,14 +115,25 @@ _PlainLoader.add_multi_constructor("!", _untagged)
 def parse_yaml(text: str) -> Any:
     """Return the value of a YAML text; tags of objects are ignored, nothing is executed.
 
+    Aliases are refused, since few bytes of them unfold to any amount of memory.
+
     Raises
     ------
     SourceError
     """
     try:
-        return yaml.load(text, Loader=_PlainLoader)  # makes plain values only
+        # The loader in C composes by itself, so aliases are looked for beforehand, where there can be any.
+        has_aliases = "&" in text and "*" in text and any(map(_is_alias, yaml.parse(text, Loader=_PlainLoader)))
+        value = None if has_aliases else yaml.load(text, Loader=_PlainLoader)  # makes plain values only
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError, OverflowError) as error:
         raise SourceError(f"is no YAML: {_short(error)}") from error
+    if has_aliases:
+        raise SourceError("holds YAML aliases, which are not followed")
+    return value
+
+
+def _is_alias(event: yaml.Event) -> bool:
+    return isinstance(event, yaml.AliasEvent)
 
 
 def read_yaml(path: Path, *, most: int = 2**20) -> Any:
