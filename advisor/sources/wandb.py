@@ -29,11 +29,14 @@ from advisor.sources.port import (
     SourceExperiment,
     SourceRun,
 )
-from advisor.sources.wandb_history import INTERNAL, is_below, media_in, opened, read_logs, seed_of
+from advisor.sources.values import seed_of
+from advisor.sources.wandb_history import INTERNAL, is_below, media_in, opened, read_logs
 from storage.records import RunState
 
 RUN_FOLDER: Final = re.compile(r"(?:offline-)?run-(\d{8}_\d{6})-(.+)")
 ADDRESS: Final = "wandb://"
+SILENCE: Final = timedelta(hours=1)
+"""After which a run without a record of its end is taken for dead; 32 KiB are written at once, which may take long."""
 NO_PROJECT: Final = "uncategorized"
 """What W&B calls the project of runs that name none."""
 
@@ -183,21 +186,22 @@ def _load(paths: Sequence[Path]) -> SourceRun:
     run_id = said.run.get("run_id") or _id_of_log(paths[-1].name)
     entity, project = said.run.get("entity", ""), said.run.get("project", "")
     params = reading.flat(_nested(said.config))
-    is_over = said.exit_code is not None
+    written = _last_written(paths)
+    state = _state(said.exit_code, written)
     return SourceRun(
         key="/".join(part for part in (entity, project, run_id) if part),
         experiment=project or NO_PROJECT,
         read=partial(read_logs, paths, 0.0 if started is None else started.timestamp()),
         about=SourceExperiment(objectives=tuple(said.objectives.items()) if len(said.objectives) == 1 else ()),
         name=said.run.get("name") or None,
-        state=_state(said.exit_code),
-        active=None if is_over else _last_written(paths),
+        state=state,
+        active=None if said.exit_code is not None else written,
         params=params,
         tags=tuple(said.run.get("tags", ())),
         notes=tuple(note for note in (said.run.get("notes"), *said.alerts) if note),
         seed=seed_of(params),
         started=started,
-        ended=_ended(said, starts) if is_over else None,
+        ended=_ended(said, starts) if said.exit_code is not None else None,
         error=f"exit code {said.exit_code}" if said.exit_code else None,
         environment=_environment(said, paths[-1].parent / "files"),
         meta=_meta(said, run_id, len(paths)),
@@ -217,10 +221,12 @@ def _hear(path: Path, said: wandb_log.Said) -> None:
                 continue
 
 
-def _state(exit_code: int | None) -> RunState:
-    if exit_code is None:
-        return RunState.RUNNING
-    return RunState.FAILED if exit_code else RunState.FINISHED
+def _state(exit_code: int | None, written: datetime | None) -> RunState:
+    """Return how a run ended; without a word of its end, it goes on as long as something is written."""
+    if exit_code is not None:
+        return RunState.FAILED if exit_code else RunState.FINISHED
+    is_silent = written is None or datetime.now(UTC) - written > SILENCE
+    return RunState.CRASHED if is_silent else RunState.RUNNING
 
 
 def _last_written(paths: Sequence[Path]) -> datetime | None:

@@ -19,7 +19,8 @@ from advisor.errors import MissingExtraError, SourceError
 from advisor.sources import reading
 from advisor.sources.gathered import NAN, Gathered
 from advisor.sources.port import Cursor, Entry, Options, Piece, Source, SourceRun
-from advisor.sources.wandb_history import INTERNAL, leaves, seed_of
+from advisor.sources.values import seed_of
+from advisor.sources.wandb_history import INTERNAL, leaves
 from storage.records import RunState
 
 STATES: Final[Mapping[str, RunState]] = {

@@ -258,12 +258,3 @@ def _kind(value: Any) -> str:
     if isinstance(value, dict):
         return str(value.get("_type", "mapping"))[:40]
     return "text" if isinstance(value, str) else "list"
-
-
-def seed_of(params: Mapping[str, Any]) -> int | None:
-    """Return the seed that is among a run's parameters."""
-    for name in ("seed", "random_seed"):
-        value = params.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
-            return value
-    return None
