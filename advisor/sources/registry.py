@@ -15,6 +15,7 @@ READERS: Final = (
     ("interchange", "InterchangeReader"),
     ("mlflow", "MLflowReader"),
     ("wandb", "WandbReader"),
+    ("trackio", "TrackioReader"),
 )
 """(module and short name, class). A folder goes to the first that claims it."""
 
