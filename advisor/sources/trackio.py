@@ -185,7 +185,7 @@ def _config(database: Database, identity: Any) -> dict[str, Any]:
 
 def _finite_words(values: Mapping[str, Any], depth: int) -> dict[str, Any]:
     """Return settings with NaN and infinity as numbers; the tool writes them as text."""
-    out = {}
+    out: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict) and depth < reading.DEPTH_AT_MOST:
             out[name] = _finite_words(value, depth + 1)
