@@ -16,6 +16,7 @@ READERS: Final = (
     ("mlflow", "MLflowReader"),
     ("wandb", "WandbReader"),
     ("trackio", "TrackioReader"),
+    ("aim", "AimReader"),
 )
 """(module and short name, class). A folder goes to the first that claims it."""
 
