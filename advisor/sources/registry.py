@@ -17,6 +17,7 @@ READERS: Final = (
     ("wandb", "WandbReader"),
     ("trackio", "TrackioReader"),
     ("aim", "AimReader"),
+    ("neptune", "NeptuneReader"),
 )
 """(module and short name, class). A folder goes to the first that claims it."""
 
