@@ -20,6 +20,7 @@ from storage.records import Curve, CurveChunk, Event, Run, valid_text
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
+    from storage.journal import State
     from storage.store import RunStore
 
 POINTS_AT_ONCE: Final = 2_000_000
@@ -100,22 +101,31 @@ class Batch:
         self.news: set[str] = set()
         self._new: dict[str, News] = {}
         self._n_points = 0
-        self.look()
+        self._state: State | None = None
+        self._ids: frozenset[str] = frozenset()
+        # Marks go with a folder that is deleted, but not with a bucket.
+        self._marks_are_sure = adv.opening.place.folder is not None
 
-    def look(self) -> None:
+    def look(self) -> State:
         """Take in what the store holds now."""
         self._state = self._adv.store.state()
         self._ids = frozenset(self._state.all_ids())
+        return self._state
 
-    def has(self, run_id: str) -> bool:
-        """Return whether the store has a run, deleted or not."""
-        return run_id in self._ids
+    def has(self, mark: Mark) -> bool:
+        """Return whether the store has a run that was read before; does not open a store in a folder to tell."""
+        if self._marks_are_sure:
+            return True
+        if self._state is None:
+            self.look()
+        return mark.run_id in self._ids
 
     def known(self, run_id: str) -> Run | None:
         """Return a run as the store has it, deleted ones too; None where it has none."""
         if run_id in self._new:  # two places hold the same run: the second goes on where the first ends
             self.flush()
-        entry = self._state.entry(run_id) if run_id in self._ids else None
+        state = self._state or self.look()
+        entry = state.entry(run_id) if run_id in self._ids else None
         return None if entry is None else entry.run
 
     def delivered(self, run_id: str, known: Run | None) -> int:
@@ -132,8 +142,14 @@ class Batch:
 
     def flush(self) -> None:
         """Write what has gathered."""
+        if self._new:
+            self._write(list(self._new.values()))
+        for source, marks in self.marks.items():
+            self._store.keep(source, marks.items())
+        self._new, self._n_points, self.marks = {}, 0, {}
+
+    def _write(self, several: Sequence[News]) -> None:
         store, now = self._adv.store, self._adv.clock()
-        several = list(self._new.values())
         fresh = [new for new in several if new.known is None]
         grown = [(new, new.known) for new in several if new.known is not None]
         self._create_experiments(fresh)
@@ -150,13 +166,9 @@ class Batch:
         if chunks:
             store.append_curves(chunks)
         _append(store, self._ends(grown, reduce, now))
-        for source, marks in self.marks.items():
-            self._store.keep(source, marks.items())
         self.added.update(new.head.experiment for new in fresh)
         self.news.update(new.head.run_id for new in several if new.known is not None or new.head.is_recent(now))
-        self._new, self._n_points, self.marks = {}, 0, {}
-        if several:
-            self.look()
+        self.look()
 
     def _ends(self, grown: Sequence[tuple[News, Run]], reduce: Mapping[str, str], now: datetime) -> list[Event]:
         """Return the events that say what the curves of known runs are now, and which of these ended."""

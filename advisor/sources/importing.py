@@ -28,7 +28,6 @@ from advisor.sources.points import after, bounded, checksum_of, goes_on
 from advisor.sources.port import Entry, Found, Options, Source, SourceRun
 from advisor.sources.registry import chosen, reader_of
 from storage.errors import RecordError
-from storage.place import Place
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
@@ -155,7 +154,7 @@ class Importer:
             If the store cannot be written; whatever was committed stays, and repeating completes it.
         """
         if self._marks is None:
-            self._marks = Marks(Place(self._adv.store.uri).work_folder("cache") / "imports.sqlite")
+            self._marks = Marks(self._adv.opening.place.work_folder("cache") / "imports.sqlite")
         total = sum(found.n_runs or 0 for found in self.detected.found)
         batch = Batch(self._adv, self._marks)
         tallies = []
@@ -253,7 +252,7 @@ class Importer:
             if not mark.run_id:
                 tally.left_out[entry.place] = mark.reason
                 return
-            if batch.has(mark.run_id):
+            if batch.has(mark):
                 tally.n_same += 1
                 return
         try:

@@ -57,13 +57,15 @@ class FilesSource(Source):
         """Yield runs, oldest first within an experiment; what MLflow calls deleted is left out and counted."""
         self.notes.clear()
         n_deleted = 0
+        top = f"{self._folder}{os.sep}"
         for experiment, runs in self._experiments():
             stamp = stamp_of(experiment / META)
             heads = [(run, _head(run / META)) for run in runs]
             there = [(_started(head), run) for run, head in heads if not _is_deleted(head)]
             n_deleted += len(runs) - len(there)
             for _, run in sorted(there):
-                place = _shown(os.path.relpath(run, self._folder))
+                path = str(run)
+                place = _shown(path[len(top) :] if path.startswith(top) else os.path.relpath(run, self._folder))
                 yield Entry(place, stamp=f"{stamp}/{_stamp(run)}", load=partial(self._load, experiment, run))
         if n_deleted:
             self.notes.append(f"{n_deleted} runs that were deleted in MLflow were left out")
@@ -133,7 +135,7 @@ class FilesSource(Source):
 
 
 def _runs(experiment: Path) -> list[Path]:
-    return [experiment / name for name in _folders(experiment) if _is_plain(experiment / name / META)]
+    return [experiment / name for name in _folders(experiment) if _is_plain(f"{experiment}/{name}/{META}")]
 
 
 def is_experiment(folder: Path) -> bool:
@@ -373,13 +375,17 @@ def _files(folder: Path, notes: list[str]) -> Iterator[tuple[str, Path]]:
         waiting += reversed(below)
 
 
-def _scanned(folder: Path) -> list[os.DirEntry[str]]:
+def _scanned(folder: Path | str) -> list[os.DirEntry[str]]:
     """Return what is in a folder, by name; nothing where there is none or a link stands in its place."""
+    return sorted(_unsorted(folder), key=lambda entry: entry.name)
+
+
+def _unsorted(folder: Path | str) -> list[os.DirEntry[str]]:
     try:
-        if folder.is_symlink():
+        if os.path.islink(folder):
             return []
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+            return list(entries)
     except OSError:
         return []
 
@@ -393,23 +399,23 @@ def _stamp(run: Path) -> str:
 
     Parameters never change in MLflow, so their folder's time is enough; a tag or a metric file changes in place.
     """
-    digest = blake2b(stamp_of(run / META, run / "params", run / "inputs", run / "artifacts").encode(), digest_size=12)
-    for name in ("tags", "metrics"):
-        waiting = [(run / name, 0)]
-        while waiting:
-            folder, depth = waiting.pop()
-            for entry in _scanned(folder):
-                if entry.is_dir(follow_symlinks=False):
-                    if depth < DEPTH_AT_MOST:
-                        waiting.append((Path(entry.path), depth + 1))
-                    continue
-                try:
-                    seen = entry.stat(follow_symlinks=False)
-                except OSError:
-                    continue
-                line = f"{entry.path[len(str(run)) :]} {seen.st_size} {seen.st_mtime_ns} {seen.st_ino}\n"
-                digest.update(os.fsencode(line))
-    return digest.hexdigest()
+    top = str(run)  # joining paths as objects costs more than asking the system for them
+    lines = [stamp_of(*(f"{top}/{name}" for name in (META, "params", "inputs", "artifacts")))]
+    waiting = [(f"{top}/tags", 0), (f"{top}/metrics", 0)]
+    while waiting:
+        folder, depth = waiting.pop()
+        for entry in _unsorted(folder):
+            if entry.is_dir(follow_symlinks=False):
+                if depth < DEPTH_AT_MOST:
+                    waiting.append((entry.path, depth + 1))
+                continue
+            try:
+                seen = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            lines.append(f"{entry.path[len(top) :]} {seen.st_size} {seen.st_mtime_ns} {seen.st_ino}")
+    lines.sort()
+    return blake2b(os.fsencode("\n".join(lines)), digest_size=12).hexdigest()
 
 
 def _last_written(run: Path) -> float | None:
@@ -446,9 +452,9 @@ def _head(path: Path) -> bytes:
         os.close(descriptor)
 
 
-def _is_plain(path: Path) -> bool:
+def _is_plain(path: Path | str) -> bool:
     try:
-        return stat.S_ISREG(path.lstat().st_mode)
+        return stat.S_ISREG(os.lstat(path).st_mode)
     except (OSError, ValueError):
         return False
 
