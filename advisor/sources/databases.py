@@ -70,7 +70,7 @@ class Database:
         """Plain tables and their columns."""
         try:
             self._connection, self.tables = self._opened(path)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:  # messages and names of columns that are no UTF-8
             self.close()
             raise SourceError(_sentence(error)) from error
         except (OSError, SourceError) as error:
@@ -92,7 +92,7 @@ class Database:
             while block := cursor.fetchmany(ROWS_AT_ONCE):
                 yield block
                 self._until = time.monotonic() + STATEMENT_S
-        except (sqlite3.Error, OverflowError, MemoryError) as error:
+        except (sqlite3.Error, UnicodeError, OverflowError, MemoryError) as error:
             raise SourceError(_sentence(error)) from error
 
     def has(self, table: str, *columns: str) -> bool:
