@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from advisor.errors import SourceError
 from advisor.sources.reading import open_file
@@ -51,6 +51,14 @@ def tables_of(path: Path) -> dict[str, frozenset[str]]:
             return database.tables
     except SourceError:
         return {}
+
+
+def path_of_address(address: str) -> Path | None:
+    """Return the file that an SQLAlchemy address (``sqlite:///studies.db``) means; None for any other address."""
+    scheme, _, rest = address.partition("://")
+    if scheme.split("+")[0].lower() != "sqlite" or not rest.startswith("/"):
+        return None
+    return Path(unquote(rest[1:].partition("?")[0])).expanduser().absolute()
 
 
 class Database:
