@@ -1,7 +1,7 @@
 """Results of one trial of Ray Tune, ``result.json`` with one object a line, as curves.
 
-Where that is missing, ``progress.csv`` is read. Nested results are named as Ray names them, ``eval/acc``. A trial whose parameters changed while it trained
-(population based training) has each changed one as a curve, ``config/lr``.
+Where that is missing, ``progress.csv`` is read. Nested results are named as Ray names them, ``eval/acc``. A trial whose
+parameters changed while it trained (population based training) has each changed one as a curve, ``config/lr``.
 """
 
 from __future__ import annotations
@@ -171,9 +171,10 @@ def _metrics(nested: Mapping[str, Any], prefix: str, depth: int) -> Iterator[tup
 
 def _curve(steps: list[int], values: list[float], times: list[float], start: float | None) -> Points:
     at = np.array(times, dtype=np.float64)
-    is_known = start is not None and np.isfinite(at).all()
     # Ray writes whole seconds, cut off: a first result may seem older than its trial.
-    since = np.maximum(at - start, 0.0) if is_known else np.empty(0)
+    since = np.empty(0) if start is None else np.maximum(at - start, 0.0)
+    if not np.isfinite(since).all():
+        since = np.empty(0)
     return Points(np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64), since)
 
 

@@ -199,12 +199,16 @@ def _state(folder: Path, known: _Known, last: Mapping[str, Any]) -> RunState | N
 
 
 def _params(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration that a trial has now; where its file cannot be read, that of its last result."""
+    """Return the configuration of a trial's last result; before there is one, that of its file.
+
+    In population based training the file is ahead of the results: the trial may have ended before it used it.
+    """
+    config = result.get("config")
     try:
-        found = read_json(folder / PARAMS) if is_plain(folder / PARAMS) else None
+        if not isinstance(config, dict) and is_plain(folder / PARAMS):
+            config = read_json(folder / PARAMS)
     except SourceError:
-        found = None
-    config = found if isinstance(found, dict) else result.get("config")
+        return {}
     if not isinstance(config, dict):
         return {}
     # Where a function lies in memory says nothing, and makes the same configuration look different.
