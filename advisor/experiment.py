@@ -596,7 +596,7 @@ class Experiment:
 
         one = run if isinstance(run, Run) else self.run(run)
         if at is None and one.state.is_over:
-            return None, f"run #{one.number} has ended ({one.state}); ask about a part of it: at=0.3"
+            return None, f"run #{one.number} has ended ({one.state}); ask about its first part: at=0.3, or --at 0.3"
         runs = self.runs()
         metrics = [objective.metric for objective in self.record.objectives]
         curves = self._store.curves([each.id for each in runs], metrics=metrics)

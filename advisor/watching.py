@@ -16,7 +16,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 EVERY_S: Final = LOOK_EVERY_S
 """Between two rounds; with ``alerting.PENDING_S`` an alert is seen at two looks before it fires."""
+FEED_EVERY_S: Final = 1.0
+"""Between two looks at what another tool writes; network file systems tell nobody that a file has grown."""
 COMPARE_EVERY_S: Final = 600.0
 """Between two comparisons of an experiment's runs with each other, which cost more than all rules together."""
 COMPARE_SHARE: Final = 0.1
@@ -103,10 +105,22 @@ class Watcher:
         The only experiment to watch; all where None.
     compare
         Whether runs are also compared with each other, now and then.
+    feed
+        Called every second: brings what another tool has written since into the store, and returns the ids of the runs
+        that it belongs to. They are looked at then and there.
     """
 
-    def __init__(self, adv: Advisor, desk: Desk, *, experiment: str | None = None, compare: bool = True) -> None:
-        self._adv, self._desk, self._experiment = adv, desk, experiment
+    def __init__(
+        self,
+        adv: Advisor,
+        desk: Desk,
+        *,
+        experiment: str | None = None,
+        compare: bool = True,
+        feed: Callable[[], Collection[str]] | None = None,
+    ) -> None:
+        self._adv, self._desk, self._experiment, self._feed = adv, desk, experiment, feed
+        self._fed: set[str] = set()
         self._compares = compare
         self._every_s = 0.0
         self._final: set[str] = set()
@@ -130,12 +144,14 @@ class Watcher:
             If the store cannot be reached.
         """
         begun, now = time.monotonic(), self._adv.clock()
+        self._take_in()
         self._recover()
         state = self._adv.store.state()
         mark, runs = state.mark(), self._candidates(state, now)
         n_found = sum(self._judge(runs[at : at + RUNS_AT_ONCE], now) for at in range(0, len(runs), RUNS_AT_ONCE))
         self._final |= {run.id for run in runs if run.state.is_over}
         self._uncompared |= dict.fromkeys(run.experiment for run in runs)
+        self._fed.clear()
         self._mark = mark  # only now: a round that failed begins anew
         alerts = self._desk.look().alerts
         n_running = sum(run.state is RunState.RUNNING for run in runs)
@@ -175,7 +191,7 @@ class Watcher:
                 except StorageError as error:
                     log.log(logging.DEBUG if told else logging.WARNING, "%s; it is tried again", error)
                     told = True
-                self._stop.wait(max(every_s - (time.monotonic() - begun), 0.0))
+                self._wait(begun + every_s)
         finally:
             self.stop()
             with contextlib.suppress(OSError):
@@ -183,6 +199,23 @@ class Watcher:
             self._couriers.stop(STOP_WITHIN_S)
 
     # -- inner workings
+
+    def _take_in(self) -> None:
+        """Bring in what another tool has written since."""
+        if self._feed is not None:
+            self._fed.update(self._feed())
+
+    def _wait(self, until: float) -> None:
+        """Wait for the next round, or until another tool has written something."""
+        while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
+            self._stop.wait(left if self._feed is None else min(FEED_EVERY_S, left))
+            try:
+                self._take_in()
+            except StorageError as error:  # the round says it
+                log.debug("%s; it is tried again", error)
+                return
+            if self._fed:
+                return
 
     def _recover(self) -> None:
         """Bring home runs whose process died on this machine."""
@@ -197,16 +230,17 @@ class Watcher:
         """Return the runs that go on, and those that ended since they were judged last and not too long ago."""
         changed = None if self._mark is None else state.changed_since(self._mark)
         ids = state.all_ids() if changed is None else [*state.running, *changed]
+        ids += self._fed
         since = now - timedelta(seconds=STALE_AFTER_S)
         found = []
         for entry in state.entries(list(dict.fromkeys(ids))):
             run = entry.run
-            if entry.hidden or run.source == "import" or run.id in self._final:
+            if entry.hidden or run.was_over_when_imported or run.id in self._final - self._fed:
                 continue
             if self._experiment is not None and run.experiment != self._experiment:
                 continue
             is_recent = run.state.is_over and (run.ended or run.created) > since
-            if run.state is RunState.RUNNING or is_recent:
+            if run.state is RunState.RUNNING or is_recent or run.id in self._fed:
                 found.append(run)
         return found
 

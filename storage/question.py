@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from storage.errors import FilterError
+from storage.errors import FilterError, did_you_mean
 from storage.lexicon import CONCEPTS
 from storage.query import COLUMNS, FAMILIES, Names, compile_filter, text_literal
 
@@ -32,6 +32,7 @@ _PIECE: Final = re.compile(
 )
 _NUMBER: Final = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:inf(?:inity)?|nan)", re.IGNORECASE)
 _LITERALS: Final = {"true", "false", "null"}
+_CODE: Final = re.compile(r"adv\d{3}", re.IGNORECASE)
 _CODES: Final = {concept.name: concept.codes for concept in CONCEPTS}
 
 
@@ -119,8 +120,17 @@ def _codes(said: str) -> tuple[str, ...]:
 
     >>> _codes("not-finite"), _codes("adv102")
     (('ADV101',), ('ADV102',))
+
+    Raises
+    ------
+    FilterError
+        If nothing is called so.
     """
-    return _CODES.get(said.lower().replace("-", " ")) or (said.upper(),)
+    name = said.lower().replace("-", " ")
+    if name not in _CODES and not _CODE.fullmatch(said):
+        names = [known.replace(" ", "-") for known in _CODES if _CODES[known]]
+        raise FilterError(f"no finding is called {said!r:.80}; {did_you_mean(said.lower(), names)}")
+    return _CODES.get(name) or (said.upper(),)
 
 
 def _literal(name: str, value: str) -> str:

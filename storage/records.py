@@ -13,7 +13,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -400,6 +400,8 @@ class Experiment:
         return run.state is RunState.FINISHED and len(run.values) == n_values and not self.went_wrong(run)
 
 
+UNRECORDED_END: Final = "end_not_recorded"
+"""Key in a run's ``meta``: its tool does not say when a run ends, so silence is no sign of trouble."""
 CurveLoader = Callable[[str], Mapping[str, Curve]]
 
 
@@ -444,7 +446,7 @@ class Run:
     error: str | None = None
     """Why it ended, where it did not end well: a traceback or a sentence."""
     source: str = "tracked"
-    """``tracked``, ``optuna``, ``told`` or ``import``."""
+    """``tracked``, ``optuna``, ``told``, ``import`` or ``followed``, another tool's that somebody watched."""
     suggestion_id: str | None = None
     """The suggestion that it follows."""
     findings: tuple[Finding, ...] = ()
@@ -464,6 +466,11 @@ class Run:
     def objective(self) -> float | None:
         """The first objective's value; None where there is none yet, NaN where it is not a number."""
         return self.values[0] if self.values else None
+
+    @property
+    def was_over_when_imported(self) -> bool:
+        """Whether another tool's run was over when it came here, so that its troubles are no news."""
+        return self.source == "import" and self.state.is_over and (self.ended is None or self.ended <= self.created)
 
     @property
     def duration_s(self) -> float | None:

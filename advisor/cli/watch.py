@@ -5,6 +5,7 @@ Invariant: it ends when it is told to, and whatever ends it, the next one goes o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from advisor.cli.session import Session, command
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
+    from advisor.sources.following import Follower
     from advisor.watching import Round
 
 NOTE_EVERY_S = 3600.0
@@ -32,7 +34,10 @@ def register(app: typer.Typer) -> None:
         session: Session,
         target: Annotated[
             str | None,
-            typer.Argument(metavar="EXP|PATH", help="An experiment, or the folder or address of a store."),
+            typer.Argument(
+                metavar="EXP|PATH",
+                help="An experiment, a store, or a folder, file or address that another tool writes to.",
+            ),
         ] = None,
         notify: Annotated[
             list[str] | None,
@@ -42,6 +47,10 @@ def register(app: typer.Typer) -> None:
         every: Annotated[
             float | None,
             typer.Option("--every", min=1.0, max=86_400.0, metavar="SECONDS", help="Between two rounds. Default: 30."),
+        ] = None,
+        tools: Annotated[
+            list[str] | None,
+            typer.Option("--from", metavar="TOOL", help="Of another tool's folder: only this tool's data."),
         ] = None,
     ) -> int:
         """Watch all runs of all processes; each trouble is told once, grouped, and tried until it arrives."""
@@ -61,8 +70,12 @@ def register(app: typer.Typer) -> None:
         settings = resolve(store=session.store)
         addresses = notify or list(settings.notify) or ["console"]
         channels = [open_channel(address) for address in addresses]
-        with session.open(notify=()) as adv:
-            if experiment is not None:
+        follows = experiment is not None and _holds_runs(session, experiment)
+        with session.open(notify=(), create=follows) as adv, contextlib.ExitStack() as stack:
+            follower = None
+            if follows and experiment is not None:
+                follower, experiment = stack.enter_context(_follower(adv, experiment, tools or ())), None
+            elif experiment is not None:
                 experiment = adv.experiment(experiment, create=False).record.name
             desk = Desk(
                 adv.store,
@@ -72,7 +85,7 @@ def register(app: typer.Typer) -> None:
                 experiments=None if experiment is None else {experiment},
                 picture=lambda finding: picture_of(adv.store, finding),
             )
-            watcher = Watcher(adv, desk, experiment=experiment)
+            watcher = Watcher(adv, desk, experiment=experiment, feed=follower)
             if once:
                 _show(watcher.once(), as_json=session.as_json)
                 _write_due(adv)
@@ -80,7 +93,8 @@ def register(app: typer.Typer) -> None:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: watcher.stop())
             where = ", ".join(channel.describe() for channel in desk.channels)
-            note(f"watching {adv.store.uri}{f', experiment {experiment}' if experiment else ''}; telling {where}")
+            of = f", experiment {experiment}" if experiment else f", fed from {target}" if follower else ""
+            note(f"watching {adv.store.uri}{of}; telling {where}")
             last = -float("inf")
             for seen in watcher.watch(EVERY_S if every is None else every):
                 _write_due(adv)
@@ -104,10 +118,44 @@ def _write_due(adv: Advisor) -> None:
 
 
 def _is_store(target: str) -> bool:
-    """Return whether something is the address of a store rather than the name of an experiment."""
-    if "://" in target or target.startswith((".", "~", os.sep)):
+    """Return whether something is the address of a store rather than an experiment's name or another tool's place."""
+    if "://" in target:
+        from advisor.sources.registry import readers
+
+        return not any(reader.find_address(target) for reader in readers())
+    path = Path(target).expanduser()
+    if any((path / part).exists() for part in ("migrations.lance", "spool")):
         return True
-    return any((Path(target) / part).exists() for part in ("migrations.lance", "spool"))
+    return target.startswith((".", "~", os.sep)) and not path.exists()
+
+
+def _holds_runs(session: Session, target: str) -> bool:
+    """Return whether something is a place that another tool writes to rather than the name of an experiment."""
+    from storage.errors import ExperimentNotFoundError, StoreNotFoundError
+
+    if "://" in target:
+        return True
+    if not Path(target).expanduser().exists():
+        return False
+    try:
+        with session.open(notify=()) as adv:
+            adv.experiment(target, create=False)
+    except (ExperimentNotFoundError, StoreNotFoundError):
+        return True
+    return False
+
+
+def _follower(adv: Advisor, target: str, tools: Sequence[str]) -> Follower:
+    """Return what brings in what another tool writes; say what was found."""
+    from advisor.cli.importing import tell_found
+    from advisor.sources.following import Follower
+
+    follower = Follower(adv, target, tools=tools, tell=note)
+    if follower.importer.detected.found:
+        tell_found(target, follower.importer.detected)
+    else:
+        note(f"nothing is recognised in {target!r} yet; waiting for something to be written there")
+    return follower
 
 
 def _words(seen: Round) -> str:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Protocol, TypedDict, runtime_checkable
+from typing import Any, Final, Protocol, TypedDict, runtime_checkable
 from urllib.parse import urlsplit
 
 from advisor.documents.untrusted import one_line
@@ -66,6 +66,11 @@ class LanguageModel(Protocol):
         ModelUnavailableError
             If there is no usable answer.
         """
+
+
+LOCAL_AND_FREE: Final = frozenset({"ollama", "ollama_chat"})
+"""Providers that litellm asks for a model's price, in a further request of a thread of its own; it is told instead."""
+FREE: Final = {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +186,10 @@ class LiteLLMModel:
                 "json_schema": {"name": "draft", "schema": dict(schema), "strict": True},
             },
         }
+        if self.name.split("/", 1)[0] in LOCAL_AND_FREE:
+            provider = self.name.split("/", 1)[0]
+            litellm.model_cost.setdefault(self.name, {"litellm_provider": provider, "mode": "chat"} | FREE)
+            request |= FREE
         if self.progress is not None and not self._no_streams.is_set():
             streamed = self._streamed(litellm, request, given_up, self.progress)
             if streamed is not None:

@@ -51,8 +51,10 @@ hold all, not hundreds."""
 DIGEST_AT_MOST: Final = 500
 """Alerts in one digest; the rest are in the next."""
 DAY: Final = timedelta(days=1)
-AT_ONCE: Final = frozenset({codes.NON_FINITE.code, codes.STALLED.code, codes.CRASHED.code, codes.FAILED.code})
-"""These need no second look: a NaN does not heal, silence has been waited for, and who is over is over."""
+AT_ONCE: Final = frozenset(
+    {codes.NON_FINITE.code, codes.DIVERGED.code, codes.STALLED.code, codes.CRASHED.code, codes.FAILED.code}
+)
+"""These need no second look: a NaN does not heal, divergence and silence have been waited for, over is over."""
 
 _QUIET = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)\s*-\s*([01]?\d|2[0-3]):([0-5]\d)")
 
@@ -196,7 +198,7 @@ def open_alerts(book: Book, runs: Mapping[str, Run], *, now: datetime, policy: P
     Parameters
     ----------
     runs
-        By id; alerts of runs that are not there (deleted), or were imported, are left out.
+        By id; alerts of runs that are not there (deleted), or were over when they were imported, are left out.
     """
     muted = {(mute.scope, mute.target) for mute in book.active_mutes(now)}
     found: list[Alert] = []
@@ -204,7 +206,7 @@ def open_alerts(book: Book, runs: Mapping[str, Run], *, now: datetime, policy: P
         if not any(seen.state is FindingState.OPEN for seen in of_run.values()):
             continue
         run = runs.get(run_id)
-        if run is None or run.source == "import" or {("run", run_id), ("experiment", run.experiment)} & muted:
+        if run is None or run.was_over_when_imported or {("run", run_id), ("experiment", run.experiment)} & muted:
             continue
         found += _of_run(run, list(of_run.values()), muted, now=now, policy=policy)
     return sorted(found, key=lambda alert: (-alert.gravity, alert.fires_at, alert.run.ordinal, alert.key))

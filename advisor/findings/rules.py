@@ -40,7 +40,7 @@ from advisor.findings.trail import (
     Sustained,
     Trail,
 )
-from storage.records import Curve, Direction, Finding, Objective, Run, RunState, Severity
+from storage.records import UNRECORDED_END, Curve, Direction, Finding, Objective, Run, RunState, Severity
 
 Floats = NDArray[np.float64]
 
@@ -550,7 +550,7 @@ def _state_symptoms(run: Run, curves: Mapping[str, Curve], now: datetime) -> Ite
         yield Symptom(codes.CRASHED, None, None, {"n": n, "error": run.error})
     if run.state is RunState.FAILED:
         yield failed(run.error)
-    if run.state is RunState.RUNNING and run.started is not None:
+    if run.state is RunState.RUNNING and run.started is not None and not run.meta.get(UNRECORDED_END):
         every = np.sort(np.concatenate([np.empty(0), *(c.times[np.isfinite(c.times)] for c in curves.values())]))
         if every.size:
             silent = (now - run.started).total_seconds() - float(every[-1])

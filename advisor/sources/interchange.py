@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from advisor.errors import ImportFormatError
+from advisor.errors import ImportFormatError, SourceError
 from advisor.redact import environment_secrets, redact, scrub
+from advisor.sources.port import Found, Listing, Options, Reader, Source
 from storage import interchange
 from storage.curves import assemble, summaries
 from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState, valid_text
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from advisor.app import Advisor
 
 Progress = Callable[[int, int], None]
+
+OWN: Final = "advisor"
+"""The tool's name for folders in this format."""
 
 EVENTS_AT_ONCE: Final = 5_000
 POINTS_AT_ONCE: Final = 4_000_000
@@ -325,3 +329,21 @@ def _iso(value: Any) -> str | None:
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, (bool, int, float, str, list, dict)) else str(value)
+
+
+class InterchangeReader(Reader):
+    """Recognises folders in this format; they hold more than the port can say, and are read by ``import_path``."""
+
+    tool = OWN
+    title = "experiment-advisor's Parquet export"
+
+    def find(self, at: Listing) -> Sequence[Found]:
+        """Return the two files, where both are there."""
+        names = frozenset({interchange.RUNS_FILE, interchange.CURVES_FILE})
+        if not names <= at.files:
+            return ()
+        return [Found(self.tool, str(at.path), what="two Parquet files", claims=names)]
+
+    def open(self, found: Found, options: Options) -> Source:
+        """Refuse: see the class."""
+        raise SourceError("is read by advisor.sources.import_path")

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from advisor.suggest.outcome import measured
 from advisor.suggest.space import Space
-from storage.records import Experiment, Run
+from storage.records import Experiment, FindingState, Run, Severity
 
 LEVEL: Final = 0.95
 """Confidence level of the interval around a standard deviation."""
@@ -81,14 +81,16 @@ class Point:
 def noise(experiment: Experiment, runs: Iterable[Run], space: Space, *, objective: int = 0) -> Noise:
     """Return how far repeats of a point lie apart.
 
-    Only runs that may be ranked count (``Experiment.ranks``).
+    Only runs that may be ranked count (``Experiment.ranks``), and of these none in which an error was found: how far a
+    broken run lies from its repeats is no noise.
 
     Parameters
     ----------
     objective
         Position of the objective.
     """
-    return _pooled(experiment.objectives[objective].metric, _groups(experiment, runs, space), objective)
+    sound = [run for run in runs if not _is_broken(run)]
+    return _pooled(experiment.objectives[objective].metric, _groups(experiment, sound, space), objective)
 
 
 def averaged(experiment: Experiment, runs: Iterable[Run], space: Space) -> list[Point]:
@@ -117,6 +119,10 @@ def _groups(experiment: Experiment, runs: Iterable[Run], space: Space) -> list[l
     for run in measured(experiment, runs):
         groups.setdefault(space.key(run.params), []).append(run)
     return list(groups.values())
+
+
+def _is_broken(run: Run) -> bool:
+    return any(f.severity is Severity.ERROR and f.state is not FindingState.RESOLVED for f in run.findings)
 
 
 def _pooled(metric: str, groups: Iterable[list[Run]], objective: int) -> Noise:

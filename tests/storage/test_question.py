@@ -52,6 +52,7 @@ def test_a_line_is_words_and_conditions(text: str, words: str, where: str | None
         ("loss<0.1", "no column, metric or parameter 'loss'; did you mean 'val/loss'"),
         ("params.nope:3", "no run has params.nope"),
         ("state:faild", "did you mean 'failed'"),
+        ("finding:divergde", "no finding is called 'divergde'; did you mean 'diverged'"),
         ("started>yesterday", "time"),
     ],
 )

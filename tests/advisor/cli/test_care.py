@@ -55,8 +55,9 @@ def test_runs_go_out_and_come_in_again(program, store: Path, tmp_path: Path) -> 
 def test_an_import_says_what_came_and_what_is_missing(program, store: Path, tmp_path: Path) -> None:
     program("--store", store, "export", tmp_path / "out", "--experiment", "bare")
     done = program("--store", tmp_path / "new", "import", tmp_path / "out")
-    assert done.out.splitlines()[1].split()[:2] == ["bare", "1"]
-    assert "advisor experiment bare --objective METRIC" in done.err
+    assert ["bare", "1", "-"] in [line.split() for line in done.out.splitlines()]
+    assert "found: experiment-advisor's Parquet export" in done.err
+    assert "advisor experiment bare --objective acc --direction maximize" in done.err
 
 
 def test_a_folder_of_something_else_is_not_imported(program, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from typing import Any
 
@@ -61,6 +62,14 @@ def test_a_dialect_is_spoken_in_one_piece_and_as_a_stream(loopback: Any, name: s
     assert path == DIALECTS[name]
     assert bool(request.get("stream")) is streamed
     assert "additionalProperties" in json.dumps(request)  # the schema was sent
+
+
+def test_a_server_of_ollama_is_asked_once_and_for_nothing_else(loopback: Any) -> None:
+    asking = model(loopback, "ollama_chat/llama3", progress=lambda words: None)
+    assert asking.ask(ASK, schema=SCHEMA).cost_usd == 0.0
+    for thread in [each for each in threading.enumerate() if each is not threading.main_thread()]:
+        thread.join(0.2)  # litellm looks things up in threads of its own, after the answer
+    assert [path for path, _ in loopback.requests] == ["/api/chat"]
 
 
 @pytest.mark.parametrize("name", ["openai/tiny", "ollama_chat/llama3", "anthropic/claude-sonnet-4-5"])

@@ -298,7 +298,8 @@ def test_trouble_of_runs_that_ended_long_ago_is_one_digest() -> None:
 
 def test_runs_that_were_imported_or_deleted_are_not_spoken_of() -> None:
     world = World(2).found(finding("r0", codes.NON_FINITE), finding("r1", codes.NON_FINITE))
-    world.runs["r0"] = replace(world.runs["r0"], source="import")
+    over = world.runs["r0"].created
+    world.runs["r0"] = replace(world.runs["r0"], source="import", state=RunState.FINISHED, ended=over)
     del world.runs["r1"]
     assert world.told(86_400, step_s=3600) == []
 

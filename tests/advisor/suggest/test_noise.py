@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from advisor.suggest.noise import averaged, noise
 from advisor.suggest.space import Float, Space
-from storage.records import RunState
+from storage.records import Finding, FindingState, RunState, Severity
 from tests.advisor.suggest.helpers import experiment, run
 
 SPACE = Space.of({"optimizer": ["sgd", "adam"], "momentum": Float(0, 1, when={"optimizer": "sgd"})})
@@ -30,6 +32,16 @@ def test_repeats_tell_how_noisy_the_objective_is() -> None:
     assert found.low == pytest.approx(np.sqrt(8 / 9.3484), rel=1e-4)
     assert found.high == pytest.approx(np.sqrt(8 / 0.215795), rel=1e-4)
     assert "standard deviation of 1.63 (95 % interval 0.925 to 6.09, from 5 runs of 2 points)" in str(found)
+
+
+def test_a_run_in_which_an_error_was_found_is_no_repeat() -> None:
+    error = Finding(
+        "f", run_id="run-4", experiment="exp", code="ADV102", title="", severity=Severity.ERROR, detector="rules"
+    )
+    broken = [replace(each, findings=(error,)) if each.id == "run-4" else each for each in RUNS]
+    assert noise(experiment(), broken, SPACE).sd == pytest.approx(1.0)
+    healed = [replace(each, findings=(replace(error, state=FindingState.RESOLVED),)) for each in RUNS]
+    assert noise(experiment(), healed, SPACE) == noise(experiment(), RUNS, SPACE)
 
 
 def test_without_repeats_nothing_is_claimed() -> None:

@@ -1,0 +1,218 @@
+"""What an import writes together: runs before their curves, and how far everything has been read last."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
+
+from advisor.redact import redact, scrub
+from advisor.sources import heads
+from advisor.sources.marks import Mark, Marks
+from advisor.sources.points import lengths_of
+from advisor.sources.port import Piece, Points
+from storage.curves import summaries
+from storage.records import Curve, CurveChunk, Event, Run, valid_text
+
+if TYPE_CHECKING:
+    from advisor.app import Advisor
+    from storage.journal import State
+    from storage.store import RunStore
+
+POINTS_AT_ONCE: Final = 2_000_000
+"""Points in memory before they are committed: 50 MB."""
+RUNS_AT_ONCE: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What of one run is new to the store."""
+
+    head: heads.Head
+    known: Run | None
+    """As the store has it; None where it does not."""
+    curves: Mapping[str, Points]
+    """Further points, by metric."""
+    base: int
+    """Log calls that the store has."""
+    mark: Mark
+    is_changed: bool
+    """Whether something beside the curves differs from what was known."""
+    notes: tuple[str, ...]
+
+    @property
+    def is_news(self) -> bool:
+        """Whether anything is new."""
+        return self.known is None or bool(self.curves) or self.is_changed
+
+    @classmethod
+    def of(
+        cls,
+        head: heads.Head,
+        known: Run | None,
+        fresh: Mapping[str, Points],
+        piece: Piece,
+        had: Mark | None,
+        base: int,
+    ) -> Self:
+        """Put together what is new and how far that reaches."""
+        through = base + max((len(points) for points in fresh.values()), default=0)
+        lengths = lengths_of(piece, {} if had is None or piece.is_whole else had.lengths)
+        hashed = head.hash()
+        mark = Mark(
+            "",
+            head.run_id,
+            through,
+            lengths=lengths,
+            cursor=piece.cursor,
+            head=hashed,
+            is_open=not head.state.is_over,
+        )
+        is_changed = known is not None and (had is None or had.head != hashed) and _differs(head, known)
+        return cls(head, known, fresh, base, mark, is_changed, piece.notes)
+
+    def chunks(self) -> list[CurveChunk]:
+        """Return the further points as pieces of curves that cover the same log calls."""
+        return [
+            CurveChunk(
+                self.head.run_id,
+                metric=metric,
+                chunk=self.base,
+                through=self.mark.through,
+                steps=points.steps,
+                values=points.values,
+                times=np.round(points.times, 6),
+            )
+            for metric, points in self.curves.items()
+        ]
+
+
+class Batch:
+    """What is written together: runs before their curves, and marks last."""
+
+    def __init__(self, adv: Advisor, marks: Marks) -> None:
+        self._adv, self._store = adv, marks
+        self.marks: dict[str, dict[str, Mark]] = {}
+        self.added: Counter[str] = Counter()
+        self.news: set[str] = set()
+        self._new: dict[str, News] = {}
+        self._n_points = 0
+        self._state: State | None = None
+        self._ids: frozenset[str] = frozenset()
+        # Marks go with a folder that is deleted, but not with a bucket.
+        self._marks_are_sure = adv.opening.place.folder is not None
+
+    def look(self) -> State:
+        """Take in what the store holds now."""
+        self._state = self._adv.store.state()
+        self._ids = frozenset(self._state.all_ids())
+        return self._state
+
+    def has(self, mark: Mark) -> bool:
+        """Return whether the store has a run that was read before; does not open a store in a folder to tell."""
+        if self._marks_are_sure:
+            return True
+        if self._state is None:
+            self.look()
+        return mark.run_id in self._ids
+
+    def known(self, run_id: str) -> Run | None:
+        """Return a run as the store has it, deleted ones too; None where it has none."""
+        if run_id in self._new:  # two places hold the same run: the second goes on where the first ends
+            self.flush()
+        state = self._state or self.look()
+        entry = state.entry(run_id) if run_id in self._ids else None
+        return None if entry is None else entry.run
+
+    def delivered(self, run_id: str, known: Run | None) -> int:
+        """Return how many log calls of a run the store has."""
+        return 0 if known is None else self._adv.store.delivered(run_id)
+
+    def add(self, new: News) -> None:
+        """Take what is new of a run; writes where much has gathered."""
+        if new.is_news:
+            self._new[new.head.run_id] = new
+            self._n_points += sum(len(points) for points in new.curves.values())
+        if self._n_points >= POINTS_AT_ONCE or len(self._new) >= RUNS_AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has gathered."""
+        if self._new:
+            self._write(list(self._new.values()))
+        for source, marks in self.marks.items():
+            self._store.keep(source, marks.items())
+        self._new, self._n_points, self.marks = {}, 0, {}
+
+    def _write(self, several: Sequence[News]) -> None:
+        store, now = self._adv.store, self._adv.clock()
+        fresh = [new for new in several if new.known is None]
+        grown = [(new, new.known) for new in several if new.known is not None]
+        self._create_experiments(fresh)
+        reduce = {record.name: record.reduce for record in store.experiments()}
+        events: list[Event] = []
+        for new in fresh:
+            curves = {metric: Curve.of(metric, p.steps, p.values, p.times) for metric, p in new.curves.items()}
+            summary = summaries(curves, reduce=reduce.get(new.head.experiment, "last"))
+            events += heads.created(new.head, summary, time=now)
+        for new, known in grown:
+            events += heads.changed(new.head, known, time=now)
+        _append(store, events)
+        chunks = [chunk for new in several for chunk in new.chunks()]
+        if chunks:
+            store.append_curves(chunks)
+        _append(store, self._ends(grown, reduce, now))
+        self.added.update(new.head.experiment for new in fresh)
+        self.news.update(new.head.run_id for new in several if new.known is not None or new.head.is_recent(now))
+        self.look()
+
+    def _ends(self, grown: Sequence[tuple[News, Run]], reduce: Mapping[str, str], now: datetime) -> list[Event]:
+        """Return the events that say what the curves of known runs are now, and which of these ended."""
+        if not grown:
+            return []
+        all_curves = self._adv.store.curves([new.head.run_id for new, _ in grown])
+        events: list[Event] = []
+        for new, known in grown:
+            curves = all_curves.get(new.head.run_id, {})
+            summary = summaries(curves, reduce=reduce.get(known.experiment, "last"))
+            if any(known.summary.get(metric, {}).get("n") != figures["n"] for metric, figures in summary.items()):
+                events.append(heads.summarized(new.head, summary, time=now))
+            events += heads.ending(new.head, known, summary, time=now)
+        return events
+
+    def _create_experiments(self, fresh: Sequence[News]) -> None:
+        there = {experiment.name for experiment in self._adv.store.experiments()}
+        events = []
+        for new in fresh:
+            name = new.head.experiment
+            if name in there:
+                continue
+            there.add(name)
+            about = new.head.about
+            objectives = [{"metric": valid_text(metric), "direction": way} for metric, way in about.objectives]
+            events.append(
+                Event.new(
+                    "experiment.created",
+                    name,
+                    actor="import",
+                    objectives=objectives,
+                    description=scrub(valid_text(about.description)),
+                    user_attrs=redact(about.attributes),
+                )
+            )
+        _append(self._adv.store, events)
+
+
+def _append(store: RunStore, events: Sequence[Event]) -> None:
+    if events:
+        store.append(events)
+
+
+def _differs(head: heads.Head, known: Run) -> bool:
+    """Return whether anything of a head would change a known run."""
+    now = known.created
+    return bool(heads.changed(head, known, time=now) or heads.ending(head, known, {}, time=now))

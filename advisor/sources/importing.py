@@ -1,0 +1,314 @@
+"""Other tools' runs into the store: only what is new, nothing twice, and what is left out is named with its reason.
+
+A run's id follows from its tool and key, so importing again, from another machine too, meets the same run. Its curves
+are compared by checksum with what was read before: what goes on is appended; a file that was replaced by another
+training becomes a further run.
+
+Invariant: what was written is complete without the marks (``advisor.sources.marks``). An import that was interrupted
+is completed by repeating it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from advisor.errors import AdvisorError, SourceError
+from advisor.redact import environment_secrets
+from advisor.sources import heads
+from advisor.sources.batch import Batch, News
+from advisor.sources.detect import Detected, detect
+from advisor.sources.interchange import OWN, import_path
+from advisor.sources.marks import Mark, Marks
+from advisor.sources.points import after, bounded, checksum_of, goes_on
+from advisor.sources.port import Entry, Found, Options, Source, SourceRun
+from advisor.sources.registry import chosen, reader_of
+from storage.errors import RecordError
+
+if TYPE_CHECKING:
+    from advisor.app import Advisor
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+
+QUIET_S: Final = 120.0
+"""A run whose tool does not record its end is taken as finished when nothing was written for two minutes."""
+GENERATIONS_AT_MOST: Final = 1_000
+
+
+@dataclass(slots=True)
+class Tally:
+    """What an import did with one source."""
+
+    tool: str
+    path: str
+    n_added: int = 0
+    """Runs that the store did not have."""
+    n_grown: int = 0
+    """Runs that the store had, of which something was new."""
+    n_same: int = 0
+    """Runs of which nothing was new."""
+    n_curves: int = 0
+    n_points: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Place → why it was left out."""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What one import did."""
+
+    tallies: Sequence[Tally]
+    experiments: Mapping[str, int]
+    """Experiment → runs added."""
+    news: frozenset[str]
+    """Ids of runs that go on, or ended within a day, of which something was new."""
+
+    @property
+    def n_added(self) -> int:
+        """Runs added."""
+        return sum(tally.n_added for tally in self.tallies)
+
+    @property
+    def n_known(self) -> int:
+        """Runs that the store had already."""
+        return sum(tally.n_grown + tally.n_same for tally in self.tallies)
+
+    @property
+    def n_curves(self) -> int:
+        """Curves that points were added to."""
+        return sum(tally.n_curves for tally in self.tallies)
+
+    @property
+    def n_points(self) -> int:
+        """Points added."""
+        return sum(tally.n_points for tally in self.tallies)
+
+
+class Importer:
+    """Brings what lies at one place into a store, once or again and again. A context manager.
+
+    Parameters
+    ----------
+    adv
+        Whose store it comes into.
+    target
+        A folder, a file or an address.
+    tools
+        Only data of these tools; all where empty.
+    experiment
+        The name that all runs' experiment gets; the tools' own names where None.
+    options
+        How to read; its ``root`` is filled in.
+    quiet_s
+        See ``QUIET_S``.
+    is_followed
+        Whether somebody watches: runs that go on or have just ended are told of like those tracked here.
+
+    Raises
+    ------
+    ImportFormatError, ConfigError
+        If there is nothing at the place, or a tool is unknown.
+    """
+
+    def __init__(
+        self,
+        adv: Advisor,
+        target: str | Path,
+        *,
+        tools: Sequence[str] = (),
+        experiment: str | None = None,
+        options: Options | None = None,
+        quiet_s: float = QUIET_S,
+        is_followed: bool = False,
+    ) -> None:
+        self._adv, self._target, self._quiet_s = adv, str(target), quiet_s
+        self._is_followed = is_followed
+        self._readers = chosen(tools)
+        self._experiment = experiment
+        root = None if "://" in self._target else Path(self._target).expanduser().resolve()
+        self._options = replace(options or Options(), root=root)
+        self._sources: dict[tuple[str, str], Source] = {}
+        self._marks: Marks | None = None
+        self._seen: dict[str, dict[str, Mark]] = {}
+        self._secrets = environment_secrets()
+        self.detected = detect(self._target, self._readers)
+
+    def look_again(self) -> Detected:
+        """Find out anew what is there, for one who watches."""
+        self.detected = detect(self._target, self._readers)
+        return self.detected
+
+    def sync(self, progress: Progress | None = None) -> Synced:
+        """Bring what is new into the store.
+
+        Raises
+        ------
+        StorageError
+            If the store cannot be written; whatever was committed stays, and repeating completes it.
+        """
+        if self._marks is None:
+            self._marks = Marks(self._adv.opening.place.work_folder("cache") / "imports.sqlite")
+        total = sum(found.n_runs or 0 for found in self.detected.found)
+        batch = Batch(self._adv, self._marks)
+        tallies = []
+        n_done = 0
+        for found in self.detected.found:
+            tally = Tally(found.tool, found.path)
+            tallies.append(tally)
+            for _ in self._sync_source(found, tally, batch):
+                n_done += 1
+                if progress is not None:
+                    progress(n_done, max(total, n_done))
+        batch.flush()
+        return Synced(tallies, dict(batch.added), frozenset(batch.news))
+
+    def plan(self) -> Synced:
+        """Return what an import would bring, without reading curves and without writing: ``--dry-run``."""
+        state = self._adv.store.state()
+        ids = frozenset(state.all_ids())
+        tallies, added = [], Counter[str]()
+        for found in self.detected.found:
+            tally = Tally(found.tool, found.path)
+            tallies.append(tally)
+            try:
+                for entry in () if found.tool == OWN else self._open(found).entries():
+                    self._plan_run(found, entry, ids, tally, added)
+            except AdvisorError as error:
+                tally.left_out[found.path] = str(error)
+        return Synced(tallies, dict(added), frozenset())
+
+    def _plan_run(self, found: Found, entry: Entry, ids: frozenset[str], tally: Tally, added: Counter[str]) -> None:
+        try:
+            run = entry.load()
+        except SourceError as error:
+            tally.left_out[entry.place] = str(error)
+            return
+        if heads.id_of(found.tool, run.key) in ids:
+            tally.n_same += 1
+            return
+        tally.n_added += 1
+        added[self._experiment or run.experiment] += 1
+
+    def close(self) -> None:
+        """Let go of sources and marks. Closing twice is fine."""
+        for source in self._sources.values():
+            source.close()
+        self._sources.clear()
+        if self._marks is not None:
+            self._marks.close()
+            self._marks = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- one source
+
+    def _sync_source(self, found: Found, tally: Tally, batch: Batch) -> Iterator[None]:
+        name = f"{found.tool} {found.path}"
+        assert self._marks is not None
+        if name not in self._seen:
+            self._seen[name] = self._marks.of(name)
+        marks = self._seen[name]
+        try:
+            if found.tool == OWN:
+                self._sync_own(found, tally, batch)
+                return
+            source = self._open(found)
+            for entry in source.entries():
+                self._sync_run(found, entry, marks.get(entry.place), tally, batch, name)
+                yield
+            tally.notes += source.notes
+            source.notes.clear()
+        except (AdvisorError, RecordError) as error:  # also a reader's package that is not installed
+            tally.left_out[found.path] = str(error)
+
+    def _sync_own(self, found: Found, tally: Tally, batch: Batch) -> None:
+        """Bring in an export of our own, which holds more than the port can say."""
+        done = import_path(self._adv, Path(found.path))
+        tally.n_added, tally.n_same = done.n_runs, done.n_known
+        tally.n_curves, tally.n_points, tally.notes = done.n_curves, done.n_points, list(done.notes)
+        batch.added.update(done.experiments)
+        batch.look()
+
+    def _open(self, found: Found) -> Source:
+        key = (found.tool, found.path)
+        if key not in self._sources:
+            self._sources[key] = reader_of(found.tool).open(found, self._options)
+        return self._sources[key]
+
+    def _sync_run(self, found: Found, entry: Entry, mark: Mark | None, tally: Tally, batch: Batch, name: str) -> None:
+        """Bring one run up to date."""
+        if mark is not None and mark.stamp == entry.stamp and not mark.is_open:
+            if not mark.run_id:
+                tally.left_out[entry.place] = mark.reason
+                return
+            if batch.has(mark):
+                tally.n_same += 1
+                return
+        try:
+            run = entry.load()
+            new = self._news_of(run, found, entry, mark, batch)
+        except SourceError as error:
+            tally.left_out[entry.place] = str(error)
+            self._remember(batch, name, entry.place, Mark(entry.stamp, "", reason=str(error)))
+            return
+        tally.notes += [f"{entry.place}: {note}" for note in new.notes]
+        tally.n_added += new.known is None
+        tally.n_grown += new.known is not None and new.is_news
+        tally.n_same += new.known is not None and not new.is_news
+        tally.n_curves += len(new.curves)
+        tally.n_points += sum(len(points) for points in new.curves.values())
+        self._remember(batch, name, entry.place, replace(new.mark, stamp=entry.stamp))
+        batch.add(new)
+
+    def _remember(self, batch: Batch, source: str, place: str, mark: Mark) -> None:
+        self._seen[source][place] = mark
+        batch.marks.setdefault(source, {})[place] = mark
+
+    def _news_of(self, run: SourceRun, found: Found, entry: Entry, mark: Mark | None, batch: Batch) -> News:
+        """Return what of a run the store does not have yet."""
+        state = heads.state_of(run, now=self._adv.clock(), quiet_s=self._quiet_s)
+        generation, piece = 1, None
+        while True:
+            run_id = heads.id_of(found.tool, run.key, generation)
+            known = batch.known(run_id)
+            had = mark if mark is not None and mark.run_id == run_id else None
+            if known is not None and had is not None and had.through == self._adv.store.delivered(run_id):
+                going_on = bounded(run.read(had.cursor))
+                fresh = after(going_on, had.lengths)
+                piece = going_on if going_on.is_whole else piece
+            else:
+                piece = piece or bounded(run.read(None))
+                going_on = piece
+                fresh = after(piece, {} if known is None else self._lengths_in_store(run_id))
+            if fresh is None and known is not None and goes_on(going_on, known):
+                fresh = dict(going_on.curves)  # a file that was begun anew by the same training
+            if fresh is not None or generation >= GENERATIONS_AT_MOST:
+                break
+            generation += 1  # the file was replaced by another training's
+        head = heads.head_of(
+            run,
+            tool=found.tool,
+            run_id=run_id,
+            experiment=self._experiment,
+            state=state,
+            path=found.path,
+            secrets=self._secrets,
+        )
+        if self._is_followed and known is None and head.is_recent(self._adv.clock()):
+            head = head.followed()
+        return News.of(head, known, fresh or {}, going_on, had, batch.delivered(run_id, known))
+
+    def _lengths_in_store(self, run_id: str) -> dict[str, tuple[int, int]]:
+        curves = self._adv.store.curves([run_id]).get(run_id, {})
+        return {metric: (len(curve), checksum_of(curve.steps, curve.values)) for metric, curve in curves.items()}
