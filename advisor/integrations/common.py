@@ -158,15 +158,21 @@ class Session:
                     self._error = self._error or finding
                 self._on_finding(finding)
 
-    def should_stop(self) -> bool:
-        """Return whether to stop the training: by the run's advice, or for a finding where that was asked for."""
+    def should_stop(self, *, advice: bool = True) -> bool:
+        """Return whether to stop the training: by the run's advice, or for a finding where that was asked for.
+
+        Parameters
+        ----------
+        advice
+            Whether to ask ``run.should_stop()``, which looks at other runs.
+        """
         if self.run.state.is_over:
             return False
         self.tell_findings()
         if self.stop_on_error and self._error is not None:
             self.why_stopped = f"{self._error.code} {self._error.title}"
             return True
-        if self.run.should_stop():
+        if advice and self.run.should_stop():
             self.why_stopped = self.run.stop_reason
             return True
         return False

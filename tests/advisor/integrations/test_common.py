@@ -8,7 +8,6 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -18,22 +17,11 @@ import numpy as np
 import pytest
 
 import advisor
-from advisor import fluent
 from advisor.integrations import common
 from advisor.integrations import flat as flattening
 from advisor.integrations.common import SilentRun, begin, flat, framework, scalars
 from storage.errors import StoreNotFoundError, StoreUnavailableError
 from storage.records import Finding, RunState
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("ADVISOR_CAPTURE", "no")
-    for name in common.RANKS:
-        monkeypatch.delenv(name, raising=False)
-    yield tmp_path / "store"
-    if (run := fluent.current()) is not None:
-        run.finish()
 
 
 def only_run(store: Path, experiment: str = "toy") -> advisor.Run:
