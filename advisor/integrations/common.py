@@ -298,7 +298,7 @@ def begin(
     all_ranks
         Whether each process of a distributed training has a run; by default only the first one.
     rank
-        Which process this is, where the framework knows better than ``process_rank``.
+        Which process this is for the framework, where it may know more than ``process_rank``.
     on_finding
         Called once with each finding, in the training's thread; by default it is a warning in the log.
     stop_on_error
@@ -313,7 +313,7 @@ def begin(
     given, known = flat(params or {}), dict(config or {})
     name = experiment if isinstance(experiment, str | None) else experiment.name
     _end_before()
-    if not all_ranks and (process_rank() if rank is None else rank) > 0:
+    if not all_ranks and max(process_rank(), rank or 0) > 0:
         return Session(SilentRun(name or "", {**known, **given}), mine=False, **told)
     taken = run or (_current(name) if adopt else None)
     if taken is not None:

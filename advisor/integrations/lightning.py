@@ -74,7 +74,7 @@ class AdvisorLogger(_loggers.Logger):  # type: ignore[misc]  # of whichever Ligh
     def session(self) -> Session:
         """The run as the callbacks hold it; begun when it is first asked for."""
         if self._session is None:
-            rank = getattr(_rank_zero_only, "rank", None) or None
+            rank = getattr(_rank_zero_only, "rank", None)
             self._session = begin(self._experiment, **{"rank": rank, **self._options})
         self._session.stay()
         return self._session
