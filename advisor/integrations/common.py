@@ -237,6 +237,13 @@ class Session:
             if self.mine:
                 self.run.fail(reason)
 
+    def end(self, error: BaseException | None) -> None:
+        """End the run as the end of a ``with`` block does: failed by an exception, unless it is a good end."""
+        if error is None or (isinstance(error, SystemExit) and not error.code):
+            self.finish()
+        else:
+            self.fail(error)
+
     def _let_go(self) -> None:
         self.stay()
         for thread in [thread for thread, session in _open.items() if session is self]:

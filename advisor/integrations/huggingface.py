@@ -120,9 +120,9 @@ class AdvisorCallback(_transformers.TrainerCallback):  # type: ignore[misc]  # w
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if self._session is not None and error is not None:
-            self._session.fail(error)
-        self.finish()
+        self._unhook()
+        if self._session is not None:
+            self._session.end(error)
 
     def finish(self) -> None:
         """End the run now."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from advisor.findings.state import Checks
     from advisor.tracking.run import LiveRun
 
-_pl = framework("lightning", "lightning.pytorch", "pytorch_lightning")
+_pl: Any = framework("lightning", "lightning.pytorch", "pytorch_lightning")
 _loggers: Any = framework("lightning", f"{_pl.__name__}.loggers")
 _rank_zero_only: Any = framework("lightning", f"{_pl.__name__}.utilities").rank_zero_only
 
@@ -129,9 +129,8 @@ class AdvisorLogger(_loggers.Logger):  # type: ignore[misc]  # of whichever Ligh
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if self._session is not None and error is not None:
-            self._session.fail(error)
-        self.finish()
+        if self._session is not None:
+            self._session.end(error)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the run behind when the logger is sent to another process, which begins its own."""
