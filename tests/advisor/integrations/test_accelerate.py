@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ import pytest
 pytest.importorskip("accelerate")
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState, PartialState
+from accelerate.state import AcceleratorState, GradientState
 
 import advisor
 from advisor.integrations.accelerate import AdvisorTracker, should_stop
 from storage.records import RunState
 
 Runs = Callable[[], list[advisor.Run]]
+Example = Callable[[str], str]
 Better = Callable[[str, str], None]
 
 
@@ -92,9 +94,14 @@ def test_a_run_that_has_hardly_a_chance_is_pruned(store: Path, runs: Runs, bette
 
 
 def test_only_the_first_process_logs(store: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Accelerator(cpu=True, log_with=AdvisorTracker("lines", store=store))
-    monkeypatch.setattr(PartialState(), "process_index", 1)
-    made.init_trackers("lines", config={"lr": 0.1})
+    monkeypatch.setenv("RANK", "1")
+    made = accelerator(AdvisorTracker("lines", store=store), {"lr": 0.1})
     train(made)
     made.end_training()
     assert runs() == []
+
+
+def test_the_example_runs_and_says_what_it_promises(example: Example) -> None:
+    told = example("with_accelerate.py")
+    assert re.search(r"run #0 is finished: loss 0\.\d+ after 50 steps", told)
+    assert "{'lr': 0.1, 'steps': 50, 'model.width': 8}" in told

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import textwrap
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from advisor.integrations.huggingface import AdvisorCallback
 from storage.records import Finding, RunState
 
 Runs = Callable[[], list[advisor.Run]]
+Example = Callable[[str], str]
 Better = Callable[[str, str], None]
 pytestmark = pytest.mark.filterwarnings("ignore:.*pin_memory.*")
 
@@ -146,6 +145,7 @@ def test_an_exception_fails_the_run(tmp_path: Path, store: Path, runs: Runs) -> 
         trainer(tmp_path, callback, kind=Breaks).train()
     assert callback.run is not None
     assert callback.run.state is RunState.RUNNING  # nobody has told the callback …
+    assert callback.run.fails_unless_ended
     with AdvisorCallback("bert", store=store) as callback:
         trainer(tmp_path, callback, max_steps=1).train()
     first, second, third = runs()
@@ -153,27 +153,6 @@ def test_an_exception_fails_the_run(tmp_path: Path, store: Path, runs: Runs) -> 
     assert "ZeroDivisionError: the training broke" in str(first.error)
     assert "an exception ended it" in str(second.error)  # … until the thread trains again
     assert len(first.curve("train/loss")) == 3
-
-
-def test_an_exception_of_a_script_fails_the_run_when_it_ends(store: Path, runs: Runs, repository: Path) -> None:
-    program = f"""
-        import sys
-        from pathlib import Path
-        from advisor.integrations.huggingface import AdvisorCallback
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
-        from test_huggingface import Breaks, trainer
-        trainer(Path(sys.argv[2]), AdvisorCallback("bert", store=sys.argv[1]), kind=Breaks).train()
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program), str(store), str(store.parent)],
-        cwd=repository,
-        capture_output=True,
-        text=True,
-    )
-    assert "ZeroDivisionError" in done.stderr
-    [run] = runs()
-    assert run.state is RunState.FAILED
-    assert "ZeroDivisionError: the training broke" in str(run.error)
 
 
 def test_only_the_first_process_logs(tmp_path: Path, store: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,3 +251,10 @@ def test_each_trial_of_a_search_is_a_run(tmp_path: Path, store: Path, runs: Runs
     assert [run.state for run in found] == [RunState.FINISHED, RunState.FINISHED, RunState.PRUNED]
     assert len({run.params["learning_rate"] for run in found}) == 3
     assert [run.user_attrs["trial_name"] for run in found] == ["trial-0", "trial-1", "trial-2"]
+
+
+def test_the_example_runs_and_says_what_it_promises(example: Example) -> None:
+    told = example("with_huggingface.py")
+    assert re.search(r"run #0 is finished: eval/loss 0\.\d+", told)
+    assert "arguments: {'num_train_epochs': 3, 'learning_rate': 0.01}" in told
+    assert "the model: {'model.hidden_size': 16, 'model.n_parameters': 10514}" in told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from advisor.integrations.keras import AdvisorCallback
 from storage.records import Finding, RunState
 
 Runs = Callable[[], list[advisor.Run]]
+Example = Callable[[str], str]
 Better = Callable[[str, str], None]
 # Keras reads its own variables so, with NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -170,3 +172,10 @@ def test_a_frozen_model_is_noticed_where_asked(store: Path, runs: Runs) -> None:
     with AdvisorCallback("nets", store=store, checks=True) as callback, pytest.warns(UserWarning, match="trainable"):
         fit(made, callback, epochs=1)
     assert {finding.code for finding in runs()[0].findings if finding.detector == "state"} == {"ADV118"}
+
+
+def test_the_example_runs_and_says_what_it_promises(example: Example) -> None:
+    told = example("with_keras.py")
+    assert re.search(r"run #0 is finished: val_loss 0\.\d+, accuracy 0\.\d+", told)
+    assert "optimizer: Adam with learning rate 0.003" in told
+    assert "model: Dense, Dense of 2410 parameters" in told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from advisor.integrations.torch import TrackedLoop, track
 from storage.records import Finding, RunState
 
 Runs = Callable[[], list[advisor.Run]]
+Example = Callable[[str], str]
 Better = Callable[[str, str], None]
 
 
@@ -146,3 +148,11 @@ def test_the_hooks_are_gone_afterwards(store: Path) -> None:
         pass
     made["optimizer"].step()
     assert run.step == 0
+
+
+def test_the_example_runs_and_says_what_it_promises(example: Example) -> None:
+    told = example("with_torch.py")
+    assert re.search(r"run #0 is finished: val_loss 0\.\d+", told)
+    assert "curves: grad_norm, lr, train_loss, val_loss" in told
+    assert "found: ADV119 the training data is not shuffled" in told
+    assert "to go on from the checkpoint: 92 steps, 4 epochs" in told
