@@ -42,6 +42,7 @@ __all__ = [
     "framework",
     "process_rank",
     "scalars",
+    "trains_now",
 ]
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,7 @@ class Session:
         self._error: Finding | None = None
         self._late = False
         self._timer: threading.Timer | None = None
+        self.training: object = None
 
     @property
     def findings(self) -> list[Finding]:
@@ -185,12 +187,18 @@ class Session:
         self.run.set_attribute("resumed_at_step", step)
         self.run.note(f"resumed from {f'run {run_id}' if run_id else 'a checkpoint of an unknown run'} at step {step}")
 
-    def unguarded(self, why: str) -> None:
+    def unguarded(self, why: str, *, training: object = None) -> None:
         """Have the run fail, for this reason, unless ``finish`` or ``linger`` is called.
 
         For frameworks that do not say that an exception ended a training. It fails when the same thread begins its
         next one (a thread trains one thing at a time), or when the interpreter ends.
+
+        Parameters
+        ----------
+        training
+            What all callbacks of this training are given, and those of no other one; see ``trains_now``.
         """
+        self.training = training
         if self.mine:
             self.run.fails_unless_ended = why
             _open[threading.get_ident()] = self
@@ -349,6 +357,12 @@ def _end_before() -> None:
         session.fail(session.run.fails_unless_ended)
     else:
         session.finish()
+
+
+def trains_now(training: object) -> bool:
+    """Return whether this thread trains just this, and a run has begun for it: what a second callback asks first."""
+    session = _open.get(threading.get_ident())
+    return session is not None and session.training is training and bool(session.run.fails_unless_ended)
 
 
 def _current(name: str | None) -> LiveRun | None:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from advisor.integrations.checking import tried
-from advisor.integrations.common import Session, agreed, begin, flat, framework
+from advisor.errors import ConfigError
+from advisor.integrations.checking import inputs_and_labels, tried
+from advisor.integrations.common import Session, agreed, begin, flat, framework, trains_now
 from storage.records import Finding
 
 if TYPE_CHECKING:
@@ -133,12 +134,23 @@ class AdvisorCallback(_transformers.TrainerCallback):  # type: ignore[misc]  # w
     # -- the training begins and ends
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
-        """Begin a run, and say where it goes on from."""
+        """Begin a run, and say where it goes on from.
+
+        Raises
+        ------
+        ConfigError
+            If the Trainer has another callback of this kind.
+        """
+        before = state.stateful_callbacks.get(IN_STATE) or {}
+        if trains_now(state):
+            raise ConfigError(
+                "this Trainer has two AdvisorCallbacks, and each would begin a run; give either report_to='advisor' or "
+                "callbacks=[AdvisorCallback(…)]"
+            )
         self._begin(args, state, known.get("model"))
         session = self._begun
         self._training, self._summed = True, False
-        session.unguarded(NO_END)
-        before = state.stateful_callbacks.get(IN_STATE) or {}
+        session.unguarded(NO_END, training=state)
         if state.global_step > 0:
             session.resumed(before.get("run_id"), state.global_step)
         state.stateful_callbacks[IN_STATE] = {"run_id": session.run.id}
@@ -217,6 +229,7 @@ class AdvisorCallback(_transformers.TrainerCallback):  # type: ignore[misc]  # w
         **known: Any,
     ) -> None:
         """Log the metrics of a prediction."""
+        self._evaluating = False
         self.on_log(args, state, control, logs=metrics, **known)
 
     # -- state
@@ -253,8 +266,7 @@ class AdvisorCallback(_transformers.TrainerCallback):  # type: ignore[misc]  # w
 
         def look(module: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
             if module.training:
-                labels = named.get("labels")
-                inputs = {k: v for k, v in named.items() if k != "labels" and hasattr(v, "shape")}
+                inputs, labels = inputs_and_labels({k: v for k, v in named.items() if hasattr(v, "shape")})
                 tried(checks.batch, inputs or positional, labels)
 
         self._hook = model.register_forward_pre_hook(look, with_kwargs=True)

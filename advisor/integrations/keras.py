@@ -10,8 +10,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from advisor.errors import ConfigError
 from advisor.integrations.checking import tried
-from advisor.integrations.common import Session, agreed, begin, flat, framework
+from advisor.integrations.common import Session, agreed, begin, flat, framework, trains_now
 from advisor.tracking.run import as_float
 from storage.records import Finding
 
@@ -109,10 +110,18 @@ class AdvisorCallback(_keras.callbacks.Callback):  # type: ignore[misc]  # witho
     # -- what Keras calls
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Begin a run."""
+        """Begin a run.
+
+        Raises
+        ------
+        ConfigError
+            If ``fit`` was given another callback of this kind.
+        """
+        if trains_now(self.params):
+            raise ConfigError("this call of fit has two AdvisorCallbacks, and each would begin a run; give one")
         config = flat({"epochs": self.params.get("epochs"), **_optimizer(self.model), **_model(self.model)})
         self._session = session = begin(self._experiment, config=config, **self._options)
-        session.unguarded(NO_END)
+        session.unguarded(NO_END, training=self.params)
         whole = _config(self.model)
         if whole and not session.run.state.is_over:
             session.run.set_attribute("model_config", flat(whole))

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from advisor.integrations.checking import tried
+from advisor.integrations.checking import inputs_and_labels, tried
 from advisor.integrations.common import Session, agreed, begin, flat, framework
 from storage.records import Finding
 
@@ -230,8 +230,7 @@ class AdvisorCallback(_pl.Callback):  # type: ignore[misc]
         if checks is not None:
             if batch_idx == 0:
                 tried(checks.before_train, pl_module)
-            pair = isinstance(batch, (tuple, list)) and len(batch) == 2
-            tried(checks.batch, *(batch if pair else (batch,)))
+            tried(checks.batch, *inputs_and_labels(batch))
 
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from advisor.integrations.checking import tried
+from advisor.integrations.checking import inputs_and_labels, tried
 from advisor.integrations.common import Session, agreed, begin, flat, framework
 from storage.records import Finding
 
@@ -90,8 +90,7 @@ class TrackedLoop:
         """Yield the batches of a loader, by default the one that ``track`` was given, and look at each."""
         for batch in self._loader if loader is None else loader:
             if self._checks is not None:
-                pair = isinstance(batch, (tuple, list)) and len(batch) == 2
-                tried(self._checks.batch, *(batch if pair else (batch,)))
+                tried(self._checks.batch, *inputs_and_labels(batch))
             yield batch
 
     def log(self, metrics: Mapping[str, Any] | None = None, *, step: int | None = None, **more: Any) -> None:

@@ -15,6 +15,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
 import advisor
+from advisor.errors import ConfigError
 from advisor.integrations.huggingface import AdvisorCallback
 from storage.records import Finding, RunState
 
@@ -126,6 +127,21 @@ def test_the_callback_is_known_by_name(tmp_path: Path, store: Path, runs: Runs, 
     training.train()
     callback.finish()
     assert [(run.experiment, run.state) for run in runs()] == [("named", RunState.FINISHED)]
+
+
+def test_two_callbacks_in_one_trainer_are_refused(tmp_path: Path, store: Path) -> None:
+    first, second = AdvisorCallback("a", store=store), AdvisorCallback("b", store=store)
+    with first, second, pytest.raises(ConfigError, match="this Trainer has two AdvisorCallbacks"):
+        trainer(tmp_path, first, second, max_steps=1).train()
+
+
+def test_an_evaluation_alone_is_a_run(tmp_path: Path, store: Path, runs: Runs) -> None:
+    with AdvisorCallback("bert", store=store) as callback:
+        training = trainer(tmp_path, callback)
+        evaluated = training.evaluate()
+        training.evaluate()
+    [run] = runs()
+    assert run.curve("eval/loss").values.tolist() == [evaluated["eval_loss"]] * 2
 
 
 def test_a_run_that_goes_on_takes_the_training_in(tmp_path: Path, store: Path, runs: Runs) -> None:

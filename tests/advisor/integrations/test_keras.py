@@ -15,6 +15,7 @@ pytest.importorskip("torch")
 import keras
 
 import advisor
+from advisor.errors import ConfigError
 from advisor.integrations.keras import AdvisorCallback
 from storage.records import Finding, RunState
 
@@ -112,6 +113,12 @@ def test_an_exception_fails_the_run(store: Path, runs: Runs) -> None:
     assert "ZeroDivisionError: the training broke" in str(first.error)
     assert "an exception ended it" in str(second.error)
     assert len(first.curve("loss")) == 2
+
+
+def test_two_callbacks_in_one_fit_are_refused(store: Path) -> None:
+    first, second = AdvisorCallback("a", store=store), AdvisorCallback("b", store=store)
+    with first, second, pytest.raises(ConfigError, match="this call of fit has two AdvisorCallbacks"):
+        fit(model(), first, second)
 
 
 def test_several_calls_of_fit_are_one_run_where_that_was_begun_before(store: Path, runs: Runs) -> None:

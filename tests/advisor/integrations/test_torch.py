@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -156,3 +157,55 @@ def test_the_example_runs_and_says_what_it_promises(example: Example) -> None:
     assert "curves: grad_norm, lr, train_loss, val_loss" in told
     assert "found: ADV119 the training data is not shuffled" in told
     assert "to go on from the checkpoint: 92 steps, 4 epochs" in told
+
+
+TWO = """
+import sys, torch
+from advisor.integrations.torch import track
+rank = int(sys.argv[2])
+torch.distributed.init_process_group("gloo", init_method="file://" + sys.argv[3], rank=rank, world_size=2)
+model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(1, 1))
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-9)
+with track("loop", store=sys.argv[1], prune=True, model=model, optimizer=optimizer) as run:
+    for epoch in run.epochs(300):
+        model(torch.ones(1, 1)).sum().backward()
+        optimizer.step()
+        run.log({"val_loss": 5.0}, step=epoch)
+print(run.epoch, run.run.number)
+"""
+
+
+def test_what_the_first_process_is_advised_stops_all(
+    store: Path, runs: Runs, better: Better, tmp_path: Path, repository: Path
+) -> None:
+    better("loop", "val_loss")
+    arguments = [[sys.executable, "-c", TWO, str(store), rank, str(tmp_path / "meet")] for rank in "01"]
+    processes = [subprocess.Popen(one, cwd=repository, stdout=subprocess.PIPE, text=True) for one in arguments]
+    told = [process.communicate(timeout=120)[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert told[0][0] == told[1][0] != "300"
+    assert [number for _, number in told] == ["30", "-1"]
+    assert runs()[-1].state is RunState.PRUNED
+
+
+def test_a_training_that_optimize_starts_logs_into_the_run_that_it_was_started_for(
+    store: Path, tmp_path: Path, runs: Runs, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(repository))
+    (tmp_path / "train.py").write_text(
+        "import sys, torch\n"
+        "from advisor.integrations.torch import track\n"
+        "model = torch.nn.Linear(1, 1)\n"
+        "optimizer = torch.optim.SGD(model.parameters(), lr=float(sys.argv[1]))\n"
+        "with track(model=model, optimizer=optimizer, params={'lr': float(sys.argv[1])}) as run:\n"
+        "    run.log(loss=1.0)\n"
+        "    run.run.set_attribute('said', 'by the training')\n"
+    )
+    exp = advisor.open(store, capture=False).experiment("lines", objective="loss", space={"lr": advisor.Float(0.1, 1)})
+    done = exp.optimize_command([sys.executable, "train.py", "{lr}"], n_runs=1, sampler="random")
+    [run] = runs()
+    assert run.state is RunState.FINISHED, done.attempts[0].log.read_text()
+    assert run.objective == 1.0
+    assert run.params["optimizer.name"] == "SGD"
+    assert run.params["optimizer.lr"] == pytest.approx(run.params["lr"])
+    assert run.user_attrs["said"] == "by the training"
