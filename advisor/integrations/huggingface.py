@@ -183,8 +183,8 @@ class AdvisorCallback(_transformers.TrainerCallback):  # type: ignore[misc]  # w
             run.set_attribute("training_arguments", flat(args.to_dict()))
             whole = getattr(model, "config", None)
             if whole is not None:
-                given = whole if isinstance(whole, Mapping) else whole.to_dict()
-                run.set_attribute("model_config", flat({k: v for k, v in given.items() if k not in NOT_OF_MODEL}))
+                kept = {key: value for key, value in _as_dict(whole).items() if key not in NOT_OF_MODEL}
+                run.set_attribute("model_config", flat(kept))
             if state.trial_name:
                 run.set_attribute("trial_name", state.trial_name)
 
@@ -298,14 +298,28 @@ def _model(model: Any) -> dict[str, Any]:
     known: dict[str, Any] = {}
     config = getattr(model, "config", None)
     if config is not None:
-        differs = config.to_diff_dict() if hasattr(config, "to_diff_dict") else flat(config)
+        given, usual = _as_dict(config), _defaults(config)
+        differs = {key: value for key, value in given.items() if value is not None and value != usual.get(key)}
         known |= {key.lstrip("_"): value for key, value in differs.items() if key not in NOT_OF_MODEL}
+        known |= {"model_type": given["model_type"]} if given.get("model_type") else {}
     if callable(getattr(model, "parameters", None)):
         sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
         known["n_parameters"] = sum(n for n, _ in sizes)
         known["n_trainable"] = sum(n for n, trained in sizes if trained)
     adapters = getattr(model, "peft_config", None)
     return flat({"model": known} | ({"peft": adapters} if adapters else {}))
+
+
+def _as_dict(config: Any) -> Mapping[str, Any]:
+    return config if isinstance(config, Mapping) else dict(config.to_dict())
+
+
+def _defaults(config: Any) -> Mapping[str, Any]:
+    """Return what a configuration of this kind has where nobody says otherwise; nothing where that is not known."""
+    try:
+        return {} if isinstance(config, Mapping) else _as_dict(type(config)())
+    except (TypeError, ValueError):  # a kind that has to be told something
+        return {}
 
 
 _integrations.INTEGRATION_TO_CALLBACK.setdefault("advisor", AdvisorCallback)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import logging
 import math
+import re
 import subprocess
 import sys
 import time
@@ -272,3 +274,17 @@ def test_the_package_imports_no_framework(repository: Path) -> None:
 def test_a_missing_framework_is_named_with_the_command_that_installs_it() -> None:
     with pytest.raises(ImportError, match=r"^advisor\.integrations\.jax needs nowhere: pip install nowhere$"):
         framework("jax", "nowhere.to.be", "found_nowhere")
+
+
+def test_the_page_is_python_where_it_says_so_and_names_what_there_is(repository: Path) -> None:
+    page = (repository / "docs" / "integrations.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        lines = [f"    {line}" for line in block.splitlines()]
+        tree = ast.parse("while True:\n" + "\n".join(lines))  # a break of a loop that is not shown is Python then
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("advisor.integrations."):
+                source = (repository / f"{str(node.module).replace('.', '/')}.py").read_text(encoding="utf-8")
+                for alias in node.names:
+                    assert re.search(rf"^(class|def) {alias.name}\b", source, flags=re.MULTILINE), alias.name
