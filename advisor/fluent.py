@@ -65,6 +65,11 @@ def finish(**how: Any) -> None:
     _run("finish").finish(**how)
 
 
+def current() -> LiveRun | None:
+    """Return the run that ``log`` refers to, None where none goes on."""
+    return _current if _current is not None and not _current.state.is_over else None
+
+
 def _run(doing: str) -> LiveRun:
     if _current is None:
         raise AdvisorError(f"there is no run to {doing}; call advisor.init(…) first")

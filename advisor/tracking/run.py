@@ -30,6 +30,7 @@ from advisor.redact import redact, scrub
 from advisor.tracking import exits
 from advisor.tracking.ahead import WriteAhead
 from advisor.tracking.delivery import RAW_CALLS_AT_MOST, TAKEN_WITHIN_S, Delivery, Looking, Watch
+from advisor.tracking.values import plain
 from storage.errors import RecordError, RunFinishedError, StorageError, StoreUnavailableError, did_you_mean
 from storage.events import check_event, decode_body, encode_body, finding_opened
 from storage.opening import Opening
@@ -123,6 +124,8 @@ class LiveRun:
         self._kept_stop = False
         self.ends_within_s = FINISH_WITHIN_S
         """How long its end waits for the store."""
+        self.fails_unless_ended = ""
+        """Why it counts as failed, where the interpreter ends before anybody ended it; as finished when empty."""
 
         header = {"run_id": self.id, "experiment": self.experiment, "store": self._opening.uri, **owner_header()}
         created = checked(created)
@@ -240,6 +243,23 @@ class LiveRun:
         return self._checks
 
     _checks: Checks | None = None
+
+    def add_params(self, params: Mapping[str, Any]) -> None:
+        """Add parameters that became known after the start, or say anew what one is; they are not checked."""
+        for name, value in plain(params).items():
+            if name not in self.params or self.params[name] != value:
+                self._add("run.param", name=name, value=value)
+                self.params[name] = value
+
+    def set_attribute(self, name: str, value: Any) -> None:
+        """Keep something that is said of the run and is no parameter of it; ``Run.user_attrs`` has it.
+
+        Raises
+        ------
+        RecordError
+            If the value is not plain numbers, text, lists and mappings.
+        """
+        self._add("run.attr", key=name, value=redact({name: value})[name])
 
     def note(self, text: str) -> None:
         """Add a note in plain words; it is searched later."""
