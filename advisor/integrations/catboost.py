@@ -4,8 +4,8 @@
 
 CatBoost tells a callback the number of the iteration and the values of the metrics, and nothing else: neither
 parameters nor the beginning or the end. So the parameters are those of the model that is given, and the run ends with
-the ``with`` block, with ``finish(model)``, when the next training begins, or with the program. CatBoost has no callbacks
-on GPUs, nor in ``catboost.cv``. Imports no framework: CatBoost asks of a callback only that it has ``after_iteration``.
+the ``with`` block, with ``finish(model)``, when the next training begins, or with the program. CatBoost has no
+callbacks on GPUs, nor in ``catboost.cv``. Imports no framework: CatBoost asks of a callback only ``after_iteration``.
 
 Invariant: each value of ``evals_result_`` is logged once, at its iteration, as ``data set/metric``.
 """
