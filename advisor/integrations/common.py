@@ -6,49 +6,57 @@ Invariant: only who began a run ends it, and no trouble with the store ends a tr
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import os
-import re
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from enum import Enum
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import MissingExtraError, SpaceError
-from advisor.redact import redact
-from advisor.tracking import run as live
+from advisor.integrations.flat import as_param, flat, scalars
+from advisor.integrations.processes import RANKS, SilentRun, agreed, process_rank
 from advisor.tracking.attached import AttachedRun, attach
 from advisor.tracking.run import LiveRun
-from storage.errors import StoreUnavailableError
+from storage.errors import RunFinishedError, StoreUnavailableError
 from storage.records import Direction, Finding, RunState, Severity
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
     from advisor.experiment import Experiment
 
+__all__ = [
+    "RANKS",
+    "MissingFrameworkError",
+    "Session",
+    "SilentRun",
+    "agreed",
+    "as_param",
+    "begin",
+    "flat",
+    "framework",
+    "process_rank",
+    "scalars",
+]
+
 log = logging.getLogger(__name__)
 
 EXPERIMENT: Final = "ADVISOR_EXPERIMENT"
 """Variable that names the experiment where the program does not."""
-RANKS: Final = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "LOCAL_RANK")
-"""Variables by which launchers number the processes of one training, those across machines first."""
-MAX_PARAMS: Final = 300
-"""A configuration of more names than this is cut: it is a data structure, not a choice of parameters."""
-MAX_DEPTH: Final = 6
-MAX_TEXT: Final = 200
-"""Characters of a text parameter."""
 LOOK_EVERY_S: Final = 1.0
 """Findings are asked for this often at most while a training logs; at once after a value that is not finite."""
 
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object: another one in each process
+LINGERS_S: Final = 30.0
+"""How long a run stays open after its training, for an evaluation that follows."""
+
 _handles: dict[tuple[Any, ...], Advisor] = {}
+_open: dict[int, Session] = {}
+"""Thread → the session of its training, where the framework does not say that an exception ended it, or it lingers."""
 
 
 class MissingFrameworkError(MissingExtraError, ImportError):
@@ -56,7 +64,7 @@ class MissingFrameworkError(MissingExtraError, ImportError):
 
 
 def framework(what: str, *names: str, pip: str | None = None) -> Any:
-    """Return the first of some modules that is installed.
+    """Return one of some modules: one that is imported already, or the first that is installed.
 
     Parameters
     ----------
@@ -70,187 +78,11 @@ def framework(what: str, *names: str, pip: str | None = None) -> Any:
     MissingFrameworkError
         If none is installed.
     """
-    for name in names:
+    for name in sorted(names, key=lambda name: name not in sys.modules):
         if name in sys.modules or find_spec(name.partition(".")[0]) is not None:
             return import_module(name)
     package = pip or names[0].partition(".")[0]
     raise MissingFrameworkError(f"advisor.integrations.{what} needs {package}: pip install {package}")
-
-
-# -- who logs
-
-
-def rank() -> int:
-    """Return which process of a distributed training this is, 0 where there is only one."""
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        return int(distributed.get_rank())
-    given = (os.environ.get(name, "").strip() for name in RANKS)
-    return next((int(text) for text in given if text.isdigit()), 0)
-
-
-def agreed(decision: bool) -> bool:
-    """Return what the first process of a distributed training decided; all have to ask at the same time.
-
-    One process that stops while the others wait for its gradients stands still for ever.
-    """
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is None or not (distributed.is_available() and distributed.is_initialized()):
-        return decision
-    if distributed.get_world_size() == 1:
-        return decision
-    told = [decision]
-    distributed.broadcast_object_list(told, src=0)
-    return bool(told[0])
-
-
-class SilentRun(LiveRun):
-    """A run that takes everything and keeps nothing: that of a process that is not to log."""
-
-    def __init__(self, experiment: str = "", params: Mapping[str, Any] | None = None) -> None:
-        # Not the base's: there is no write-ahead log, no store and no thread.
-        self.id, self.experiment, self.params = "", experiment, dict(params or {})
-        self.seed = self.suggestion_id = self._number = None
-        self.started = datetime.now(UTC)
-        self.state = RunState.RUNNING
-        self.fails_unless_ended = ""
-        self._advised_stop = False
-        self._origin = time.perf_counter()
-        self._pid, self._process = os.getpid(), live._process
-
-    @property
-    def number(self) -> int:
-        """-1: it is none of its experiment's."""
-        return -1
-
-    @property
-    def findings(self) -> list[Finding]:
-        """None, ever."""
-        return []
-
-    @property
-    def n_not_kept(self) -> int:
-        """0: nothing was meant to be kept."""
-        return 0
-
-    def log(self, metrics: Mapping[str, Any] | None = None, *, step: int | None = None, **more: Any) -> None:
-        """Do nothing."""
-
-    def use_data(self, name: str, data: Any) -> dict[str, Any]:
-        """Do nothing, not even read the data."""
-        return {}
-
-    def save(self, path: str | Path, *, name: str | None = None) -> str:
-        """Do nothing."""
-        return ""
-
-    def should_stop(self) -> bool:
-        """Return False."""
-        return False
-
-    def _raise(self, found: Sequence[Finding]) -> None:
-        pass
-
-    def _add(self, kind: str, **body: Any) -> None:
-        pass
-
-    def _end(self, state: RunState, *, values: Sequence[float] | None = None, error: str | None = None) -> None:
-        self.state = state
-
-
-# -- what is kept
-
-
-def flat(config: Any, *, limit: int = MAX_PARAMS) -> dict[str, Any]:
-    """Return a configuration as parameters: nested names joined by dots, values plain.
-
-    Numbers, texts, booleans and None stay what they are; anything else becomes its short text. Secrets are redacted
-    by their full names. What is more than ``limit`` names is left out.
-
-    Parameters
-    ----------
-    config
-        A mapping, a Namespace, a dataclass, or what has ``to_dict()``.
-
-    Examples
-    --------
-    >>> flat({"optimizer": {"lr": 0.1, "betas": (0.9, 0.99)}, "amp": True, "loss": len})
-    {'optimizer.lr': 0.1, 'optimizer.betas': '(0.9, 0.99)', 'amp': True, 'loss': 'len'}
-    """
-    mapping = _mapping(config)
-    if mapping is None:
-        raise TypeError(f"parameters are a mapping of names to values, not a {type(config).__name__}")
-    return redact(dict(itertools.islice(_leaves(mapping, "", MAX_DEPTH), limit)))
-
-
-def _leaves(mapping: Mapping[Any, Any], prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
-    for name, value in mapping.items():
-        inner = _mapping(value) if depth > 1 else None
-        if inner is not None and not isinstance(value, type):
-            yield from _leaves(inner, f"{prefix}{name}.", depth - 1)
-        else:
-            yield f"{prefix}{name}", as_param(value)
-
-
-def _mapping(value: Any) -> Mapping[Any, Any] | None:
-    if isinstance(value, Mapping):
-        return value
-    if isinstance(value, type) or callable(getattr(value, "item", None)):
-        return None
-    if callable(getattr(value, "to_dict", None)):
-        given = value.to_dict()
-        return given if isinstance(given, Mapping) else None
-    is_record = hasattr(value, "__dataclass_fields__") or type(value).__name__ == "Namespace"
-    return {k: v for k, v in vars(value).items() if not k.startswith("_")} if is_record else None
-
-
-def as_param(value: Any) -> Any:
-    """Return a value as a parameter: a number, a text, a boolean or None, or else its short text.
-
-    >>> as_param(3), as_param([1, 2]), as_param(abs)
-    (3, '[1, 2]', 'abs')
-    """
-    if isinstance(value, Enum):
-        value = value.value
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    number = _number(value)
-    if number is not None:
-        return number
-    if callable(value) and hasattr(value, "__qualname__"):
-        value = value.__qualname__
-    text = str(value) if isinstance(value, (str, os.PathLike)) else _ADDRESS.sub("", repr(value))
-    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
-
-
-def _number(value: Any) -> Any:
-    """Return what numpy, torch and others keep as one number; None where it is none."""
-    if not callable(getattr(value, "item", None)) or getattr(value, "shape", ()) not in ((), (1,)):
-        return None
-    try:
-        item = value.item()
-    except (TypeError, ValueError, RuntimeError):
-        return None
-    return item if isinstance(item, (bool, int, float)) else None
-
-
-def scalars(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Return the numbers among what a framework logs as floats, whoever keeps them; nested names joined by ``/``.
-
-    >>> scalars({"loss": 1, "eval": {"f1": 0.5}, "text": "none"})
-    {'loss': 1.0, 'eval/f1': 0.5}
-    """
-    found: dict[str, float] = {}
-    for name, value in metrics.items():
-        number = value if isinstance(value, (bool, int, float)) else _number(value)
-        if isinstance(value, Mapping):
-            found |= scalars(value, f"{prefix}{name}/")
-        elif number is not None:
-            found[f"{prefix}{name}"] = float(number)
-    return found
-
-
-# -- a run in a callback's hands
 
 
 class Session:
@@ -277,11 +109,12 @@ class Session:
         self.run, self.mine = run, mine
         self.why_stopped = ""
         self._on_finding = on_finding or say
-        self._stop_on_error = stop_on_error
+        self.stop_on_error = stop_on_error
         self._told = {finding.id for finding in run.findings}
         self._look_at = 0.0
         self._error: Finding | None = None
         self._late = False
+        self._timer: threading.Timer | None = None
 
     @property
     def findings(self) -> list[Finding]:
@@ -305,8 +138,12 @@ class Session:
         if self._over():
             return
         values = scalars(metrics)
-        if values:
-            self.run.log(values, step=step)
+        try:
+            if values:
+                self.run.log(values, step=step)
+        except RunFinishedError as error:  # it was ended meanwhile, by whoever owns it or after it had lingered
+            log.warning("%s", error)
+            return
         at_once = not all(map(math.isfinite, values.values()))
         if at_once or time.monotonic() >= self._look_at:
             self.tell_findings()
@@ -321,15 +158,21 @@ class Session:
                     self._error = self._error or finding
                 self._on_finding(finding)
 
-    def should_stop(self) -> bool:
-        """Return whether to stop the training: by the run's advice, or for a finding where that was asked for."""
+    def should_stop(self, *, advice: bool = True) -> bool:
+        """Return whether to stop the training: by the run's advice, or for a finding where that was asked for.
+
+        Parameters
+        ----------
+        advice
+            Whether to ask ``run.should_stop()``, which looks at other runs.
+        """
         if self.run.state.is_over:
             return False
         self.tell_findings()
-        if self._stop_on_error and self._error is not None:
+        if self.stop_on_error and self._error is not None:
             self.why_stopped = f"{self._error.code} {self._error.title}"
             return True
-        if self.run.should_stop():
+        if advice and self.run.should_stop():
             self.why_stopped = self.run.stop_reason
             return True
         return False
@@ -342,31 +185,70 @@ class Session:
         self.run.set_attribute("resumed_at_step", step)
         self.run.note(f"resumed from {f'run {run_id}' if run_id else 'a checkpoint of an unknown run'} at step {step}")
 
+    def unguarded(self, why: str) -> None:
+        """Have the run fail, for this reason, unless ``finish`` or ``linger`` is called.
+
+        For frameworks that do not say that an exception ended a training. It fails when the same thread begins its
+        next one (a thread trains one thing at a time), or when the interpreter ends.
+        """
+        if self.mine:
+            self.run.fails_unless_ended = why
+            _open[threading.get_ident()] = self
+
+    def linger(self, within_s: float = LINGERS_S) -> None:
+        """End the run soon: when another one begins in this thread, the program ends or this time is over.
+
+        What is logged by then, by an evaluation after the training, still belongs to it; see ``stay``.
+        """
+        self.tell_findings()
+        if not self.mine or self.run.state.is_over:
+            return
+        self.stay()
+        self.run.fails_unless_ended = ""
+        _open[threading.get_ident()] = self
+        self._timer = threading.Timer(within_s, self.finish)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def stay(self) -> None:
+        """Go on: whatever runs now ends the run, or lets it linger again."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def finish(self, *, pruned: bool = False) -> None:
         """End the run: as pruned where its advice to stop was followed, as failed where a finding stopped it."""
+        self._let_go()
         if self.run.state.is_over:
             return
         self.tell_findings()
         if not self.mine:
             return
-        if self._stop_on_error and self._error is not None and self.why_stopped:
+        if self.stop_on_error and self._error is not None and self.why_stopped:
             self.run.fail(f"stopped by the callback: {self.why_stopped}")
         else:
             self.run.finish(state=RunState.PRUNED if pruned or self.why_stopped else RunState.FINISHED)
 
     def fail(self, reason: str | BaseException) -> None:
         """End the run as failed; of a run that somebody else began, this is somebody else's business."""
+        self._let_go()
         if not self.run.state.is_over:
             self.tell_findings()
             if self.mine:
                 self.run.fail(reason)
+
+    def _let_go(self) -> None:
+        self.stay()
+        for thread in [thread for thread, session in _open.items() if session is self]:
+            del _open[thread]
 
     def _over(self) -> bool:
         if not self.run.state.is_over:
             return False
         if not self._late:
             self._late = True
-            log.warning("run %s has ended (%s); what is logged now is not kept", self.run.id, self.run.state)
+            message = "run %s has ended (%s); what is logged now is not kept: to log longer, begin the run yourself"
+            log.warning(message, self.run.id, self.run.state)
         return True
 
 
@@ -390,6 +272,7 @@ def begin(
     notes: Sequence[str] = (),
     adopt: bool = True,
     all_ranks: bool = False,
+    rank: int | None = None,
     on_finding: Callable[[Finding], object] | None = None,
     stop_on_error: bool = False,
     **settings: Any,
@@ -414,6 +297,8 @@ def begin(
         Whether to take over a run of ``advisor.init``; a search that trains again and again needs a run each.
     all_ranks
         Whether each process of a distributed training has a run; by default only the first one.
+    rank
+        Which process this is for the framework, where it may know more than ``process_rank``.
     on_finding
         Called once with each finding, in the training's thread; by default it is a warning in the log.
     stop_on_error
@@ -427,7 +312,8 @@ def begin(
     told: dict[str, Any] = {"on_finding": on_finding, "stop_on_error": stop_on_error}
     given, known = flat(params or {}), dict(config or {})
     name = experiment if isinstance(experiment, str | None) else experiment.name
-    if not all_ranks and rank() > 0:
+    _end_before()
+    if not all_ranks and max(process_rank(), rank or 0) > 0:
         return Session(SilentRun(name or "", {**known, **given}), mine=False, **told)
     taken = run or (_current(name) if adopt else None)
     if taken is not None:
@@ -445,6 +331,17 @@ def begin(
         session = Session(attached, mine=True, **told)
     session.add_params({**known, **given})
     return session
+
+
+def _end_before() -> None:
+    """End what this thread trained before: it lingers, or an exception that nobody told of has ended it."""
+    session = _open.pop(threading.get_ident(), None)
+    if session is None or session.run.state.is_over:
+        return
+    if session.run.fails_unless_ended:
+        session.fail(session.run.fails_unless_ended)
+    else:
+        session.finish()
 
 
 def _current(name: str | None) -> LiveRun | None:
@@ -483,7 +380,8 @@ def _handle(store: str | Path | None, settings: Mapping[str, Any]) -> Advisor:
     from advisor import config
     from advisor.app import open as open_advisor
 
-    resolved = config.resolve(**settings, **({} if store is None else {"store": str(store)}))
+    given = dict(settings) if store is None else {**settings, "store": str(store)}
+    resolved = config.resolve(**given)
     key = (os.getpid(), os.getcwd(), repr(resolved))
     if key not in _handles:
         _handles[key] = open_advisor(store, **settings)

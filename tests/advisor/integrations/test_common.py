@@ -7,7 +7,7 @@ import logging
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -17,21 +17,11 @@ import numpy as np
 import pytest
 
 import advisor
-from advisor import fluent
 from advisor.integrations import common
+from advisor.integrations import flat as flattening
 from advisor.integrations.common import SilentRun, begin, flat, framework, scalars
 from storage.errors import StoreNotFoundError, StoreUnavailableError
 from storage.records import Finding, RunState
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("ADVISOR_CAPTURE", "no")
-    for name in common.RANKS:
-        monkeypatch.delenv(name, raising=False)
-    yield tmp_path / "store"
-    if (run := fluent.current()) is not None:
-        run.finish()
 
 
 def only_run(store: Path, experiment: str = "toy") -> advisor.Run:
@@ -83,8 +73,8 @@ def test_a_nested_configuration_becomes_parameters_with_dots() -> None:
 def test_a_configuration_without_end_is_cut() -> None:
     loop: dict[str, Any] = {}
     loop["again"] = loop
-    assert len(flat({"loop": loop, "wide": {str(i): i for i in range(10_000)}})) <= common.MAX_PARAMS
-    assert len(flat({"text": "x" * 10_000})["text"]) == common.MAX_TEXT
+    assert len(flat({"loop": loop, "wide": {str(i): i for i in range(10_000)}})) <= flattening.MAX_PARAMS
+    assert len(flat({"text": "x" * 10_000})["text"]) == flattening.MAX_TEXT
 
 
 def test_what_is_no_mapping_is_refused_in_one_sentence() -> None:
@@ -167,7 +157,7 @@ def test_the_rank_of_a_machine_with_several_processes_is_the_one_across_machines
 ) -> None:
     monkeypatch.setenv("RANK", "8")
     monkeypatch.setenv("LOCAL_RANK", "0")
-    assert common.rank() == 8
+    assert common.process_rank() == 8
     assert common.agreed(True)
 
 
@@ -213,6 +203,42 @@ def test_a_finding_is_a_warning_by_default(store: Path, caplog: pytest.LogCaptur
     session.finish()
     [record] = [one for one in caplog.records if one.name == common.__name__]
     assert (record.levelno, "ADV101" in record.getMessage()) == (logging.WARNING, True)
+
+
+def test_a_training_that_ended_without_a_word_failed(store: Path) -> None:
+    first = begin("toy", store=store)
+    first.unguarded("nobody said that it had ended")
+    second = begin("toy", store=store)
+    assert (first.run.state, second.run.state) == (RunState.FAILED, RunState.RUNNING)
+    second.unguarded("nobody said that it had ended")
+    second.finish()
+    assert begin("toy", store=store, rank=1).run.state is RunState.RUNNING
+    [failed, finished] = advisor.open(store).experiment("toy").runs()
+    assert (failed.error, finished.state) == ("nobody said that it had ended", RunState.FINISHED)
+
+
+def test_a_run_lingers_for_what_follows_its_training(store: Path) -> None:
+    first = begin("toy", store=store)
+    first.unguarded("nobody said that it had ended")
+    first.linger()
+    first.stay()
+    first.log({"test": 1.0})
+    first.linger()
+    second = begin("toy", store=store)
+    assert first.run.state is RunState.FINISHED
+    second.linger(within_s=0.01)
+    deadline = time.monotonic() + 10
+    while not second.run.state.is_over and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert second.run.state is RunState.FINISHED
+
+
+@pytest.mark.parametrize("way", ["lingers", "is unguarded"])
+def test_a_run_left_open_ends_with_the_program(way: str, store: Path, repository: Path) -> None:
+    code = "import sys; from advisor.integrations.common import begin; s = begin('toy', store=sys.argv[1]); "
+    code += "s.linger()" if way == "lingers" else "s.unguarded('nobody said that it had ended')"
+    subprocess.run([sys.executable, "-c", code, str(store)], cwd=repository, check=True, timeout=60)
+    assert only_run(store).state is (RunState.FINISHED if way == "lingers" else RunState.FAILED)
 
 
 def test_what_a_run_goes_on_from_is_kept(store: Path) -> None:
