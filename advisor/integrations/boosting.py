@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from advisor.integrations.common import Session, begin
 from advisor.integrations.estimators import params_of
@@ -16,6 +16,8 @@ from storage.records import Finding
 
 if TYPE_CHECKING:
     from advisor.tracking.run import LiveRun
+
+BROKE_OFF: Final = "the training broke off before its end"
 
 
 class BoostingCallback:
@@ -53,23 +55,24 @@ class BoostingCallback:
         """Why the callback stopped the training; empty where it did not."""
         return "" if self._session is None else self._session.why_stopped
 
-    def begin(self, known: Mapping[str, Any] | None = None) -> None:
-        """Begin the run of a training; one that nobody ended is over, as failed.
+    def begin(self, known: Mapping[str, Any] | None = None, *, rank: int | None = None) -> None:
+        """Begin the run of a training, and end that of the one before where nobody has.
 
         Parameters
         ----------
         known
             What the library tells of the parameters; of use where the user gave none.
+        rank
+            Which process of a distributed training this is, where the library knows.
         """
         if self._session is not None:
             if self.TOLD_OF_END:
-                self._session.fail("the training broke off, and its callback was used for the next one")
+                self._session.fail(BROKE_OFF)
             else:
                 self.finish()
         given = params_of(self._params)
-        self._session = begin(self._experiment, params=given, config={} if given else known, **self._how)
-        if self._session.mine and self.TOLD_OF_END:
-            self._session.run.fails_unless_ended = "the program ended before the training did"
+        self._session = begin(self._experiment, params=given, config={} if given else known, rank=rank, **self._how)
+        self._session.unguarded(BROKE_OFF if self.TOLD_OF_END else "")
 
     def log(self, values: Mapping[str, Any], *, step: int) -> None:
         """Log what was evaluated after one iteration."""
@@ -80,7 +83,7 @@ class BoostingCallback:
         """Return whether to stop the training, where that was asked for."""
         if self._session is None or not (self._prune or self._how.get("stop_on_error")):
             return False
-        return self._session.should_stop()
+        return self._session.should_stop(advice=self._prune)
 
     def finish(self, model: Any = None) -> None:
         """End the run, and keep which iteration was the best; a run that is over stays as it is.

@@ -161,7 +161,7 @@ def fit_steps(
             if isinstance(getattr(estimator, "loss_", None), float):
                 scores["train/loss"] = estimator.loss_
             session.log(scores, step=step)
-            if (prune or how.get("stop_on_error")) and session.should_stop():
+            if session.should_stop(advice=prune):
                 break
     except BaseException as error:
         session.fail(error)

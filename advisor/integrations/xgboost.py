@@ -59,9 +59,9 @@ class AdvisorCallback(BoostingCallback, TrainingCallback):
         self._logged: dict[str, int] = {}
         self._history: Mapping[str, Any] = {}
         self._iteration = -1
-        if not _is_follower():
-            booster = model.cvfolds[0].bst if hasattr(model, "cvfolds") else model
-            self.begin(booster_params(booster) if self._params is None else None)
+        booster = model.cvfolds[0].bst if hasattr(model, "cvfolds") else model
+        known = booster_params(booster) if self._params is None else None
+        self.begin(known, rank=collective.get_rank() if collective.is_distributed() else None)
         return model
 
     def before_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Any]) -> bool:
@@ -144,7 +144,3 @@ def _named(history: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for data, metrics in history.items():
         for metric, scores in metrics.items():
             yield f"{data}/{metric}", scores
-
-
-def _is_follower() -> bool:
-    return bool(collective.is_distributed()) and collective.get_rank() > 0
