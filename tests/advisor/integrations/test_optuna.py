@@ -95,7 +95,8 @@ def test_each_trial_becomes_a_run_with_all_that_optuna_keeps_of_it(tmp_path: Pat
 
 
 def test_trials_that_were_there_before_are_recorded_once(tmp_path: Path) -> None:
-    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    file = optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.log"))
+    storage = optuna.storages.JournalStorage(file)
     study = study_of(storage=storage)
     study.optimize(objective, n_trials=3)
     for _ in range(2):  # as if the program were started twice

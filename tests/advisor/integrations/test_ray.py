@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from dataclasses import KW_ONLY, dataclass
@@ -117,6 +118,20 @@ def test_our_advice_stops_trials(tuned: Tuned) -> None:
 def test_a_value_that_is_no_number_is_told(tuned: Tuned) -> None:
     assert tuned.told == ["ADV101"]
     assert "ADV101" in tuned.findings
+
+
+def test_the_example_runs_and_says_what_it_promises(repository: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(repository / "examples" / "integrations" / "with_ray.py"), str(tmp_path / "store")],
+        cwd=tmp_path,
+        env=os.environ | ENVIRONMENT | {"PYTHONPATH": str(repository)},
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert re.search(r"#2 (finished|pruned): alpha 1\.0, accuracy 0\.\d+", done.stdout), done.stdout
+    assert re.search(r"Tune's best: \{'alpha': ", done.stdout), done.stdout
 
 
 @pytest.fixture
