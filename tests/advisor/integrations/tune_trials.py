@@ -1,11 +1,16 @@
-"""A program with Ray Tune, for test_ray.py: ``python tune_trials.py STORE RESULTS``; prints what Tune recorded."""
+"""A program with Ray Tune, for test_ray.py: ``python tune_trials.py STORE RESULTS EXAMPLE``.
+
+Prints what the example prints, which is run here because starting Ray takes long, and then what Tune recorded.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import runpy
 import sys
 from typing import Any
+from unittest import mock
 
 import ray
 from ray import tune
@@ -39,7 +44,7 @@ class Recorder(tune.Callback):
         self.results.setdefault(trial.trial_id, []).append(kept)
 
 
-def main(store: str, folder: str) -> None:
+def main(store: str, folder: str, example: str) -> None:
     ray.init(
         num_cpus=1,
         include_dashboard=False,
@@ -67,8 +72,10 @@ def main(store: str, folder: str) -> None:
         ),
     )
     tuner.fit()
+    sys.argv = [example, store]
+    with mock.patch("ray.init"):
+        runpy.run_path(example, run_name="__main__")
     print(json.dumps({"results": recorder.results, "told": told, "findings": [f.code for f in callback.findings]}))
-    ray.shutdown()
 
 
 if __name__ == "__main__":
