@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import ConfigError
 from advisor.integrations import common
@@ -18,6 +19,9 @@ from storage.records import Curve, CurveChunk, Direction, Event, Finding, Run
 
 if TYPE_CHECKING:
     from advisor.experiment import Experiment
+
+RUNS_AT_ONCE: Final = 2_000
+"""Runs in one commit, with their curves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +66,26 @@ def experiment_for(
 
 def record_runs(experiment: Experiment, runs: Sequence[Recorded]) -> list[Run]:
     """Write runs and their curves, without those that the store has already; return the ones that were written."""
-    advisor = experiment._advisor
-    store, reduce = advisor.store, experiment.record.reduce
-    state = store.state()
+    store, reduce = experiment._advisor.store, experiment.record.reduce
+    state, now = store.state(), experiment._advisor.clock()
     new = [run for run in runs if state.entry(run.id) is None]
-    if not new:
-        return []
-    events = []
-    for run in new:
-        body = {**run.body, **({"summary": summaries(run.curves, reduce=reduce)} if run.curves else {})}
-        events.append(Event.new("run.created", experiment.name, run.id, time=advisor.clock(), actor="import", **body))
-    store.append(events)
-    chunks = [
-        CurveChunk(run.id, metric=name, chunk=0, through=len(curve), steps=curve.steps, values=curve.values)
-        for run in new
-        for name, curve in run.curves.items()
-        if len(curve)
-    ]
-    if chunks:
-        store.append_curves(chunks)
-    return [store.run(run.id) for run in new]
+    for start in range(0, len(new), RUNS_AT_ONCE):
+        some = new[start : start + RUNS_AT_ONCE]
+        store.append([_created(experiment.name, run, now, reduce) for run in some])
+        chunks = [
+            CurveChunk(run.id, metric=name, chunk=0, through=len(curve), steps=curve.steps, values=curve.values)
+            for run in some
+            for name, curve in run.curves.items()
+            if len(curve)
+        ]
+        if chunks:
+            store.append_curves(chunks)
+    return [entry.run for entry in store.state().entries([run.id for run in new]) if not entry.hidden]
+
+
+def _created(experiment: str, run: Recorded, now: datetime, reduce: str) -> Event:
+    summary = {"summary": summaries(run.curves, reduce=reduce)} if run.curves else {}
+    return Event.new("run.created", experiment, run.id, time=now, actor="import", **run.body, **summary)
 
 
 def look_at(experiment: Experiment, runs: Sequence[Run]) -> list[Finding]:

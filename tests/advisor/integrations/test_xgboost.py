@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +239,24 @@ def test_a_callback_can_be_pickled_while_it_trains(data: tuple[Any, Any], tmp_pa
         assert twin.run is None
         assert callback.run is not None
         callback.run.finish()
+
+
+def test_of_two_workers_one_logs_and_both_stop(repository: Path, tmp_path: Path) -> None:
+    program = Path(__file__).with_name("xgboost_workers.py")
+    done = subprocess.run(
+        [sys.executable, str(program), str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    (_, lengths, scores), (_, other_lengths, other_scores) = json.loads(done.stdout.splitlines()[-1])
+    assert lengths == other_lengths
+    assert lengths[:5] == [15] * 5
+    assert lengths[5] < 15
+    assert scores == other_scores
+    runs = runs_in(tmp_path, "shared")
+    assert [len(run.curve("train/rmse")) for run in runs] == lengths
+    assert runs[-1].state is RunState.PRUNED
+    assert values(runs[-1], "train/rmse") == scores
