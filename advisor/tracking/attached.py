@@ -39,7 +39,7 @@ RUN_ID: Final = "ADVISOR_RUN_ID"
 """Variable that names the run."""
 SAME: Final = 1e-6
 """How far a parameter may be from what was suggested, relatively: single precision passes, another value does not."""
-ADDED: Final = ("run.noted", "run.tagged", "run.data", "run.param")
+ADDED: Final = ("run.noted", "run.tagged", "run.data", "run.param", "run.attr")
 """Kinds of events that a training may add to a run that another process owns."""
 
 _attached_in = 0  # the process that has attached, or owns its runs itself

@@ -30,6 +30,7 @@ from advisor.redact import redact, scrub
 from advisor.tracking import exits
 from advisor.tracking.ahead import WriteAhead
 from advisor.tracking.delivery import RAW_CALLS_AT_MOST, TAKEN_WITHIN_S, Delivery, Looking, Watch
+from advisor.tracking.values import plain
 from storage.errors import RecordError, RunFinishedError, StorageError, StoreUnavailableError, did_you_mean
 from storage.events import check_event, decode_body, encode_body, finding_opened
 from storage.opening import Opening
@@ -249,6 +250,20 @@ class LiveRun:
         """Add tags, one by one or in lists."""
         flat = [word for tag in tags for word in ([tag] if isinstance(tag, str) else tag)]
         self._add("run.tagged", tags=[scrub(str(tag)) for tag in flat])
+
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        """Say more of what the run was started with; of a name that has a value the new one counts.
+
+        They are not checked against a search space: a training that is under way is a fact.
+        """
+        for name, value in plain(params).items():
+            self._add("run.param", name=name, value=value)
+            self.params[name] = value
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Say something of the run that is no parameter, tag or metric, by name; filters find it as ``meta.NAME``."""
+        for name, value in plain(attributes).items():
+            self._add("run.attr", key=name, value=value)
 
     def use_data(self, name: str, data: Any) -> dict[str, Any]:
         """Keep the fingerprint (content hash, shape, schema) of data that the run uses; the data itself is not kept.
