@@ -40,6 +40,7 @@ from storage.spool import are_floats, encode_floats, owner_header
 if TYPE_CHECKING:
     from advisor.findings.state import Checks
     from advisor.suggest import StopAdvice
+    from advisor.tracking.system import Sampler
     from storage.store import RunStore
 
 log = logging.getLogger(__name__)
@@ -225,6 +226,32 @@ class LiveRun:
             self._delivery.take_soon()
         if self._with.strict and self._delivery.trouble is not None:
             raise self._delivery.trouble
+
+    def _log_aside(self, metrics: Mapping[str, float], step: int) -> None:
+        """Keep values that are not the training's own: its steps, its last values and its advice stay as they are."""
+        with self._lock:
+            if self.state.is_over or self._process is not _process:
+                return
+            since_s = time.perf_counter() - self._origin
+            number = next(self._calls)
+            record = encode_floats(number, step, since_s, dict(metrics))
+            self._delivery.calls.append((number, step, since_s, dict(metrics)))
+            self._ahead.call(number, record)
+
+    def sample_machine(self, every_s: float) -> None:
+        """Have the machine's figures recorded beside the run's own, every so many seconds; 0 ends that.
+
+        See ``advisor.tracking.system``; the setting ``system_metrics`` does it for every run.
+        """
+        if self._sampler is not None:
+            self._sampler.stop()
+            self._sampler = None
+        if every_s > 0:
+            from advisor.tracking.system import Sampler
+
+            self._sampler = Sampler(self, every_s)
+
+    _sampler: Sampler | None = None
 
     def checks(self) -> Checks:
         """Return the state checks of this run: plain calls that look at optimizer, model and batches.
@@ -435,6 +462,7 @@ class LiveRun:
             if self.state.is_over:  # a signal handler has ended the run meanwhile
                 return
             self.state = state
+            self.sample_machine(0)
             kept = self._write(event)
             self._delivery.events.append(event)
         if state is RunState.FAILED:
