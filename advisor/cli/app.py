@@ -23,6 +23,7 @@ from advisor.cli import (
     digest,
     doctor,
     experiment,
+    export,
     forecast,
     ledger,
     lifecycle,
@@ -45,7 +46,7 @@ from advisor.cli.session import remember
 
 COMMANDS: Final = (
     demo, runs, show, search, log, check, verdict, watch, silence, report, compare, digest, verify, suggest, optimize,
-    forecast, ledger, tell, experiment, lifecycle, transfer, store, doctor,
+    forecast, ledger, tell, experiment, lifecycle, transfer, export, store, doctor,
 )  # fmt: skip
 """Modules of the commands, in the order of the help."""
 MISTAKE: Final = 2
