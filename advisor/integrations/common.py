@@ -366,9 +366,9 @@ def trains_now(training: object) -> bool:
 
 
 def _current(name: str | None) -> LiveRun | None:
-    from advisor import fluent
+    from advisor.compat import current
 
-    run = fluent.current()
+    run = current.going_on()
     return run if run is not None and name in (None, run.experiment) else None
 
 

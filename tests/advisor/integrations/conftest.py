@@ -13,7 +13,7 @@ import pytest
 os.environ.setdefault("KERAS_BACKEND", "torch")  # read once, when keras is imported
 
 import advisor
-from advisor import fluent
+from advisor.compat import current
 from advisor.integrations import common
 
 Runs = Callable[[], list[advisor.Run]]
@@ -31,7 +31,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     yield
     for session in list(common._open.values()):
         session.finish()
-    if (run := fluent.current()) is not None:
+    if (run := current.going_on()) is not None:
         run.finish()
 
 
