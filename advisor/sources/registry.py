@@ -17,6 +17,12 @@ READERS: Final = (
     ("wandb", "WandbReader"),
     ("trackio", "TrackioReader"),
     ("aim", "AimReader"),
+    ("optuna", "OptunaReader"),
+    ("ray", "RayReader"),
+    ("tensorboard", "TensorBoardReader"),
+    ("wandb", "WandbReader"),
+    ("trackio", "TrackioReader"),
+    ("aim", "AimReader"),
 )
 """(module and short name, class). A folder goes to the first that claims it."""
 

@@ -1,6 +1,6 @@
 """The compatibility table of docs/compatibility.md, made from the fixtures that the tools themselves wrote.
 
-    python -m tests.advisor.sources.compatibility      # from the repository's root; rewrites the page's table
+python -m tests.advisor.sources.compatibility      # from the repository's root; rewrites the page's table
 """
 
 from __future__ import annotations
