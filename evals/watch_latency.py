@@ -2,7 +2,7 @@
 
     python evals/watch_latency.py [--repeats 10] [--others 0] [--out latency.json]
 
-A process trains a linear model and writes event files; at step 60 its learning rate becomes far too high. `advisor watch`
+A process trains a linear model and writes event files; at step 60 its learning rate is far too high. `advisor watch`
 follows the folder in another process and tells a webhook on the loopback. Counted is the time from the moment at which
 the step that broke it was on disk to the request's arrival, and how often it was told. With --others, so many finished
 runs of 1,000 points lie in the same folder.
