@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from advisor.errors import SourceError
 from advisor.sources.reading import open_file
@@ -53,6 +53,14 @@ def tables_of(path: Path) -> dict[str, frozenset[str]]:
         return {}
 
 
+def path_of_address(address: str) -> Path | None:
+    """Return the file that an SQLAlchemy address (``sqlite:///studies.db``) means; None for any other address."""
+    scheme, _, rest = address.partition("://")
+    if scheme.split("+")[0].lower() != "sqlite" or not rest.startswith("/"):
+        return None
+    return Path(unquote(rest[1:].partition("?")[0])).expanduser().absolute()
+
+
 class Database:
     """An open database. A context manager.
 
@@ -70,7 +78,7 @@ class Database:
         """Plain tables and their columns."""
         try:
             self._connection, self.tables = self._opened(path)
-        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where SQLite's own message quotes damage
+        except (sqlite3.Error, UnicodeError) as error:  # messages and names of columns that are no UTF-8
             self.close()
             raise SourceError(_sentence(error)) from error
         except (OSError, SourceError) as error:
@@ -92,7 +100,7 @@ class Database:
             while block := cursor.fetchmany(ROWS_AT_ONCE):
                 yield block
                 self._until = time.monotonic() + STATEMENT_S
-        except (sqlite3.Error, UnicodeDecodeError, OverflowError, MemoryError) as error:
+        except (sqlite3.Error, UnicodeError, OverflowError, MemoryError) as error:
             raise SourceError(_sentence(error)) from error
 
     def has(self, table: str, *columns: str) -> bool:

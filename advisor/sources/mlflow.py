@@ -52,13 +52,16 @@ class MLflowReader(Reader):
         return Found(self.tool, str(path), what=DATABASE) if _is_database(path) else None
 
     def find_address(self, address: str) -> Found | None:
-        """Return a tracking server; it is not asked yet.
+        """Return a tracking server, which is not asked yet, or the file that ``sqlite:///mlflow.db`` means.
 
         Raises
         ------
         SourceError
             If the address holds a password: what is kept of a source is its address.
         """
+        path = databases.path_of_address(address)
+        if path is not None:
+            return Found(self.tool, str(path), what=DATABASE) if _is_database(path) else None
         try:
             parts = urlsplit(address)
             host = parts.hostname or ""

@@ -245,12 +245,12 @@ def from_iso(text: Any) -> datetime | None:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
-def stamp_of(*paths: Path) -> str:
+def stamp_of(*paths: Path | str) -> str:
     """Return a text that changes when one of some files does: sizes, times and numbers; missing ones count too."""
     parts = []
     for path in paths:
         try:
-            seen = path.stat()
+            seen = os.stat(path)
             parts.append(f"{seen.st_size}.{seen.st_mtime_ns}.{seen.st_ino}")
         except (OSError, ValueError):
             parts.append("-")

@@ -14,6 +14,9 @@ from storage.errors import did_you_mean
 READERS: Final = (
     ("interchange", "InterchangeReader"),
     ("mlflow", "MLflowReader"),
+    ("optuna", "OptunaReader"),
+    ("ray", "RayReader"),
+    ("tensorboard", "TensorBoardReader"),
     ("wandb", "WandbReader"),
     ("trackio", "TrackioReader"),
     ("aim", "AimReader"),
