@@ -87,9 +87,14 @@ class ParquetBatch:
         return int(self._batch.num_rows)
 
     def values(self, column: str) -> list[Any]:
-        """Return a column as Python values, None where there is none."""
-        values: list[Any] = self._batch.column(column).to_pylist()
-        return values
+        """Return a column as Python values, None where there is none.
+
+        Raises
+        ------
+        RecordError
+            If it holds what Python has no value for.
+        """
+        return _as_python(self._batch.column(column), column)
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """Return a column of numbers, or of times as seconds since 1970; NaN where there is none, or no number."""
@@ -107,12 +112,34 @@ class ParquetBatch:
             return np.full(len(self), np.nan)
 
     def codes(self, column: str) -> tuple[NDArray[np.int64], list[Any]]:
-        """Return a column as numbers of its distinct values, -1 where there is none, and these values."""
+        """Return a column as numbers of its distinct values, -1 where there is none, and these values.
+
+        Raises
+        ------
+        RecordError
+            If it holds what Python has no value for.
+        """
         import numpy as np
 
         encoded = self._batch.column(column).dictionary_encode()
         indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        return np.asarray(indices, dtype=np.int64), encoded.dictionary.to_pylist()
+        return np.asarray(indices, dtype=np.int64), _as_python(encoded.dictionary, column)
+
+
+def _as_python(data: Any, column: str) -> list[Any]:
+    """Return an array's values; text that is no UTF-8 with ``�``, since nothing checks it when it is read."""
+    import pyarrow as pa
+    from pyarrow.lib import ArrowException
+
+    try:
+        try:
+            values: list[Any] = data.to_pylist()
+        except UnicodeDecodeError:
+            raw = data.cast(pa.binary()).to_pylist()
+            values = [None if value is None else value.decode(errors="replace") for value in raw]
+    except (ArrowException, ValueError, OverflowError, NotImplementedError) as error:
+        raise RecordError(f"the column {column!r} holds what cannot be read: {str(error)[:200]}") from error
+    return values
 
 
 def read_parquet(

@@ -11,6 +11,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from advisor.sources.gathered import METRICS_AT_MOST
 from advisor.sources.port import Cursor, Entry, Found, Listing, Options, Piece, Points, Reader, Source, SourceRun
 from advisor.sources.values import seed_of
 from storage.errors import RecordError
-from storage.interchange import read_parquet
+from storage.interchange import ParquetBatch, read_parquet
 from storage.records import RunState
 
 PART: Final = re.compile(r"(.+-[0-9a-f]{16})_part_(\d{1,6})\.parquet")
@@ -109,7 +110,9 @@ def _parts(path: Path) -> dict[str, dict[int, Path]]:
 
 
 def _load(paths: Sequence[Path]) -> SourceRun:
-    project, run_id, values = _scalars(paths)
+    with _understood():
+        project, run_id, values = _scalars(paths)
+        files = _files(paths)
     system = {path.removeprefix(SYSTEM): value for path, value in values.items() if path.startswith(SYSTEM)}
     params, attributes = _told_apart(values)
     started = _time(system.get("creation_time"))
@@ -133,7 +136,7 @@ def _load(paths: Sequence[Path]) -> SourceRun:
         environment={ours: _text(system[name]) for name, ours in ENVIRONMENT.items() if system.get(name)},
         meta={"run_id": run_id} | {ours: system[name] for name, ours in META.items() if system.get(name)},
         attributes=attributes,
-        artifacts=_files(paths),
+        artifacts=files,
     )
 
 
@@ -192,9 +195,15 @@ def _files(paths: Sequence[Path]) -> list[dict[str, str]]:
     return out
 
 
-def _batches(path: Path, columns: Sequence[str], kinds: Sequence[str]) -> Iterator[Any]:
+def _batches(path: Path, columns: Sequence[str], kinds: Sequence[str]) -> Iterator[ParquetBatch]:
+    return read_parquet(path, columns, keep=("attribute_type", kinds))
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Turn what is wrong with a Parquet file into a refusal."""
     try:
-        yield from read_parquet(path, columns, keep=("attribute_type", kinds))
+        yield
     except RecordError as error:
         raise SourceError(str(error)) from error
 
@@ -217,6 +226,23 @@ def _told_apart(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
 def _read(paths: Sequence[Path], started_s: float, cursor: Cursor | None) -> Piece:
     """Return all curves; an export is written once, so there is nothing to go on from."""
     del cursor
+    with _understood():
+        parts, notes = _series(paths), _left_out(paths)
+    curves: dict[str, Points] = {}
+    n_fractional = 0
+    for name in list(parts)[:METRICS_AT_MOST]:
+        steps, values, times = (np.concatenate(column) for column in zip(*parts[name], strict=True))
+        curves[name], is_fractional = _points(steps, values, times, started_s)
+        n_fractional += is_fractional
+    if n_fractional:
+        notes.append(f"{n_fractional} metrics have steps that are no whole numbers; their points are counted from 0")
+    if len(parts) > METRICS_AT_MOST:
+        notes.append(f"{len(parts) - METRICS_AT_MOST:,} metrics beyond {METRICS_AT_MOST:,} were left out")
+    return Piece(curves, notes=tuple(notes))
+
+
+def _series(paths: Sequence[Path]) -> dict[str, list[tuple[NDArray[np.float64], ...]]]:
+    """Return (steps, values, seconds since 1970) by metric, in pieces."""
     parts: dict[str, list[tuple[NDArray[np.float64], ...]]] = {}
     for path in paths:
         for batch in _batches(
@@ -228,19 +254,7 @@ def _read(paths: Sequence[Path], started_s: float, cursor: Cursor | None) -> Pie
                 name = _text(names[code])
                 if not name.startswith(MONITORING):
                     parts.setdefault(name, []).append(tuple(column[order] for column in columns))
-    notes = _left_out(paths)
-    curves: dict[str, Points] = {}
-    n_fractional = 0
-    for name in list(parts)[:METRICS_AT_MOST]:
-        steps, values, times = (np.concatenate(column) for column in zip(*parts[name], strict=True))
-        points, is_fractional = _points(steps, values, times, started_s)
-        n_fractional += is_fractional
-        curves[name] = points
-    if n_fractional:
-        notes.append(f"{n_fractional} metrics have steps that are no whole numbers; their points are counted from 0")
-    if len(parts) > METRICS_AT_MOST:
-        notes.append(f"{len(parts) - METRICS_AT_MOST:,} metrics beyond {METRICS_AT_MOST:,} were left out")
-    return Piece(curves, notes=tuple(notes))
+    return parts
 
 
 def _groups(codes: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:

@@ -22,8 +22,10 @@ HEADER: Final = b":W&B" + struct.pack("<HB", 0xBEE1, 0)
 """How a log begins: a name, a number that the tool made from its own name, the version of the frame."""
 BLOCK: Final = 32 * 1024
 FRAGMENT: Final = struct.Struct("<IHB")
-FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+BROKEN, FULL, FIRST, MIDDLE, LAST = 0, 1, 2, 3, 4
 SEEDS: Final = {kind: zlib.crc32(bytes([kind])) for kind in (FULL, FIRST, MIDDLE, LAST)}
+BLANK_AT_MOST: Final = 256
+"""Blocks in a row without any fragment; a hole in a file may have any number of them."""
 RECORD_MAX_BYTES: Final = 64 * 2**20
 """Of one record put together; the tool refuses log calls of more than 25 MB."""
 
@@ -44,6 +46,8 @@ class Lost:
     """Whole in their frame, but not to be decoded, or too large."""
     n_tail: int = 0
     """Bytes of a record at the log's end that is not all there."""
+    is_blank: bool = False
+    """Whether so much in a row was no record that the rest was not looked at."""
 
     def notes(self, name: str) -> list[str]:
         """Return that in sentences."""
@@ -55,6 +59,10 @@ class Lost:
             )
         if self.n_records:
             out.append(f"{name}: {self.n_records:,} records could not be decoded and were left out")
+        if self.is_blank:
+            out.append(
+                f"{name} holds no record for more than {BLANK_AT_MOST * BLOCK // 2**20} MiB; the rest was not read"
+            )
         if self.n_tail:
             out.append(f"{name} ends within a record; its intact head was read, {self.n_tail:,} bytes were not")
         return out
@@ -77,8 +85,31 @@ def records(file: BinaryIO, start: int, lost: Lost) -> Iterator[tuple[int, bytes
     SourceError
         If the file cannot be read.
     """
-    at, parts, size = start, list[bytes](), 0
-    while True:
+    parts, size = list[bytes](), 0
+    for end, kind, content in _fragments(file, start, lost):
+        if kind in (FULL, FIRST):
+            parts, size = [], 0
+        elif not parts:
+            continue  # the rest of a record whose beginning is lost
+        elif kind == BROKEN:
+            parts = []
+            continue
+        size += len(content)
+        if size <= RECORD_MAX_BYTES:
+            parts.append(content)
+        if kind in (FULL, LAST):
+            if size <= RECORD_MAX_BYTES:
+                yield end, parts[0] if len(parts) == 1 else b"".join(parts)
+            else:
+                lost.n_records += 1
+            parts = []
+    lost.n_tail += sum(map(len, parts))
+
+
+def _fragments(file: BinaryIO, start: int, lost: Lost) -> Iterator[tuple[int, int, bytes]]:
+    """Yield fragments: where each ends, its kind and content; ``BROKEN`` where something is missing between two."""
+    at, n_blank = start, 0
+    while n_blank <= BLANK_AT_MOST:
         base = at - at % BLOCK
         block = _block(file, base)
         end = len(block)
@@ -88,6 +119,7 @@ def records(file: BinaryIO, start: int, lost: Lost) -> Iterator[tuple[int, bytes
             stop = at + FRAGMENT.size + length
             if kind == length == checksum == 0:
                 at = end  # space that was set aside and never written
+                yield 0, BROKEN, b""
                 break
             if kind in SEEDS and end < stop <= BLOCK:
                 break  # the file ends here, for now
@@ -96,26 +128,16 @@ def records(file: BinaryIO, start: int, lost: Lost) -> Iterator[tuple[int, bytes
                 if end == BLOCK:
                     lost.n_places += 1
                     lost.n_bytes += end - at
-                    at, parts = end, []
+                    at = end
+                    yield 0, BROKEN, b""
                 break
-            at = stop
-            if kind in (FULL, FIRST):
-                parts, size = [], 0
-            elif not parts:
-                continue  # the rest of a record whose beginning is lost
-            size += length
-            if size <= RECORD_MAX_BYTES:
-                parts.append(content)
-            if kind in (FULL, LAST):
-                if size <= RECORD_MAX_BYTES:
-                    yield base + stop, parts[0] if len(parts) == 1 else b"".join(parts)
-                else:
-                    lost.n_records += 1
-                parts = []
+            at, n_blank = stop, 0
+            yield base + stop, kind, content
         if end < BLOCK:
-            lost.n_tail = sum(map(len, parts)) + end - at
+            lost.n_tail += end - at
             return
-        at = base + BLOCK
+        at, n_blank = base + BLOCK, n_blank + 1
+    lost.is_blank = True
 
 
 def _block(file: BinaryIO, base: int) -> bytes:

@@ -158,5 +158,19 @@ def test_what_is_no_export_is_refused_in_a_sentence(tmp_path: Path) -> None:
             next(iter(source.entries())).load()
 
 
+def test_text_that_is_no_utf8_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path, scalar("parameters/name", "string", "caf__"), point("lo__ss", 0, 1.0))
+    table = pq.read_table(path)
+    raw = {name: table[name].cast(pa.binary()) for name in ("attribute_path", "string_value")}
+    broken = {name: [v and v.replace(b"__", b"\xe9") for v in column.to_pylist()] for name, column in raw.items()}
+    columns = [
+        pa.array(broken[name], pa.binary()).view(pa.string()) if name in broken else table[name]
+        for name in SCHEMA.names
+    ]
+    pq.write_table(pa.table(columns, schema=SCHEMA), path)
+    run, piece = read(tmp_path)["r"]
+    assert (run.params, list(piece.curves)) == ({"name": "caf\ufffd"}, ["lo\ufffdss"])
+
+
 def test_whatever_happens_to_an_export_reading_ends(tmp_path: Path) -> None:
     assert_survives(READER, FIXTURE, n=100, seed=5, scratch=tmp_path)

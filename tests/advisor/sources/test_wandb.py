@@ -304,6 +304,15 @@ def test_after_damage_reading_goes_on_with_the_next_block(tmp_path: Path) -> Non
     assert any("is damaged in 1 places" in note for note in piece.notes)
 
 
+def test_of_a_log_with_a_hole_the_beginning_is_read_at_once(tmp_path: Path) -> None:
+    log = write(tmp_path, grown(100))
+    with log.open("r+b") as file:
+        file.truncate(2 * 2**30)
+    _, piece = only(tmp_path)
+    assert len(piece.curves["loss"]) == 100
+    assert "holds no record for more than 8 MiB" in piece.notes[0]
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 something else", HEADER[:-1] + b"\x07"])
 def test_what_is_no_log_is_refused_in_a_sentence(tmp_path: Path, content: bytes) -> None:
     log = write(tmp_path, grown(1))
