@@ -54,7 +54,7 @@ class WandbReader(Reader):
         if not names:
             return ()
         ids = {_id_of_folder(name) or _id_of_log(name) for name in names}
-        whole = at.path.name == "wandb" or any(map(_is_log_name, names))
+        whole = at.path.name == "wandb" or RUN_FOLDER.fullmatch(at.path.name)
         return [
             Found(self.tool, str(at.path), n_runs=len(ids), what="local logs", claims=None if whole else names),
         ]

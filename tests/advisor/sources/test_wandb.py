@@ -190,6 +190,14 @@ def test_one_log_and_one_run_folder_can_be_given() -> None:
     assert READER.find_file(log.parent.parent.parent / "expected.json") is None
 
 
+def test_beside_other_things_only_what_is_of_wandb_is_claimed(tmp_path: Path) -> None:
+    (tmp_path / "run-abc.wandb").write_bytes(framed([run_record(run_id="abc")]))
+    (tmp_path / "run-20240101_000000-r1").mkdir()
+    (tmp_path / "mlruns").mkdir()
+    (found,) = find(READER, tmp_path)
+    assert found.claims == {"run-abc.wandb", "run-20240101_000000-r1"}
+
+
 def test_the_same_id_in_two_projects_is_two_runs(tmp_path: Path) -> None:
     for project, day in (("a", 1), ("b", 2)):
         write(tmp_path, [run_record(project), history(0, value("x", "1"))], f"run-2024010{day}_000000-r1")
