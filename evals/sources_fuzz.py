@@ -37,7 +37,7 @@ from tests.advisor.sources.recorded import DATA, damaged, read_through  # noqa: 
 
 HANG_S = 5
 MEMORY_GIB = 3
-NAMES = ("..", "a\nb", "\u202egnp.vsc", "-rf", "con", "x" * 250, "%s%n", "$(reboot)", "\udcff")
+NAMES = ("..", "a\nb", "\u202egnp.vsc", "-rf", "con", "x" * 200, "%s%n", "$(reboot)", "\udcff")
 BYTES_AT_MOST = 2_000_000
 """Of a fixture's file that is damaged; larger ones would only make each input slower."""
 

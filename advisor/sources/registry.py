@@ -20,9 +20,6 @@ READERS: Final = (
     ("optuna", "OptunaReader"),
     ("ray", "RayReader"),
     ("tensorboard", "TensorBoardReader"),
-    ("wandb", "WandbReader"),
-    ("trackio", "TrackioReader"),
-    ("aim", "AimReader"),
 )
 """(module and short name, class). A folder goes to the first that claims it."""
 
