@@ -157,6 +157,16 @@ def test_other_folders_and_databases_are_not_mlflows(tmp_path: Path) -> None:
     assert READER.find_file(tmp_path / "text.db") is None
 
 
+def test_the_address_of_a_database_means_its_file(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(database.parent)
+    for address in (f"sqlite:///{database}", "sqlite:///mlflow.db", "sqlite+pysqlite:///mlflow.db?timeout=5"):
+        found = READER.find_address(address)
+        assert found is not None
+        assert found.path == str(database)
+    assert READER.find_address("sqlite:///other.db") is None
+    assert READER.find_address("sqlite://") is None
+
+
 # -- going on
 
 
