@@ -14,6 +14,15 @@ from storage.errors import did_you_mean
 READERS: Final = (
     ("interchange", "InterchangeReader"),
     ("mlflow", "MLflowReader"),
+    ("wandb", "WandbReader"),
+    ("trackio", "TrackioReader"),
+    ("aim", "AimReader"),
+    ("optuna", "OptunaReader"),
+    ("ray", "RayReader"),
+    ("tensorboard", "TensorBoardReader"),
+    ("wandb", "WandbReader"),
+    ("trackio", "TrackioReader"),
+    ("aim", "AimReader"),
 )
 """(module and short name, class). A folder goes to the first that claims it."""
 
