@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -116,7 +117,10 @@ class Session:
         self._error: Finding | None = None
         self._late = False
         self._timer: threading.Timer | None = None
-        self.training: object = None
+        self._no_end = ""
+        self._training: object = None
+        if mine:
+            run.at_exit = self.finish
 
     @property
     def findings(self) -> list[Finding]:
@@ -198,9 +202,10 @@ class Session:
         training
             What all callbacks of this training are given, and those of no other one; see ``trains_now``.
         """
-        self.training = training
+        self._training = training
         if self.mine:
-            self.run.fails_unless_ended = why
+            self._no_end = why
+            self.run.at_exit = partial(self.fail, why)
             _open[threading.get_ident()] = self
 
     def linger(self, within_s: float = LINGERS_S) -> None:
@@ -212,7 +217,10 @@ class Session:
         if not self.mine or self.run.state.is_over:
             return
         self.stay()
-        self.run.fails_unless_ended = ""
+        self._no_end, self.run.at_exit = "", self.finish
+        if isinstance(self.run, AttachedRun) and self.why_stopped:
+            self.finish()  # its owner knows only how the program ended
+            return
         _open[threading.get_ident()] = self
         self._timer = threading.Timer(within_s, self.finish)
         self._timer.daemon = True
@@ -353,16 +361,13 @@ def _end_before() -> None:
     session = _open.pop(threading.get_ident(), None)
     if session is None or session.run.state.is_over:
         return
-    if session.run.fails_unless_ended:
-        session.fail(session.run.fails_unless_ended)
-    else:
-        session.finish()
+    session.run.at_exit()
 
 
 def trains_now(training: object) -> bool:
     """Return whether this thread trains just this, and a run has begun for it: what a second callback asks first."""
     session = _open.get(threading.get_ident())
-    return session is not None and session.training is training and bool(session.run.fails_unless_ended)
+    return session is not None and session._training is training and bool(session._no_end)
 
 
 def _current(name: str | None) -> LiveRun | None:

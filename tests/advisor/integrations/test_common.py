@@ -235,12 +235,27 @@ def test_a_run_lingers_for_what_follows_its_training(store: Path) -> None:
     assert second.run.state is RunState.FINISHED
 
 
-@pytest.mark.parametrize("way", ["lingers", "is unguarded"])
-def test_a_run_left_open_ends_with_the_program(way: str, store: Path, repository: Path) -> None:
-    code = "import sys; from advisor.integrations.common import begin; s = begin('toy', store=sys.argv[1]); "
-    code += "s.linger()" if way == "lingers" else "s.unguarded('nobody said that it had ended')"
+def test_a_run_left_open_ends_with_the_program(store: Path, repository: Path) -> None:
+    code = """
+import sys, threading
+from advisor.integrations.common import begin
+def open_another(say):
+    say(begin("toy", store=sys.argv[1], stop_on_error=True))
+def prune(session):
+    session.why_stopped = "hopeless"
+    session.linger()
+def nan(session):
+    session.log({"loss": float("nan")})
+    assert session.should_stop()
+    session.linger()
+for say in (lambda s: s.linger(), lambda s: s.unguarded("nobody said that it had ended"), prune, nan, lambda s: None):
+    thread = threading.Thread(target=open_another, args=(say,))
+    thread.start()
+    thread.join()
+"""
     subprocess.run([sys.executable, "-c", code, str(store)], cwd=repository, check=True, timeout=60)
-    assert only_run(store).state is (RunState.FINISHED if way == "lingers" else RunState.FAILED)
+    states = [str(run.state) for run in advisor.open(store, capture=False).runs()]
+    assert states == ["finished", "failed", "pruned", "failed", "finished"]
 
 
 def test_what_a_run_goes_on_from_is_kept(store: Path) -> None:
