@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import ConfigError
-from advisor.integrations.common import say
+from advisor.integrations.common import framework, say
 from advisor.integrations.recorded import Recorded, experiment_for, look_at, record_runs
 from advisor.tracking.values import plain
 from storage.errors import StoreUnavailableError
@@ -175,18 +175,18 @@ def _recorded(study: str, trial: FrozenTrial) -> Recorded:
 
 
 def _run_id(study: str, trial: FrozenTrial) -> str:
-    # The start tells studies apart that have a name in common, as those in memory do each time a program runs.
-    return uuid.uuid5(NAMESPACE, f"{study}\n{trial.number}\n{_utc(trial.datetime_start)}").hex
+    # The start tells studies apart that have a name in common, as those in memory do each time a program runs. As Optuna
+    # keeps it, without a zone: the same for programs in different zones.
+    return uuid.uuid5(NAMESPACE, f"{study}\n{trial.number}\n{trial.datetime_start}").hex
 
 
 def _distributions(trial: FrozenTrial) -> dict[str, str]:
     """Return distributions as Optuna writes them; choices that are no JSON have none."""
-    from optuna.distributions import distribution_to_json
-
+    distributions = framework("optuna", "optuna.distributions")
     found: dict[str, str] = {}
     for name, distribution in trial.distributions.items():
         try:
-            found[name] = distribution_to_json(distribution)
+            found[name] = distributions.distribution_to_json(distribution)
         except TypeError:
             continue
     return found
