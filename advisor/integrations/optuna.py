@@ -175,8 +175,8 @@ def _recorded(study: str, trial: FrozenTrial) -> Recorded:
 
 
 def _run_id(study: str, trial: FrozenTrial) -> str:
-    # The start tells studies apart that have a name in common, as those in memory do each time a program runs. As Optuna
-    # keeps it, without a zone: the same for programs in different zones.
+    # The start tells studies apart that have a name in common, as those in memory do each time a program runs.
+    # It is taken as Optuna keeps it, without a zone: the same for programs in different zones.
     return uuid.uuid5(NAMESPACE, f"{study}\n{trial.number}\n{trial.datetime_start}").hex
 
 
