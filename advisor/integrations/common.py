@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,6 +43,7 @@ __all__ = [
     "framework",
     "process_rank",
     "scalars",
+    "trains_now",
 ]
 
 log = logging.getLogger(__name__)
@@ -115,6 +117,10 @@ class Session:
         self._error: Finding | None = None
         self._late = False
         self._timer: threading.Timer | None = None
+        self._no_end = ""
+        self._training: object = None
+        if mine:
+            run.at_exit = self.finish
 
     @property
     def findings(self) -> list[Finding]:
@@ -185,14 +191,21 @@ class Session:
         self.run.set_attribute("resumed_at_step", step)
         self.run.note(f"resumed from {f'run {run_id}' if run_id else 'a checkpoint of an unknown run'} at step {step}")
 
-    def unguarded(self, why: str) -> None:
+    def unguarded(self, why: str, *, training: object = None) -> None:
         """Have the run fail, for this reason, unless ``finish`` or ``linger`` is called.
 
         For frameworks that do not say that an exception ended a training. It fails when the same thread begins its
         next one (a thread trains one thing at a time), or when the interpreter ends.
+
+        Parameters
+        ----------
+        training
+            What all callbacks of this training are given, and those of no other one; see ``trains_now``.
         """
+        self._training = training
         if self.mine:
-            self.run.fails_unless_ended = why
+            self._no_end = why
+            self.run.at_exit = partial(self.fail, why)
             _open[threading.get_ident()] = self
 
     def linger(self, within_s: float = LINGERS_S) -> None:
@@ -204,7 +217,10 @@ class Session:
         if not self.mine or self.run.state.is_over:
             return
         self.stay()
-        self.run.fails_unless_ended = ""
+        self._no_end, self.run.at_exit = "", self.finish
+        if isinstance(self.run, AttachedRun) and self.why_stopped:
+            self.finish()  # its owner knows only how the program ended
+            return
         _open[threading.get_ident()] = self
         self._timer = threading.Timer(within_s, self.finish)
         self._timer.daemon = True
@@ -236,6 +252,13 @@ class Session:
             self.tell_findings()
             if self.mine:
                 self.run.fail(reason)
+
+    def end(self, error: BaseException | None) -> None:
+        """End the run as the end of a ``with`` block does: failed by an exception, unless it is a good end."""
+        if error is None or (isinstance(error, SystemExit) and not error.code):
+            self.finish()
+        else:
+            self.fail(error)
 
     def _let_go(self) -> None:
         self.stay()
@@ -338,10 +361,13 @@ def _end_before() -> None:
     session = _open.pop(threading.get_ident(), None)
     if session is None or session.run.state.is_over:
         return
-    if session.run.fails_unless_ended:
-        session.fail(session.run.fails_unless_ended)
-    else:
-        session.finish()
+    session.run.at_exit()
+
+
+def trains_now(training: object) -> bool:
+    """Return whether this thread trains just this, and a run has begun for it: what a second callback asks first."""
+    session = _open.get(threading.get_ident())
+    return session is not None and session._training is training and bool(session._no_end)
 
 
 def _current(name: str | None) -> LiveRun | None:

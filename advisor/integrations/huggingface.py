@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from advisor.integrations.checking import tried
-from advisor.integrations.common import Session, agreed, begin, flat, framework
+from advisor.errors import ConfigError
+from advisor.integrations.checking import inputs_and_labels, tried
+from advisor.integrations.common import Session, agreed, begin, flat, framework, trains_now
 from storage.records import Finding
 
 if TYPE_CHECKING:
@@ -120,9 +121,9 @@ class AdvisorCallback(_transformers.TrainerCallback):  # type: ignore[misc]  # w
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if self._session is not None and error is not None:
-            self._session.fail(error)
-        self.finish()
+        self._unhook()
+        if self._session is not None:
+            self._session.end(error)
 
     def finish(self) -> None:
         """End the run now."""
@@ -133,12 +134,23 @@ class AdvisorCallback(_transformers.TrainerCallback):  # type: ignore[misc]  # w
     # -- the training begins and ends
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
-        """Begin a run, and say where it goes on from."""
+        """Begin a run, and say where it goes on from.
+
+        Raises
+        ------
+        ConfigError
+            If the Trainer has another callback of this kind.
+        """
+        before = state.stateful_callbacks.get(IN_STATE) or {}
+        if trains_now(state):
+            raise ConfigError(
+                "this Trainer has two AdvisorCallbacks, and each would begin a run; give either report_to='advisor' or "
+                "callbacks=[AdvisorCallback(…)]"
+            )
         self._begin(args, state, known.get("model"))
         session = self._begun
         self._training, self._summed = True, False
-        session.unguarded(NO_END)
-        before = state.stateful_callbacks.get(IN_STATE) or {}
+        session.unguarded(NO_END, training=state)
         if state.global_step > 0:
             session.resumed(before.get("run_id"), state.global_step)
         state.stateful_callbacks[IN_STATE] = {"run_id": session.run.id}
@@ -171,8 +183,8 @@ class AdvisorCallback(_transformers.TrainerCallback):  # type: ignore[misc]  # w
             run.set_attribute("training_arguments", flat(args.to_dict()))
             whole = getattr(model, "config", None)
             if whole is not None:
-                given = whole if isinstance(whole, Mapping) else whole.to_dict()
-                run.set_attribute("model_config", flat({k: v for k, v in given.items() if k not in NOT_OF_MODEL}))
+                kept = {key: value for key, value in _as_dict(whole).items() if key not in NOT_OF_MODEL}
+                run.set_attribute("model_config", flat(kept))
             if state.trial_name:
                 run.set_attribute("trial_name", state.trial_name)
 
@@ -217,6 +229,7 @@ class AdvisorCallback(_transformers.TrainerCallback):  # type: ignore[misc]  # w
         **known: Any,
     ) -> None:
         """Log the metrics of a prediction."""
+        self._evaluating = False
         self.on_log(args, state, control, logs=metrics, **known)
 
     # -- state
@@ -253,8 +266,7 @@ class AdvisorCallback(_transformers.TrainerCallback):  # type: ignore[misc]  # w
 
         def look(module: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
             if module.training:
-                labels = named.get("labels")
-                inputs = {k: v for k, v in named.items() if k != "labels" and hasattr(v, "shape")}
+                inputs, labels = inputs_and_labels({k: v for k, v in named.items() if hasattr(v, "shape")})
                 tried(checks.batch, inputs or positional, labels)
 
         self._hook = model.register_forward_pre_hook(look, with_kwargs=True)
@@ -286,14 +298,28 @@ def _model(model: Any) -> dict[str, Any]:
     known: dict[str, Any] = {}
     config = getattr(model, "config", None)
     if config is not None:
-        differs = config.to_diff_dict() if hasattr(config, "to_diff_dict") else flat(config)
+        given, usual = _as_dict(config), _defaults(config)
+        differs = {key: value for key, value in given.items() if value is not None and value != usual.get(key)}
         known |= {key.lstrip("_"): value for key, value in differs.items() if key not in NOT_OF_MODEL}
+        known |= {"model_type": given["model_type"]} if given.get("model_type") else {}
     if callable(getattr(model, "parameters", None)):
         sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
         known["n_parameters"] = sum(n for n, _ in sizes)
         known["n_trainable"] = sum(n for n, trained in sizes if trained)
     adapters = getattr(model, "peft_config", None)
     return flat({"model": known} | ({"peft": adapters} if adapters else {}))
+
+
+def _as_dict(config: Any) -> Mapping[str, Any]:
+    return config if isinstance(config, Mapping) else dict(config.to_dict())
+
+
+def _defaults(config: Any) -> Mapping[str, Any]:
+    """Return what a configuration of this kind has where nobody says otherwise; nothing where that is not known."""
+    try:
+        return {} if isinstance(config, Mapping) else _as_dict(type(config)())
+    except (TypeError, ValueError):  # a kind that has to be told something
+        return {}
 
 
 _integrations.INTEGRATION_TO_CALLBACK.setdefault("advisor", AdvisorCallback)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from advisor.integrations.checking import tried
+from advisor.integrations.checking import inputs_and_labels, tried
 from advisor.integrations.common import Session, agreed, begin, flat, framework
 from storage.records import Finding
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from advisor.findings.state import Checks
     from advisor.tracking.run import LiveRun
 
-_pl = framework("lightning", "lightning.pytorch", "pytorch_lightning")
+_pl: Any = framework("lightning", "lightning.pytorch", "pytorch_lightning")
 _loggers: Any = framework("lightning", f"{_pl.__name__}.loggers")
 _rank_zero_only: Any = framework("lightning", f"{_pl.__name__}.utilities").rank_zero_only
 
@@ -129,9 +129,8 @@ class AdvisorLogger(_loggers.Logger):  # type: ignore[misc]  # of whichever Ligh
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if self._session is not None and error is not None:
-            self._session.fail(error)
-        self.finish()
+        if self._session is not None:
+            self._session.end(error)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the run behind when the logger is sent to another process, which begins its own."""
@@ -231,8 +230,7 @@ class AdvisorCallback(_pl.Callback):  # type: ignore[misc]
         if checks is not None:
             if batch_idx == 0:
                 tried(checks.before_train, pl_module)
-            pair = isinstance(batch, (tuple, list)) and len(batch) == 2
-            tried(checks.batch, *(batch if pair else (batch,)))
+            tried(checks.batch, *inputs_and_labels(batch))
 
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0

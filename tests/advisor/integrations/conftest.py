@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import runpy
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from advisor import fluent
 from advisor.integrations import common
 
 Runs = Callable[[], list[advisor.Run]]
+Example = Callable[[str], str]
 
 
 @pytest.fixture(autouse=True)
@@ -59,3 +62,21 @@ def better(store: Path) -> Callable[[str, str], None]:
                     run.log({metric: 1e-6 * (1 + i) / (1 + step)}, step=step)
 
     return make
+
+
+@pytest.fixture
+def example(
+    repository: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Example:
+    """Return what runs an example in this process, which has imported its framework, and returns what it printed."""
+
+    def run(script: str) -> str:
+        path = repository / "examples" / "integrations" / script
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 80
+        assert f"python examples/integrations/{script} [STORE" in text
+        monkeypatch.setattr(sys, "argv", [str(path), str(store)])
+        runpy.run_path(str(path), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run

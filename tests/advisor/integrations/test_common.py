@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import logging
 import math
+import re
 import subprocess
 import sys
 import time
@@ -233,12 +235,27 @@ def test_a_run_lingers_for_what_follows_its_training(store: Path) -> None:
     assert second.run.state is RunState.FINISHED
 
 
-@pytest.mark.parametrize("way", ["lingers", "is unguarded"])
-def test_a_run_left_open_ends_with_the_program(way: str, store: Path, repository: Path) -> None:
-    code = "import sys; from advisor.integrations.common import begin; s = begin('toy', store=sys.argv[1]); "
-    code += "s.linger()" if way == "lingers" else "s.unguarded('nobody said that it had ended')"
+def test_a_run_left_open_ends_with_the_program(store: Path, repository: Path) -> None:
+    code = """
+import sys, threading
+from advisor.integrations.common import begin
+def open_another(say):
+    say(begin("toy", store=sys.argv[1], stop_on_error=True))
+def prune(session):
+    session.why_stopped = "hopeless"
+    session.linger()
+def nan(session):
+    session.log({"loss": float("nan")})
+    assert session.should_stop()
+    session.linger()
+for say in (lambda s: s.linger(), lambda s: s.unguarded("nobody said that it had ended"), prune, nan, lambda s: None):
+    thread = threading.Thread(target=open_another, args=(say,))
+    thread.start()
+    thread.join()
+"""
     subprocess.run([sys.executable, "-c", code, str(store)], cwd=repository, check=True, timeout=60)
-    assert only_run(store).state is (RunState.FINISHED if way == "lingers" else RunState.FAILED)
+    states = [str(run.state) for run in advisor.open(store, capture=False).runs()]
+    assert states == ["finished", "failed", "pruned", "failed", "finished"]
 
 
 def test_what_a_run_goes_on_from_is_kept(store: Path) -> None:
@@ -272,3 +289,17 @@ def test_the_package_imports_no_framework(repository: Path) -> None:
 def test_a_missing_framework_is_named_with_the_command_that_installs_it() -> None:
     with pytest.raises(ImportError, match=r"^advisor\.integrations\.jax needs nowhere: pip install nowhere$"):
         framework("jax", "nowhere.to.be", "found_nowhere")
+
+
+def test_the_page_is_python_where_it_says_so_and_names_what_there_is(repository: Path) -> None:
+    page = (repository / "docs" / "integrations.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        lines = [f"    {line}" for line in block.splitlines()]
+        tree = ast.parse("while True:\n" + "\n".join(lines))  # a break of a loop that is not shown is Python then
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("advisor.integrations."):
+                source = (repository / f"{str(node.module).replace('.', '/')}.py").read_text(encoding="utf-8")
+                for alias in node.names:
+                    assert re.search(rf"^(class|def) {alias.name}\b", source, flags=re.MULTILINE), alias.name

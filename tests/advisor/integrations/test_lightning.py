@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -28,6 +29,7 @@ from advisor.integrations.lightning import AdvisorCallback, AdvisorLogger, Advis
 from storage.records import Finding, RunState
 
 Runs = Callable[[], list[advisor.Run]]
+Example = Callable[[str], str]
 Better = Callable[[str, str], None]
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{message}")
@@ -253,3 +255,9 @@ def test_the_older_package_works_as_well(repository: Path, store: Path, runs: Ru
     )
     assert done.returncode == 0, done.stderr
     assert (runs()[0].state, len(runs()[0].curve("loss"))) == (RunState.FINISHED, 3)
+
+
+def test_the_example_runs_and_says_what_it_promises(example: Example) -> None:
+    told = example("with_lightning.py")
+    assert re.search(r"run #0 is finished: val_loss 0\.\d+, \{'lr': 0\.01, 'hidden': 8\}", told)
+    assert "curves: epoch, train_loss, val_loss" in told
