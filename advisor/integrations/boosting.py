@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from advisor.integrations.common import Session, begin
-from advisor.integrations.estimators import params_of
+from advisor.integrations.estimators import is_estimator, params_of
 from storage.records import Finding
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class BoostingCallback:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy in another process begins with: names instead of open handles, and no run."""
-        state = {**self.__dict__, "_session": None, "_how": {k: v for k, v in self._how.items() if k != "run"}}
+        state = {**self._anew(), "_how": {name: value for name, value in self._how.items() if name != "run"}}
         if self._experiment is not None and not isinstance(self._experiment, str):
             state["_experiment"] = self._experiment.name
             state["_how"]["store"] = self._experiment._advisor.opening.uri
@@ -126,5 +126,10 @@ class BoostingCallback:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         copy = type(self).__new__(type(self))
-        copy.__dict__.update({**self.__dict__, "_session": None})
+        copy.__dict__.update(self._anew())
         return copy
+
+    def _anew(self) -> dict[str, Any]:
+        # A search copies an estimator with its callbacks, and then gives the copy other parameters.
+        params = None if is_estimator(self._params) else self._params
+        return {**self.__dict__, "_session": None, "_params": params}
