@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -108,7 +109,7 @@ _PLACES: Final = {"name": 8, "group": 6, "job_type": 7}
 
 
 def _run(run: Run) -> bytes:
-    out = text(1, plain_id(run.id)) + text(3, run.experiment)
+    out = text(1, plain_id(run.id)) + text(3, project(run.experiment))
     config = {**run.params, **({"seed": run.seed} if run.seed is not None and "seed" not in run.params else {})}
     out += data(4, b"".join(data(1, text(1, name) + text(16, as_json(value))) for name, value in config.items()))
     attributes = {"name": f"{run.experiment}#{run.number}", **run.user_attrs}
@@ -120,6 +121,11 @@ def _run(run: Run) -> bytes:
     tags = [*run.tags, *(["pruned"] if run.state is RunState.PRUNED else [])]
     out += b"".join(text(10, tag) for tag in tags)
     return out + data(17, _timestamp(run.started or run.created))
+
+
+def project(experiment: str) -> str:
+    """Return an experiment's name as W&B takes it for a project."""
+    return re.sub(r"[/\\#?%:\s]+", "-", experiment).strip("-")[:128] or "experiment"
 
 
 def _timestamp(time: datetime) -> bytes:
