@@ -6,8 +6,8 @@ For each reader, folders written by the real tool (tests/data/sources) are copie
 is cut, its bits are flipped, bytes go, come or double, hostile text goes into it, it is written in another encoding,
 emptied, replaced by a folder, a pipe, a link to a file elsewhere, a sparse file of 2 GB, or renamed to a hostile name.
 Then everything is found, and what changed is read, as an import would. Counted are: runs read, refusals (SourceError,
-each is a line for the user), other exceptions, readings of more than 5 s, the process's peak memory, and whether anything
-changed outside or inside of the folder. Each reader runs in a process of its own whose memory is limited.
+each is a line for the user), other exceptions, readings of more than 5 s, the peak memory of its process, and whether
+anything changed outside or inside of the folder. Each reader runs in a process of its own whose memory is limited.
 """
 
 from __future__ import annotations

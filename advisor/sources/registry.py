@@ -20,6 +20,7 @@ READERS: Final = (
     ("optuna", "OptunaReader"),
     ("ray", "RayReader"),
     ("tensorboard", "TensorBoardReader"),
+    ("tables", "TablesReader"),
 )
 """(module and short name, class). A folder goes to the first that claims it."""
 
