@@ -16,7 +16,7 @@ from advisor.sources.marks import Mark, Marks
 from advisor.sources.points import lengths_of
 from advisor.sources.port import Piece, Points
 from storage.curves import summaries
-from storage.records import Curve, CurveChunk, Event, Run, valid_text
+from storage.records import Curve, CurveChunk, Event, Run, RunState, valid_text
 
 if TYPE_CHECKING:
     from advisor.app import Advisor

@@ -28,10 +28,11 @@ from advisor.sources.points import after, bounded, checksum_of, goes_on
 from advisor.sources.port import Entry, Found, Options, Piece, Source, SourceRun
 from advisor.sources.registry import chosen, reader_of
 from storage.errors import RecordError
+from storage.records import Run, RunState
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
-    from storage.records import Run
+
 
 log = logging.getLogger(__name__)
 
