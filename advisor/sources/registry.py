@@ -14,12 +14,10 @@ from storage.errors import did_you_mean
 READERS: Final = (
     ("interchange", "InterchangeReader"),
     ("mlflow", "MLflowReader"),
-    ("wandb", "WandbReader"),
-    ("trackio", "TrackioReader"),
-    ("aim", "AimReader"),
     ("optuna", "OptunaReader"),
     ("ray", "RayReader"),
     ("tensorboard", "TensorBoardReader"),
+    ("neptune", "NeptuneReader"),
     ("tables", "TablesReader"),
 )
 """(module and short name, class). A folder goes to the first that claims it."""
