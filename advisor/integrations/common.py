@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import MissingExtraError, SpaceError
-from advisor.integrations.flat import as_param, flat, scalars
+from advisor.integrations.flat import as_param, flat, scalars, whole
 from advisor.integrations.processes import RANKS, SilentRun, agreed, process_rank
 from advisor.tracking.attached import AttachedRun, attach
 from advisor.tracking.run import LiveRun
@@ -146,7 +146,7 @@ class Session:
         values = scalars(metrics)
         try:
             if values:
-                self.run.log(values, step=step)
+                self.run.log(values, step=whole(step))
         except RunFinishedError as error:  # it was ended meanwhile, by whoever owns it or after it had lingered
             log.warning("%s", error)
             return

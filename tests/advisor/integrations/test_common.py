@@ -88,6 +88,15 @@ def test_the_numbers_among_metrics_are_kept() -> None:
     values = scalars({"a": np.float32(0.5), "b": True, "c": "0.5", "d": {"e": 1}, "f": np.zeros(3), "g": math.nan})
     assert {k: v for k, v in values.items() if k != "g"} == {"a": 0.5, "b": 1.0, "d/e": 1.0}
     assert math.isnan(values["g"])
+    assert scalars({"a": 10**400, "b": -(10**400)}) == {"a": math.inf, "b": -math.inf}
+
+
+def test_a_step_may_be_any_whole_number(store: Path) -> None:
+    session = begin("toy", store=store)
+    for step in (2, 3.0, np.int64(4), np.float32(5), math.nan):
+        session.log({"loss": 1.0}, step=step)
+    session.finish()
+    assert only_run(store).curve("loss").steps.tolist() == [2, 3, 4, 5, 6]
 
 
 def test_a_run_is_begun_fed_and_ended(store: Path) -> None:
