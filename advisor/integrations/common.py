@@ -174,6 +174,7 @@ class Session:
         """
         if self.run.state.is_over:
             return False
+        self.why_stopped = ""  # a framework need not follow, a least number of epochs for one
         self.tell_findings()
         if self.stop_on_error and self._error is not None:
             self.why_stopped = f"{self._error.code} {self._error.title}"
@@ -262,7 +263,7 @@ class Session:
 
     def _let_go(self) -> None:
         self.stay()
-        for thread in [thread for thread, session in _open.items() if session is self]:
+        for thread in [thread for thread, session in list(_open.items()) if session is self]:
             del _open[thread]
 
     def _over(self) -> bool:

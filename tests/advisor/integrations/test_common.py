@@ -262,7 +262,7 @@ for say in (lambda s: s.linger(), lambda s: s.unguarded("nobody said that it had
     thread.start()
     thread.join()
 """
-    subprocess.run([sys.executable, "-c", code, str(store)], cwd=repository, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code, str(store)], cwd=repository, check=True, timeout=150)
     states = [str(run.state) for run in advisor.open(store, capture=False).runs()]
     assert states == ["finished", "failed", "pruned", "failed", "finished"]
 
@@ -312,3 +312,11 @@ def test_the_page_is_python_where_it_says_so_and_names_what_there_is(repository:
                 source = (repository / f"{str(node.module).replace('.', '/')}.py").read_text(encoding="utf-8")
                 for alias in node.names:
                     assert re.search(rf"^(class|def) {alias.name}\b", source, flags=re.MULTILINE), alias.name
+
+
+def test_a_framework_that_does_not_follow_the_advice_has_a_finished_run(store: Path) -> None:
+    session = begin("toy", store=store, stop_on_error=True)
+    session.why_stopped = "hopeless"  # as it was after an epoch that the framework trained on from
+    assert not session.should_stop()
+    session.finish()
+    assert only_run(store).state is RunState.FINISHED
