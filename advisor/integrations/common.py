@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import MissingExtraError, SpaceError
-from advisor.integrations.flat import as_param, flat, scalars
+from advisor.integrations.flat import as_param, flat, scalars, whole
 from advisor.integrations.processes import RANKS, SilentRun, agreed, process_rank
 from advisor.tracking.attached import AttachedRun, attach
 from advisor.tracking.run import LiveRun
@@ -146,7 +146,7 @@ class Session:
         values = scalars(metrics)
         try:
             if values:
-                self.run.log(values, step=step)
+                self.run.log(values, step=whole(step))
         except RunFinishedError as error:  # it was ended meanwhile, by whoever owns it or after it had lingered
             log.warning("%s", error)
             return
@@ -174,6 +174,7 @@ class Session:
         """
         if self.run.state.is_over:
             return False
+        self.why_stopped = ""  # a framework need not follow, a least number of epochs for one
         self.tell_findings()
         if self.stop_on_error and self._error is not None:
             self.why_stopped = f"{self._error.code} {self._error.title}"
@@ -262,7 +263,7 @@ class Session:
 
     def _let_go(self) -> None:
         self.stay()
-        for thread in [thread for thread, session in _open.items() if session is self]:
+        for thread in [thread for thread, session in list(_open.items()) if session is self]:
             del _open[thread]
 
     def _over(self) -> bool:
