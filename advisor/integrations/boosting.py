@@ -39,6 +39,7 @@ class BoostingCallback:
     def __init__(self, experiment: Any = None, *, params: Any = None, prune: bool = False, **how: Any) -> None:
         self._experiment, self._params, self._prune, self._how = experiment, params, prune, how
         self._session: Session | None = None
+        self._ended = False
 
     @property
     def run(self) -> LiveRun | None:
@@ -72,7 +73,10 @@ class BoostingCallback:
                 self.finish()
         given = params_of(self._params)
         self._session = begin(self._experiment, params=given, config={} if given else known, rank=rank, **self._how)
-        self._session.unguarded(BROKE_OFF if self.TOLD_OF_END else "")
+        self._ended = False
+        self._session.unguarded(BROKE_OFF)
+        if self._session.mine and not self.TOLD_OF_END:
+            self._session.run.at_exit = self.finish
 
     def log(self, values: Mapping[str, Any], *, step: int) -> None:
         """Log what was evaluated after one iteration."""
@@ -93,8 +97,9 @@ class BoostingCallback:
         model
             The trained model, where the library tells the callback nothing of the end.
         """
-        if self._session is None or self._session.run.state.is_over:
+        if self._session is None or self._ended or self._session.run.state.is_over:
             return
+        self._ended = True
         for name, value in self.best_of(model).items():
             self._session.run.set_attribute(name, value)
         self._session.finish()
@@ -114,7 +119,7 @@ class BoostingCallback:
         if error is None:
             self.finish()
         else:
-            self._session.fail(error)
+            self._session.end(error)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy in another process begins with: names instead of open handles, and no run."""

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from advisor.integrations.common import as_param, flat
 
-NOT_PARAMS: Final = frozenset({"callbacks", "verbose", "n_jobs", "thread_count", "nthread"})
+NOT_PARAMS: Final = frozenset(
+    {"callbacks", "n_jobs", "nthread", "num_threads", "silent", "thread_count", "verbose", "verbosity"}
+)
 """What estimators take and what changes nothing in the model."""
 
 
