@@ -333,6 +333,7 @@ class WandbRun(LiveRun):
         super()._end(state, values=values, error=error)
 
     def _last_words(self) -> None:
+        self.summary.write_rest()
         if self._texts:
             self.set_attributes(self._texts)
         points = self.summary.points()
