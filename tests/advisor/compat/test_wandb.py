@@ -117,6 +117,20 @@ def test_what_is_not_supported_says_so_once_and_swallows_the_rest(runs: Runs, ca
     assert runs()[0].user_attrs["words"] == "w"
 
 
+def test_what_is_not_supported_serves_as_a_class_too() -> None:
+    assert isinstance(wandb.Image(1), wandb.Image)
+    assert not isinstance(wandb.Table(), wandb.Image)
+    assert not isinstance(3, wandb.Image)
+
+    class Callback(wandb.keras.WandbCallback):  # type: ignore[misc, name-defined]
+        def on_epoch_end(self) -> int:
+            return 3
+
+    callback = Callback(monitor="loss")
+    assert callback.on_epoch_end() == 3
+    callback.set_model(None)
+
+
 # -- the rest of the surface
 
 
@@ -180,6 +194,8 @@ def test_our_own_shape_is_as_it_was(runs: Runs) -> None:
 def test_a_run_in_wandbs_shape_is_a_live_run_too(runs: Runs) -> None:
     run = wandb.init()
     assert isinstance(run, LiveRun)
+    assert run.name == f"run-{run.id[:8]}"  # files are named after it
+    assert not run.settings
     run.log(loss=1)
     run.log({"loss": 2}, step=7)
     run.note("seen")
