@@ -216,6 +216,8 @@ def test_the_wandb_log_holds_rows_by_step(adv: Advisor, tmp_path: Path) -> None:
     assert [row["_step"] for row in rows] == [*range(8), 9]
     same([row["loss"] for row in rows if "loss" in row], ODD)
     assert [(row["_step"], row["acc/val"]) for row in rows if "acc/val" in row] == [(3, 0.75), (5, 0.25), (9, 1.0)]
+    (machine,) = [fields(each[7][0]) for each in content if 7 in each]
+    assert [fields(item) for item in machine[3]] == [{1: [b"cpu"], 16: [b"50.0"]}]
     assert set(content[-1]) == {1, 18}
     ends = {}
     for other in (tmp_path / "out" / "wandb").glob("*/*.wandb"):
