@@ -77,6 +77,24 @@ def read_curves(folder: Path) -> Iterator[list[CurveChunk]]:
         yield chunks
 
 
+def read_batches(path: Path, *, rows: int = 65_536) -> Iterator[dict[str, list[Any]]]:
+    """Yield the columns of any Parquet file, some rows at a time; a cell without a value is None.
+
+    Raises
+    ------
+    RecordError
+        If the file is missing, or cannot be read as Parquet.
+    """
+    from pyarrow.lib import ArrowException
+
+    file = _open(path, ())
+    try:
+        for batch in file.iter_batches(batch_size=rows):
+            yield batch.to_pydict()
+    except (ArrowException, OSError, ValueError, OverflowError) as error:
+        raise RecordError(f"{str(path)!r} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+
+
 class ParquetBatch:
     """Some rows of a Parquet file, by columns."""
 

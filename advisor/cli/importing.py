@@ -161,6 +161,8 @@ def _show(adv: Advisor, done: Synced, found: Detected, *, dry_run: bool) -> None
     if not dry_run:
         what += f", {count(done.n_curves, 'curve')} and {count(done.n_points, 'value')}"
     say(f"{what} {would}imported{known}")
+    if done.n_going_on:
+        note(f"{count(done.n_going_on, 'run')} may still go on; import again later to see the end")
     if done.experiments and not dry_run:
         _say_what_next(adv, done)
 

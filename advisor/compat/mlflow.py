@@ -11,36 +11,26 @@ import json
 import logging
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from types import SimpleNamespace
+from typing import Any, Final
 
+from advisor.compat.mlflow_active import ActiveRun, State
 from advisor.compat.mlflow_runs import (
-    ATTRIBUTES,
     NAME,
     NOTE,
     PARENT,
-    STATES,
-    STATUS,
     MlflowException,
     ReadExperiment,
     ReadRun,
-    RunData,
-    RunInfo,
     as_frame,
     as_read,
     search,
 )
 from advisor.compat.unsupported import NotKept, say_once
-from advisor.tracking.run import LiveRun, as_float
 from storage.errors import StorageError
-
-if TYPE_CHECKING:
-    from advisor.app import Advisor
 
 log = logging.getLogger(__name__)
 
@@ -59,95 +49,7 @@ NOT_KEPT: Final[Mapping[str, str]] = {
 """Names that do nothing, and what to use instead."""
 
 
-@dataclass
-class _State:
-    """What the functions of this module share."""
-
-    tracking_uri: str = ""
-    experiment: str | None = None
-    stack: list[ActiveRun] = field(default_factory=list)
-    last: ActiveRun | None = None
-    adv: Advisor | None = None
-
-
-_now = _State()
-
-
-class ActiveRun:
-    """A run that goes on, or went on in this process; ends with its ``with`` block.
-
-    Attributes
-    ----------
-    live
-        The run itself, with everything that this program adds to MLflow: ``note``, ``findings``, ``should_stop``.
-    """
-
-    def __init__(self, live: LiveRun, tags: Mapping[str, str]) -> None:
-        self.live = live
-        self._tags = dict(tags)
-        self._metrics: dict[str, float] = {}
-        self._params = {name: str(value) for name, value in live.params.items()}
-        self._counts: Counter[str] = Counter()
-
-    @property
-    def info(self) -> RunInfo:
-        """What the run is by now."""
-        end = None if self.live.state.is_over is False else self.live._now()
-        return RunInfo(
-            run_id=self.live.id,
-            run_name=self._tags.get(NAME, ""),
-            experiment_id=self.live.experiment,
-            status=STATUS[self.live.state],
-            start_time=int(self.live.started.timestamp() * 1000),
-            end_time=None if end is None else int(end.timestamp() * 1000),
-        )
-
-    @property
-    def data(self) -> RunData:
-        """What was recorded by now."""
-        return RunData(dict(self._metrics), dict(self._params), dict(self._tags))
-
-    def _log(self, metrics: Mapping[str, Any], step: int | None) -> None:
-        floats = {str(key): _number(value) for key, value in metrics.items()}
-        by_step: dict[int, dict[str, float]] = {}
-        for key, value in floats.items():
-            by_step.setdefault(self._counts[key] if step is None else int(step), {})[key] = value
-            self._counts[key] += 1
-        for at, some in by_step.items():
-            self.live.log(some, step=at)
-        self._metrics |= floats
-
-    def _log_params(self, params: Mapping[str, Any]) -> None:
-        for key, value in params.items():
-            if self._params.get(str(key), str(value)) != str(value):
-                raise MlflowException(
-                    f"Changing param values is not allowed. Param with key={str(key)!r} was already logged with "
-                    f"value={self._params[str(key)]!r} for run ID={self.live.id!r}. Attempted logging new value "
-                    f"{str(value)!r}."
-                )
-        new = {str(key): value for key, value in params.items() if str(key) not in self._params}
-        self.live.set_params(new)
-        self._params |= {key: str(value) for key, value in new.items()}
-
-    def _set_tags(self, tags: Mapping[str, Any]) -> None:
-        told = {str(key): str(value) for key, value in tags.items()}
-        if told.get(NOTE):
-            self.live.note(told[NOTE])
-        self.live.set_attributes({ATTRIBUTES.get(key, key): value for key, value in told.items() if key != NOTE})
-        self._tags |= told
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self in _now.stack:
-            while _now.stack[-1] is not self:  # children that nobody ended
-                end_run()
-            if error is not None and not self.live.state.is_over:
-                self.live.fail(error)
-            end_run("FINISHED" if error is None else "FAILED")
+_now = State()
 
 
 # -- where to
@@ -174,13 +76,13 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | None
 
 def create_experiment(name: str, *_: Any, **__: Any) -> str:
     """Make an experiment and return its id, which is its name."""
-    _opened().experiment(name)
+    _now.opened().experiment(name)
     return name
 
 
 def get_experiment_by_name(name: str) -> ReadExperiment | None:
     """Return an experiment, None where there is none of that name."""
-    names = [record.name for record in _opened().store.experiments()]
+    names = [record.name for record in _now.opened().store.experiments()]
     return ReadExperiment(name=name) if name in names else None
 
 
@@ -221,20 +123,16 @@ def start_run(
     if run_id is not None:
         told["continues"] = run_id
     name = experiment_id or _now.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "Default"
-    live = _opened().experiment(name).start(params={})
-    run = ActiveRun(live, {})
-    run._set_tags(told)
+    live = _now.opened().experiment(name).start(params={})
+    run = ActiveRun(live, _now)
+    run.set_tags(told)
     _now.stack.append(run)
     return run
 
 
 def end_run(status: str = "FINISHED") -> None:
     """End the active run, where there is one: ``FINISHED``, ``FAILED`` or ``KILLED``."""
-    if not _now.stack:
-        return
-    run = _now.last = _now.stack.pop()
-    if not run.live.state.is_over:
-        run.live.finish(state=STATES.get(str(status).upper(), STATES["FINISHED"]))
+    _now.end(str(status))
 
 
 def active_run() -> ActiveRun | None:
@@ -259,7 +157,7 @@ def get_run(run_id: str) -> ReadRun | ActiveRun:
         if run.live.id == run_id:
             return run
     try:
-        return as_read(_opened().run(run_id))
+        return as_read(_now.opened().run(run_id))
     except StorageError as error:
         raise MlflowException(str(error)) from error
 
@@ -283,7 +181,7 @@ def search_runs(
     MissingExtraError
         Without pandas, where a data frame is wanted.
     """
-    adv = _opened()
+    adv = _now.opened()
     names = [*(experiment_names or ()), *(experiment_ids or ())]
     if not names:
         every = [record.name for record in adv.store.experiments()]
@@ -295,7 +193,7 @@ def search_runs(
 # -- what is recorded
 
 
-def log_param(key: str, value: Any, *_: Any, **__: Any) -> Any:
+def log_param(key: str, value: Any, *_: Any, run_id: str | None = None, **__: Any) -> Any:
     """Keep a parameter.
 
     Raises
@@ -303,16 +201,16 @@ def log_param(key: str, value: Any, *_: Any, **__: Any) -> Any:
     MlflowException
         If it has another value already.
     """
-    _active()._log_params({key: value})
+    _active(run_id).log_params({key: value})
     return value
 
 
-def log_params(params: Mapping[str, Any], *_: Any, **__: Any) -> None:
+def log_params(params: Mapping[str, Any], *_: Any, run_id: str | None = None, **__: Any) -> None:
     """Keep several parameters; see ``log_param``."""
-    _active()._log_params(params)
+    _active(run_id).log_params(params)
 
 
-def log_metric(key: str, value: float, step: int | None = None, *_: Any, **__: Any) -> None:
+def log_metric(key: str, value: float, step: int | None = None, *_: Any, run_id: str | None = None, **__: Any) -> None:
     """Keep one value of a metric; NaN and infinite ones are kept as they are.
 
     Raises
@@ -320,22 +218,24 @@ def log_metric(key: str, value: float, step: int | None = None, *_: Any, **__: A
     MlflowException
         If it is no number.
     """
-    _active()._log({key: value}, step)
+    _active(run_id).log({key: value}, step)
 
 
-def log_metrics(metrics: Mapping[str, float], step: int | None = None, *_: Any, **__: Any) -> None:
+def log_metrics(
+    metrics: Mapping[str, float], step: int | None = None, *_: Any, run_id: str | None = None, **__: Any
+) -> None:
     """Keep values of several metrics; see ``log_metric``."""
-    _active()._log(metrics, step)
+    _active(run_id).log(metrics, step)
 
 
-def set_tag(key: str, value: Any, *_: Any, **__: Any) -> None:
+def set_tag(key: str, value: Any, *_: Any, run_id: str | None = None, **__: Any) -> None:
     """Keep a tag, in the place of an earlier one of that name."""
-    _active()._set_tags({key: value})
+    _active(run_id).set_tags({key: value})
 
 
-def set_tags(tags: Mapping[str, Any], *_: Any, **__: Any) -> None:
+def set_tags(tags: Mapping[str, Any], *_: Any, run_id: str | None = None, **__: Any) -> None:
     """Keep several tags; see ``set_tag``."""
-    _active()._set_tags(tags)
+    _active(run_id).set_tags(tags)
 
 
 def log_input(dataset: Any, context: str | None = None, *_: Any, **__: Any) -> None:
@@ -433,27 +333,9 @@ def _file(name: str) -> Iterator[Path]:
         run.live.save(path, name=name)
 
 
-def _active() -> ActiveRun:
-    """Return the active run, started now where there is none, as in MLflow."""
-    return _now.stack[-1] if _now.stack else start_run()
-
-
-def _opened() -> Advisor:
-    if _now.adv is None:
-        from advisor.app import open as open_advisor
-
-        _now.adv = open_advisor()
-    return _now.adv
-
-
-def _number(value: Any) -> float:
-    try:
-        return as_float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise MlflowException(
-            f"Invalid value {value!r:.60} for parameter 'value' supplied: it is a {type(value).__name__}; a metric "
-            "takes numbers"
-        ) from None
+def _active(run_id: str | None = None) -> ActiveRun:
+    """Return the active run, started now where there is none, as in MLflow; or the one of an id that goes on."""
+    return _now.run(run_id) or start_run()
 
 
 def __getattr__(name: str) -> Any:

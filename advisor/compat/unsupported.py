@@ -102,3 +102,17 @@ class NotKept(Unsupported):
 
     def __enter__(self) -> Any:
         return self._say()
+
+    def __instancecheck__(self, instance: object) -> bool:
+        return isinstance(instance, Unsupported) and repr(instance) == repr(Unsupported(self.__dict__["_unsupported"]))
+
+    def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
+        self._say()
+        return (_Base,)
+
+
+class _Base(Unsupported):
+    """What a class inherits from that is derived from something unsupported."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        super().__init__(type(self).__name__)

@@ -18,7 +18,8 @@ from advisor.app import open as open_advisor
 from advisor.compat import current
 from advisor.compat.unsupported import say_once
 from advisor.compat.wandb_config import read
-from advisor.compat.wandb_run import About, DisabledRun, WandbRun
+from advisor.compat.wandb_disabled import DisabledRun
+from advisor.compat.wandb_run import About, WandbRun
 from advisor.tracking.attached import attach
 from storage.records import Direction
 

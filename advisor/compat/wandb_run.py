@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +19,7 @@ from advisor.compat.wandb_files import Artifact, Files
 from advisor.compat.wandb_summary import Summary, flat
 from advisor.tracking.attached import AttachedRun
 from advisor.tracking.run import LiveRun, as_float, whole_step
-from storage.records import Finding, RunState, new_id, utc_now
+from storage.records import RunState
 from storage.spool import are_floats
 
 log = logging.getLogger(__name__)
@@ -40,8 +39,11 @@ UNSUPPORTED: Final[Mapping[str, str]] = {
     "pin_config_keys": "",
     "to_html": "'advisor report' writes a page",
     "display": "'advisor report' writes a page",
+    "settings": "",
+    "project_url": "",
+    "sweep_url": "",
 }
-"""Methods of W&B's run that do nothing here, and what to use instead."""
+"""What W&B's run has that does nothing here, and what to use instead."""
 
 _WAYS: Final[Mapping[str, Callable[[float, float], float]]] = {"min": min, "max": max, "last": lambda _, value: value}
 
@@ -216,9 +218,9 @@ class WandbRun(LiveRun):
         return self._step
 
     @property
-    def name(self) -> str | None:
-        """What the run is called."""
-        return self._name
+    def name(self) -> str:
+        """What the run is called; scripts name files after it, so there is always one."""
+        return self._name or f"run-{self.id[:8]}"
 
     @name.setter
     def name(self, name: str) -> None:
@@ -333,6 +335,7 @@ class WandbRun(LiveRun):
         super()._end(state, values=values, error=error)
 
     def _last_words(self) -> None:
+        self.summary.write_rest()
         if self._texts:
             self.set_attributes(self._texts)
         points = self.summary.points()
@@ -348,46 +351,3 @@ class WandbRun(LiveRun):
 
 class AttachedWandbRun(WandbRun, AttachedRun):
     """The same of a run that another process owns: what it was suggested counts, whatever the script's config says."""
-
-
-class DisabledRun(WandbRun):
-    """A run that keeps nothing, for ``mode="disabled"``: everything can be called, nothing is written."""
-
-    disabled = True
-
-    def __init__(self, about: About, *, now: Callable[[], datetime] = utc_now) -> None:
-        # Not the base's: there is no store and no file.
-        self.id, self.experiment, self.seed = new_id(), about.project or "default", None
-        self.params = dict(about.config)
-        self.suggestion_id, self._number = None, 0
-        self.started, self.state = now(), RunState.RUNNING
-        self._advised_stop = False
-        self._take_shape(about)
-        self._name = about.name or "disabled"
-
-    number = property(lambda self: 0)
-    findings = property(lambda self: list[Finding]())
-    n_not_kept = property(lambda self: 0)
-
-    def _keep(self, values: Mapping[str, float], step: int) -> None:
-        self._check_alive("log to")
-
-    def _add(self, kind: str, **body: Any) -> None:
-        self._check_alive("add to")
-
-    def _save_file(self, path: str | Path, name: str) -> None:
-        pass
-
-    def _raise(self, found: Sequence[Finding]) -> None:
-        pass
-
-    def should_stop(self) -> bool:
-        """Return False."""
-        return False
-
-    def _check_alive(self, doing: str) -> None:
-        pass
-
-    def _end(self, state: RunState, *, values: Sequence[float] | None = None, error: str | None = None) -> None:
-        self._files.forget()
-        self.state = state

@@ -30,6 +30,11 @@ def double(field: int, number: float) -> bytes:
     return varint(field << 3 | 1) + struct.pack("<d", number)
 
 
+def single(field: int, number: float) -> bytes:
+    """Return a field that is a 32-bit float."""
+    return varint(field << 3 | 5) + struct.pack("<f", number)
+
+
 def data(field: int, content: bytes) -> bytes:
     """Return a field that is a message or bytes."""
     return varint(field << 3 | 2) + varint(len(content)) + content

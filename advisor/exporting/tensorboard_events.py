@@ -1,8 +1,9 @@
 """Runs as TensorBoard's event files: ``tensorboard --logdir DIR`` shows curves, and parameters under HPARAMS.
 
-An event file is TFRecords (length, masked CRC-32C, data, masked CRC-32C) of protocol buffers. Values are written as
-tensors of 64-bit floats with the metadata of the scalars plugin, so nothing is rounded; ``simple_value`` has 32 bits,
-and 1e300 would be infinite in it.
+An event file is TFRecords (length, masked CRC-32C, data, masked CRC-32C) of protocol buffers. TensorBoard's scalars
+have 32 bits: values are rounded to them, and those beyond their range become the largest one, which is counted.
+(Tensors of 64-bit floats were tried: the Python reader takes them, the data server that TensorBoard starts by default
+hides them.)
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from advisor.exporting.protobuf import data, double, integer, text
+import numpy as np
+
+from advisor.exporting.protobuf import data, double, integer, single, text
 from advisor.exporting.taken import Exported, Tally, flat, folder_name, open_suggestions, records, runs_of
 from storage.records import Curve, Run, RunState
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
 
-DT_DOUBLE: Final = 2
-SCALAR: Final = 1
-"""``DataClass.DATA_CLASS_SCALAR``."""
+LARGEST: Final = float(np.finfo(np.float32).max)
 STATUS: Final[Mapping[RunState, int]] = {
     RunState.WAITING: 0,
     RunState.RUNNING: 3,
@@ -44,7 +45,7 @@ def write(adv: Advisor, folder: Path, *, experiment: str | None) -> Exported:
         for run, curves in runs_of(adv, record):
             tally.saw(curves)
             runs.append(run)
-            write_run(home / f"run-{run.number:05d}", run, curves)
+            write_run(home / f"run-{run.number:05d}", run, curves, tally)
         for what, n in (
             (
                 "{n} open suggestions have no place in TensorBoard and were left out",
@@ -57,7 +58,7 @@ def write(adv: Advisor, folder: Path, *, experiment: str | None) -> Exported:
     return tally.exported(folder)
 
 
-def write_run(home: Path, run: Run, curves: Mapping[str, Curve]) -> None:
+def write_run(home: Path, run: Run, curves: Mapping[str, Curve], tally: Tally) -> None:
     """Write the event file of one run."""
     home.mkdir(parents=True, exist_ok=True)
     for earlier in home.glob("events.out.tfevents.*"):
@@ -71,24 +72,22 @@ def write_run(home: Path, run: Run, curves: Mapping[str, Curve]) -> None:
             start = b"".join(data(1, text(1, name) + data(2, _value(value))) for name, value in params.items())
             _write(file, _hparams(started, "session_start_info", 3, start + double(5, started)))
         for metric, curve in curves.items():
-            described = True
             points = zip(curve.steps.tolist(), curve.values.tolist(), curve.times.tolist(), strict=True)
             for step, value, time in points:
                 at = started if math.isnan(time) else started + time
-                _write(file, double(1, at) + integer(2, step) + _scalar(metric, value, described=described))
-                described = False  # the metadata of a tag stand with its first value
+                _write(file, double(1, at) + integer(2, step) + _scalar(metric, value))
+            n_large = int((np.isfinite(curve.values) & (np.abs(curve.values) > LARGEST)).sum())
+            tally.left_out["{n} values are beyond 32-bit floats; the largest one stands for them"] += n_large
         if params and run.state.is_over:
             ended = started if run.ended is None else run.ended.timestamp()
             end = integer(1, STATUS[run.state]) + double(2, ended)
             _write(file, _hparams(ended, "session_end_info", 4, end))
 
 
-def _scalar(tag: str, value: float, *, described: bool) -> bytes:
-    tensor = integer(1, DT_DOUBLE) + data(2, b"") + data(6, struct.pack("<d", value))
-    out = text(1, tag) + data(8, tensor)
-    if described:
-        out += data(9, data(1, text(1, "scalars")) + integer(4, SCALAR))
-    return data(5, data(1, out))
+def _scalar(tag: str, value: float) -> bytes:
+    if math.isfinite(value):
+        value = min(max(value, -LARGEST), LARGEST)
+    return data(5, data(1, text(1, tag) + single(2, value)))
 
 
 def _hparams(at: float, tag: str, field: int, content: bytes) -> bytes:

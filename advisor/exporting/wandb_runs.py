@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,7 +36,7 @@ PRODUCER: Final = "0.31.0"
 """What wandb 0.31 writes into its header."""
 
 # Fields of wandb_internal.Record.
-NUM, HISTORY, SUMMARY, RUN, EXIT, HEAD = 1, 2, 3, 17, 18, 21
+NUM, HISTORY, SUMMARY, STATS, RUN, EXIT, HEAD = 1, 2, 3, 7, 17, 18, 21
 
 
 def write(adv: Advisor, folder: Path, *, experiment: str | None) -> Exported:
@@ -73,6 +74,10 @@ def messages(run: Run, curves: Mapping[str, Curve], tally: Tally) -> Iterator[by
         row = {**row, **runtime, "_step": step}
         last |= row
         yield data(HISTORY, _items(1, row) + data(2, integer(1, step) if step else b""))
+    for time, sample in _machine(curves):
+        stats = integer(1, 0) + data(2, _timestamp(started + timedelta(seconds=time)))
+        stats += b"".join(data(3, text(1, name) + text(16, as_json(value))) for name, value in sample.items())
+        yield data(STATS, stats)
     about = {name: value for name, value in run.user_attrs.items() if name not in _PLACES and _is_scalar(value)}
     yield data(SUMMARY, _items(1, {**about, **last, **run.metrics}))
     if run.state.is_over:
@@ -86,8 +91,7 @@ def rows(curves: Mapping[str, Curve], tally: Tally) -> Iterator[tuple[int, dict[
     by_step: dict[int, dict[str, float]] = {}
     times: dict[int, float] = {}
     for metric, curve in curves.items():
-        if is_of_machine(metric):  # their steps are seconds, which would stand among those of the training
-            tally.left_out["{n} curves of the machine were left out: their steps are seconds"] += 1
+        if is_of_machine(metric):  # ``_machine`` writes them where W&B has them
             continue
         for step, value, time in zip(curve.steps.tolist(), curve.values.tolist(), curve.times.tolist(), strict=True):
             if step < 0:
@@ -103,12 +107,32 @@ def rows(curves: Mapping[str, Curve], tally: Tally) -> Iterator[tuple[int, dict[
         yield step, by_step[step], times[step]
 
 
+def _machine(curves: Mapping[str, Curve]) -> Iterator[tuple[float, dict[str, float]]]:
+    """Yield what the machine did: seconds since the start, and W&B's names of its system metrics."""
+    by_time: dict[float, dict[str, float]] = {}
+    for metric, curve in curves.items():
+        if is_of_machine(metric):
+            name = _SYSTEM.get(metric.removeprefix("system/"), metric.removeprefix("system/"))
+            name = re.sub(r"^gpu_(\d+)_", r"gpu.\1.", name)
+            for time, step, value in zip(
+                curve.times.tolist(), curve.steps.tolist(), curve.values.tolist(), strict=True
+            ):
+                by_time.setdefault(step if math.isnan(time) else time, {})[name] = value
+    yield from sorted(by_time.items())
+
+
+_SYSTEM: Final = {
+    "cpu_percent": "cpu",
+    "memory_percent": "memory_percent",
+    "process_cpu_percent": "proc.cpu",
+    "process_threads": "proc.cpu.threads",
+}
 _PLACES: Final = {"name": 8, "group": 6, "job_type": 7}
 """Attributes that ``RunRecord`` has fields for."""
 
 
 def _run(run: Run) -> bytes:
-    out = text(1, plain_id(run.id)) + text(3, run.experiment)
+    out = text(1, plain_id(run.id)) + text(3, project(run.experiment))
     config = {**run.params, **({"seed": run.seed} if run.seed is not None and "seed" not in run.params else {})}
     out += data(4, b"".join(data(1, text(1, name) + text(16, as_json(value))) for name, value in config.items()))
     attributes = {"name": f"{run.experiment}#{run.number}", **run.user_attrs}
@@ -120,6 +144,11 @@ def _run(run: Run) -> bytes:
     tags = [*run.tags, *(["pruned"] if run.state is RunState.PRUNED else [])]
     out += b"".join(text(10, tag) for tag in tags)
     return out + data(17, _timestamp(run.started or run.created))
+
+
+def project(experiment: str) -> str:
+    """Return an experiment's name as W&B takes it for a project."""
+    return re.sub(r"[/\\#?%:\s]+", "-", experiment).strip("-")[:128] or "experiment"
 
 
 def _timestamp(time: datetime) -> bytes:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from advisor.integrations.common import Session, begin
-from advisor.integrations.estimators import params_of
+from advisor.integrations.estimators import is_estimator, params_of
 from storage.records import Finding
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class BoostingCallback:
     def __init__(self, experiment: Any = None, *, params: Any = None, prune: bool = False, **how: Any) -> None:
         self._experiment, self._params, self._prune, self._how = experiment, params, prune, how
         self._session: Session | None = None
+        self._ended = False
 
     @property
     def run(self) -> LiveRun | None:
@@ -72,7 +73,10 @@ class BoostingCallback:
                 self.finish()
         given = params_of(self._params)
         self._session = begin(self._experiment, params=given, config={} if given else known, rank=rank, **self._how)
-        self._session.unguarded(BROKE_OFF if self.TOLD_OF_END else "")
+        self._ended = False
+        self._session.unguarded(BROKE_OFF)
+        if self._session.mine and not self.TOLD_OF_END:
+            self._session.run.at_exit = self.finish
 
     def log(self, values: Mapping[str, Any], *, step: int) -> None:
         """Log what was evaluated after one iteration."""
@@ -93,8 +97,9 @@ class BoostingCallback:
         model
             The trained model, where the library tells the callback nothing of the end.
         """
-        if self._session is None or self._session.run.state.is_over:
+        if self._session is None or self._ended or self._session.run.state.is_over:
             return
+        self._ended = True
         for name, value in self.best_of(model).items():
             self._session.run.set_attribute(name, value)
         self._session.finish()
@@ -114,11 +119,11 @@ class BoostingCallback:
         if error is None:
             self.finish()
         else:
-            self._session.fail(error)
+            self._session.end(error)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy in another process begins with: names instead of open handles, and no run."""
-        state = {**self.__dict__, "_session": None, "_how": {k: v for k, v in self._how.items() if k != "run"}}
+        state = {**self._anew(), "_how": {name: value for name, value in self._how.items() if name != "run"}}
         if self._experiment is not None and not isinstance(self._experiment, str):
             state["_experiment"] = self._experiment.name
             state["_how"]["store"] = self._experiment._advisor.opening.uri
@@ -126,5 +131,10 @@ class BoostingCallback:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         copy = type(self).__new__(type(self))
-        copy.__dict__.update({**self.__dict__, "_session": None})
+        copy.__dict__.update(self._anew())
         return copy
+
+    def _anew(self) -> dict[str, Any]:
+        # A search copies an estimator with its callbacks, and then gives the copy other parameters.
+        params = None if is_estimator(self._params) else self._params
+        return {**self.__dict__, "_session": None, "_params": params}

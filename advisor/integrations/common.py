@@ -13,13 +13,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import MissingExtraError, SpaceError
-from advisor.integrations.flat import as_param, flat, scalars
+from advisor.integrations.flat import as_param, flat, scalars, whole
 from advisor.integrations.processes import RANKS, SilentRun, agreed, process_rank
 from advisor.tracking.attached import AttachedRun, attach
 from advisor.tracking.run import LiveRun
@@ -116,7 +117,10 @@ class Session:
         self._error: Finding | None = None
         self._late = False
         self._timer: threading.Timer | None = None
-        self.training: object = None
+        self._no_end = ""
+        self._training: object = None
+        if mine:
+            run.at_exit = self.finish
 
     @property
     def findings(self) -> list[Finding]:
@@ -142,7 +146,7 @@ class Session:
         values = scalars(metrics)
         try:
             if values:
-                self.run.log(values, step=step)
+                self.run.log(values, step=whole(step))
         except RunFinishedError as error:  # it was ended meanwhile, by whoever owns it or after it had lingered
             log.warning("%s", error)
             return
@@ -170,6 +174,7 @@ class Session:
         """
         if self.run.state.is_over:
             return False
+        self.why_stopped = ""  # a framework need not follow, a least number of epochs for one
         self.tell_findings()
         if self.stop_on_error and self._error is not None:
             self.why_stopped = f"{self._error.code} {self._error.title}"
@@ -198,9 +203,10 @@ class Session:
         training
             What all callbacks of this training are given, and those of no other one; see ``trains_now``.
         """
-        self.training = training
+        self._training = training
         if self.mine:
-            self.run.fails_unless_ended = why
+            self._no_end = why
+            self.run.at_exit = partial(self.fail, why)
             _open[threading.get_ident()] = self
 
     def linger(self, within_s: float = LINGERS_S) -> None:
@@ -212,7 +218,10 @@ class Session:
         if not self.mine or self.run.state.is_over:
             return
         self.stay()
-        self.run.fails_unless_ended = ""
+        self._no_end, self.run.at_exit = "", self.finish
+        if isinstance(self.run, AttachedRun) and self.why_stopped:
+            self.finish()  # its owner knows only how the program ended
+            return
         _open[threading.get_ident()] = self
         self._timer = threading.Timer(within_s, self.finish)
         self._timer.daemon = True
@@ -254,7 +263,7 @@ class Session:
 
     def _let_go(self) -> None:
         self.stay()
-        for thread in [thread for thread, session in _open.items() if session is self]:
+        for thread in [thread for thread, session in list(_open.items()) if session is self]:
             del _open[thread]
 
     def _over(self) -> bool:
@@ -353,16 +362,13 @@ def _end_before() -> None:
     session = _open.pop(threading.get_ident(), None)
     if session is None or session.run.state.is_over:
         return
-    if session.run.fails_unless_ended:
-        session.fail(session.run.fails_unless_ended)
-    else:
-        session.finish()
+    session.run.at_exit()
 
 
 def trains_now(training: object) -> bool:
     """Return whether this thread trains just this, and a run has begun for it: what a second callback asks first."""
     session = _open.get(threading.get_ident())
-    return session is not None and session.training is training and bool(session.run.fails_unless_ended)
+    return session is not None and session._training is training and bool(session._no_end)
 
 
 def _current(name: str | None) -> LiveRun | None:

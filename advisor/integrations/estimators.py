@@ -10,26 +10,28 @@ from typing import Any, Final
 
 from advisor.integrations.common import as_param, flat
 
-NOT_PARAMS: Final = frozenset({"callbacks", "verbose", "n_jobs", "thread_count", "nthread"})
+NOT_PARAMS: Final = frozenset(
+    {"callbacks", "n_jobs", "nthread", "num_threads", "silent", "thread_count", "verbose", "verbosity"}
+)
 """What estimators take and what changes nothing in the model."""
 
 
 def params_of(given: Any) -> dict[str, Any]:
-    """Return what was given as parameters, flat: a mapping, or an estimator's own.
+    """Return what was given as parameters, flat: a mapping, or an estimator's own, without ``NOT_PARAMS``.
 
     An estimator's None means that its library chooses, and is left out. Of an estimator within an estimator the class
     and its parameters are kept (``svc`` and ``svc__C``); lists of steps are left out, since their parts are there.
 
     Examples
     --------
-    >>> params_of({"eta": 0.3})
+    >>> params_of({"eta": 0.3, "nthread": 4})
     {'eta': 0.3}
     """
     if given is None:
         return {}
-    if isinstance(given, Mapping) or not callable(getattr(given, "get_params", None)):
-        return {name: value for name, value in flat(_classes(given)).items() if name not in NOT_PARAMS}
-    params = {"estimator": type(given).__name__}
+    if not is_estimator(given):
+        return {name: value for name, value in as_params(given).items() if name not in NOT_PARAMS}
+    params = {"estimator": class_name(given)}
     for name, value in given.get_params().items():
         own = name.rpartition("__")[2]
         if value is not None and own not in NOT_PARAMS and not _holds_estimators(value):
@@ -37,20 +39,21 @@ def params_of(given: Any) -> dict[str, Any]:
     return params
 
 
+def as_params(given: Any) -> dict[str, Any]:
+    """Return a mapping as parameters, flat; estimators in it by their class."""
+    if not isinstance(given, Mapping):
+        return flat(given)
+    return flat({name: class_name(value) if is_estimator(value) else value for name, value in given.items()})
+
+
 def is_estimator(value: Any) -> bool:
     """Return whether a value is an estimator, not its class."""
-    return callable(getattr(value, "get_params", None)) and not isinstance(value, type)
+    return callable(getattr(value, "get_params", None)) and not isinstance(value, (type, Mapping))
 
 
 def class_name(value: Any) -> str:
     """Return what an estimator is called."""
     return type(value).__name__
-
-
-def _classes(given: Any) -> Any:
-    if not isinstance(given, Mapping):
-        return given
-    return {name: class_name(value) if is_estimator(value) else value for name, value in given.items()}
 
 
 def _holds_estimators(value: Any) -> bool:

@@ -6,6 +6,7 @@ Leaves out which of it a framework's callback keeps.
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -108,5 +109,18 @@ def scalars(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
         if isinstance(value, Mapping):
             found |= scalars(value, f"{prefix}{name}/")
         elif number is not None:
-            found[f"{prefix}{name}"] = float(number)
+            try:
+                found[f"{prefix}{name}"] = float(number)
+            except OverflowError:  # a whole number beyond what a float holds
+                found[f"{prefix}{name}"] = math.inf if number > 0 else -math.inf
     return found
+
+
+def whole(step: Any) -> int | None:
+    """Return a step as frameworks give it, a float or a tensor for instance, as a whole number; None where it is none.
+
+    >>> whole(3.0), whole(None), whole(float("nan"))
+    (3, None, None)
+    """
+    number = step if isinstance(step, (bool, int, float)) else _number(step)
+    return int(number) if number is not None and math.isfinite(number) else None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import ConfigError
 from advisor.integrations.checking import inputs_and_labels, tried
-from advisor.integrations.common import Session, agreed, begin, flat, framework, trains_now
+from advisor.integrations.common import Session, agreed, begin, flat, framework, scalars, trains_now
 from storage.records import Finding
 
 if TYPE_CHECKING:
@@ -45,10 +45,8 @@ NEVER: Final = frozenset(
 )
 """Training arguments that say where and how it is told of a training, not what is trained; kept as an attribute."""
 NOT_OF_MODEL: Final = frozenset(("id2label", "label2id", "transformers_version", "architectures"))
-SUMMARY: Final = frozenset(
-    ("train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss", "total_flos")
-)
-"""What the Trainer logs once when a training has ended: figures of the whole, no points of a curve."""
+SUMMARY: Final = "train_runtime"
+"""What the Trainer logs with this it tells once, of the whole training: no points of a curve."""
 IN_STATE: Final = "advisor"
 """Key of the checkpoint's ``stateful_callbacks`` under which the run's id is kept; no class is called so."""
 NO_END: Final = "the Trainer never said that the training had ended, so an exception ended it"
@@ -209,10 +207,10 @@ class AdvisorCallback(_transformers.TrainerCallback):  # type: ignore[misc]  # w
         session, logs = self._begun, dict(logs or {})
         if not self._training:
             session.stay()
-        if SUMMARY & logs.keys() and "train_runtime" in logs:
+        if SUMMARY in logs:
             self._summed = True
             if not session.run.state.is_over:
-                session.run.set_attribute("training_summary", {k: logs.pop(k) for k in SUMMARY & logs.keys()})
+                session.run.set_attribute("training_summary", scalars(logs))
         else:
             session.log(_integrations.rewrite_logs(logs), step=state.global_step)
             if self._training and self._stops and agreed(session.should_stop(advice=self._prune)):

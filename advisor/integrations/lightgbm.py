@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from advisor.integrations.boosting import BoostingCallback
 from advisor.integrations.common import framework
+from advisor.integrations.estimators import params_of
 
 if TYPE_CHECKING:
     from lightgbm.callback import CallbackEnv
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 ORDER: Final = 25
 """After LightGBM's own recorders (10 and 20), and before its early stopping (30), which keeps later ones from being
 called in the iteration in which it stops."""
-NOT_PARAMS: Final = frozenset({"num_threads", "verbosity"})
 
 
 class AdvisorCallback(BoostingCallback):
@@ -64,11 +64,12 @@ class AdvisorCallback(BoostingCallback):
     def best_of(self, model: Any) -> dict[str, Any]:
         """Return the best iteration, from 0: what early stopping chose, else where the first validation was best."""
         model = model or self._model
-        chosen = getattr(model, "best_iteration_", None) or getattr(model, "best_iteration", None)
         self._model = None
         value, iteration, results = self._best
-        if isinstance(chosen, int) and chosen > 0:  # LightGBM counts it from 1
-            return {"best_iteration": chosen - 1}
+        for name in ("best_iteration_", "best_iteration"):  # of an estimator; of a booster
+            chosen = getattr(model, name, None)  # the boosters of cross-validation have whatever is asked for
+            if isinstance(chosen, int) and chosen > 0:  # LightGBM counts it from 1
+                return {"best_iteration": chosen - 1}
         return {"best_iteration": iteration, "best_score": value} if results else {}
 
 
@@ -111,11 +112,8 @@ def _early_stop() -> Any:
 
 def _params(env: CallbackEnv) -> dict[str, Any]:
     """Return what LightGBM was given, and how many iterations were planned."""
-    from advisor.integrations.estimators import params_of
-
-    given = {name: value for name, value in params_of(env.params).items() if name not in NOT_PARAMS}
-    planned = {name: value for name, value in given.items() if value is not None}
-    return {**planned, "num_iterations": env.end_iteration - env.begin_iteration}
+    given = {name: value for name, value in params_of(env.params).items() if value is not None}
+    return {**given, "num_iterations": env.end_iteration - env.begin_iteration}
 
 
 def _values(results: Sequence[Any]) -> dict[str, float]:

@@ -9,6 +9,7 @@ over. Invariant: a trial is known by its study, its number and its start, so it 
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterable
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import ConfigError
-from advisor.integrations.common import say
+from advisor.integrations.common import framework, say
 from advisor.integrations.recorded import Recorded, experiment_for, look_at, record_runs
 from advisor.tracking.values import plain
+from storage.errors import StoreUnavailableError
 from storage.records import Finding, Run
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from advisor.experiment import Experiment
+
+log = logging.getLogger(__name__)
 
 NAMESPACE: Final = uuid.UUID("5b1d1c52-9a35-4b53-8a3c-6f1c9d6b0a11")
 """Under which the ids of trials' runs are made."""
@@ -83,21 +87,33 @@ class AdvisorCallback:
         self._import_existing, self._stop_study, self._on_finding = import_existing, stop_study, on_finding or say
         self._lock = threading.Lock()  # study.optimize(n_jobs=…) calls from several threads
         self._experiments: dict[str, Experiment] = {}  # by study
+        self._missed: dict[str, list[FrozenTrial]] = {}  # by study, what the store did not take
         self.findings: list[Finding] = []
         self.stop_reason = ""
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
-        """Record a trial that is over; Optuna calls this."""
+        """Record a trial that is over; Optuna calls this. Trouble with the store does not end the study."""
+        name = study.study_name
         with self._lock:
-            is_first = study.study_name not in self._experiments
-            experiment = self._of(study)
-            existing = study.get_trials(deepcopy=False) if is_first and self._import_existing else []
-            self._record(study, experiment, [*existing, trial])
-            if self._stop_study:
-                advice = experiment.stop_advice()
-                self.stop_reason = advice.reason
-                if advice.stop:
-                    study.stop()
+            trials = [*self._missed.pop(name, ()), trial]
+            if name not in self._experiments and self._import_existing:
+                trials = study.get_trials(deepcopy=False)
+            try:
+                experiment = self._of(study)
+                self._record(study, experiment, trials)
+                if self._stop_study:
+                    self._stop_where_advised(study, experiment)
+            except StoreUnavailableError as error:
+                if self._settings.get("strict"):
+                    raise
+                self._missed[name] = trials
+                log.error("trial %d is not recorded: %s; it is tried again after the next one", trial.number, error)
+
+    def _stop_where_advised(self, study: Study, experiment: Experiment) -> None:
+        advice = experiment.stop_advice()
+        self.stop_reason = advice.reason
+        if advice.stop:
+            study.stop()
 
     def record(self, study: Study) -> list[Run]:
         """Record all trials of a study that are over and not in the store yet; return their runs.
@@ -160,17 +176,17 @@ def _recorded(study: str, trial: FrozenTrial) -> Recorded:
 
 def _run_id(study: str, trial: FrozenTrial) -> str:
     # The start tells studies apart that have a name in common, as those in memory do each time a program runs.
-    return uuid.uuid5(NAMESPACE, f"{study}\n{trial.number}\n{_utc(trial.datetime_start)}").hex
+    # It is taken as Optuna keeps it, without a zone: the same for programs in different zones.
+    return uuid.uuid5(NAMESPACE, f"{study}\n{trial.number}\n{trial.datetime_start}").hex
 
 
 def _distributions(trial: FrozenTrial) -> dict[str, str]:
     """Return distributions as Optuna writes them; choices that are no JSON have none."""
-    from optuna.distributions import distribution_to_json
-
+    distributions = framework("optuna", "optuna.distributions")
     found: dict[str, str] = {}
     for name, distribution in trial.distributions.items():
         try:
-            found[name] = distribution_to_json(distribution)
+            found[name] = distributions.distribution_to_json(distribution)
         except TypeError:
             continue
     return found

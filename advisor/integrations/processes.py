@@ -54,7 +54,7 @@ class SilentRun(LiveRun):
         self.seed = self.suggestion_id = self._number = None
         self.started = datetime.now(UTC)
         self.state = RunState.RUNNING
-        self.fails_unless_ended = ""
+        self.at_exit = self.finish
         self._advised_stop = False
         self._origin = time.perf_counter()
         self._pid, self._process = os.getpid(), live._process

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -96,7 +97,7 @@ class AdvisorLoggerCallback(LoggerCallback, Stopper):
         if former is not None:
             session.resumed(former, int((trial.last_result or {}).get(ITERATION, 0)))
         if session.mine:
-            session.run.fails_unless_ended = "the program ended before the trial did"
+            session.run.at_exit = partial(session.fail, "the program ended before the trial did")
         self._sessions[trial.trial_id] = session
         self._run_ids[trial.trial_id] = session.run.id
 

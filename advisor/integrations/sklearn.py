@@ -20,7 +20,7 @@ import numpy as np
 
 from advisor.errors import ConfigError
 from advisor.integrations.common import begin, framework
-from advisor.integrations.estimators import class_name, params_of
+from advisor.integrations.estimators import as_params, class_name, params_of
 from advisor.integrations.recorded import Recorded, experiment_for, record_runs
 from storage.records import Curve, Run, RunState
 
@@ -228,7 +228,7 @@ def _recorded(
     tests = {name: values[-1] for name, values in figures.items() if name.startswith("split") and "_test_" in name}
     n_failed = sum(math.isnan(value) for value in tests.values())
     state = RunState.FAILED if n_failed else RunState.PRUNED if dropped else RunState.FINISHED
-    body: dict[str, Any] = {"state": str(state), "params": params_of(params), "tags": list(tags), "source": "import"}
+    body: dict[str, Any] = {"state": str(state), "params": as_params(params), "tags": list(tags), "source": "import"}
     body |= {"meta": dict(about), "started": None, "ended": None}  # a search tells how long, not when
     if n_failed:
         body["error"] = f"{n_failed} of {len(tests)} fits or scores failed and gave no number"

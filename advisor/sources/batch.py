@@ -16,7 +16,7 @@ from advisor.sources.marks import Mark, Marks
 from advisor.sources.points import lengths_of
 from advisor.sources.port import Piece, Points
 from storage.curves import summaries
-from storage.records import Curve, CurveChunk, Event, Run, valid_text
+from storage.records import Curve, CurveChunk, Event, Run, RunState, valid_text
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
@@ -74,7 +74,6 @@ class News:
             lengths=lengths_of(piece, {} if had is None or piece.is_whole else had.lengths),
             cursor=piece.cursor,
             head=hashed,
-            is_open=not head.state.is_over,
         )
         is_changed = known is not None and (had is None or had.head != hashed) and _differs(head, known)
         return cls(head, known, fresh.points, fresh.base, mark, is_changed, piece.notes)
@@ -103,6 +102,7 @@ class Batch:
         self.marks: dict[str, dict[str, Mark]] = {}
         self.added: Counter[str] = Counter()
         self.news: set[str] = set()
+        self.n_going_on = 0
         self._new: dict[str, News] = {}
         self._n_points = 0
         self._state: State | None = None
@@ -183,6 +183,7 @@ class Batch:
             store.append_curves(chunks)
         _append(store, self._ends(grown, reduce, now))
         self.added.update(new.head.experiment for new in fresh)
+        self.n_going_on += sum(new.head.state is RunState.RUNNING for new in several)
         self.news.update(new.head.run_id for new in several if new.known is not None or new.head.is_recent(now))
         self.look()
 

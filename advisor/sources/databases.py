@@ -138,8 +138,8 @@ class Database:
         if head[18:20] != b"\x02\x02":
             try:
                 return self._begun(path, "mode=ro")
-            except sqlite3.OperationalError:
-                if not _size(_beside(path, "-journal")):
+            except sqlite3.OperationalError as error:
+                if _is_busy(error) or not _size(_beside(path, "-journal")):
                     raise
                 return self._copied(path)  # a writer died in the middle: its journal is rolled back in a copy
         if not _size(log) and not shared.exists():
@@ -148,8 +148,10 @@ class Database:
             return self._copied(path)
         try:
             return self._begun(path, "mode=ro")
-        except sqlite3.OperationalError:  # as in a folder that cannot be written
-            return self._copied(path)
+        except sqlite3.OperationalError as error:
+            if _is_busy(error):
+                raise
+            return self._copied(path)  # as in a folder that cannot be written
 
     def _copied(self, path: Path) -> tuple[sqlite3.Connection, dict[str, frozenset[str]]]:
         beside = [path, _beside(path, "-wal"), _beside(path, "-journal")]
@@ -206,8 +208,12 @@ def _size(path: Path) -> int:
         return 0
 
 
+def _is_busy(error: BaseException) -> bool:
+    return "locked" in str(error) or "busy" in str(error)
+
+
 def _sentence(error: BaseException) -> str:
-    if "locked" in str(error) or "busy" in str(error):
+    if _is_busy(error):
         return f"is locked by another program for more than {WAIT_S:.0f} s; try again later"
     if "interrupted" in str(error):
         return f"took more than {STATEMENT_S:.0f} s to answer"

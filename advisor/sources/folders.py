@@ -17,10 +17,13 @@ DEPTH_AT_MOST: Final = 20
 HEAD_BYTES: Final = 4096
 
 
-def files_below(folder: Path, notes: list[str]) -> Iterator[tuple[str, Path]]:
-    """Yield plain files below a folder in the order of their names, by their path in it; links are left out."""
+def files_below(folder: Path, notes: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield plain files below a folder in the order of their names: the path in it and the whole path.
+
+    Links are left out. Paths are plain text, since there may be a hundred thousand and objects cost more than reading.
+    """
     n = 0
-    waiting = [("", folder, 0)]
+    waiting = [("", str(folder), 0)]
     while waiting:
         prefix, path, depth = waiting.pop()
         below = []
@@ -31,16 +34,16 @@ def files_below(folder: Path, notes: list[str]) -> Iterator[tuple[str, Path]]:
                 if n > FILES_AT_MOST:
                     notes.append(f"{folder.name} beyond the first {FILES_AT_MOST:,} were left out")
                     return
-                yield name, Path(entry.path)
+                yield name, entry.path
             elif depth < DEPTH_AT_MOST and entry.is_dir(follow_symlinks=False):
-                below.append((f"{name}/", Path(entry.path), depth + 1))
+                below.append((f"{name}/", entry.path, depth + 1))
         waiting += reversed(below)
 
 
-def scanned(folder: Path) -> list[os.DirEntry[str]]:
+def scanned(folder: Path | str) -> list[os.DirEntry[str]]:
     """Return what is in a folder, by name; nothing where there is none or a link stands in its place."""
     try:
-        if folder.is_symlink():
+        if os.path.islink(folder):
             return []
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
@@ -68,10 +71,10 @@ def look(path: str) -> tuple[bytes, os.stat_result] | None:
         os.close(descriptor)
 
 
-def is_plain(path: Path) -> bool:
+def is_plain(path: Path | str) -> bool:
     """Return whether there is a plain file, no link to one."""
     try:
-        return stat.S_ISREG(path.lstat().st_mode)
+        return stat.S_ISREG(os.lstat(path).st_mode)
     except (OSError, ValueError):
         return False
 

@@ -7,6 +7,7 @@ number, its length, and checksums of its beginning and of what stands before the
 from __future__ import annotations
 
 import os
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ CHECKED_BYTES: Final = 64
 class GrowingFile:
     """An open file of lines. A context manager."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         """Open a file at its beginning.
 
         Raises
@@ -75,6 +76,15 @@ class GrowingFile:
             block, left = left + read[:end], b""
             self.offset += len(block)
             yield block
+
+    def last_line(self, *, quiet_s: float) -> bytes:
+        """Return a last line that has no end, once nothing has been written to the file for a while."""
+        seen = os.fstat(self._file.fileno())
+        if seen.st_size == self.offset or not quiet_s < time.time() - seen.st_mtime:
+            return b""
+        line = self._read(self.offset, LINE_MAX_BYTES)
+        self.offset += len(line)
+        return line
 
     def _checksum(self, offset: int) -> int:
         head = self._read(0, min(CHECKED_BYTES, offset))

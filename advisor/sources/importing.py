@@ -28,10 +28,11 @@ from advisor.sources.points import after, bounded, checksum_of, goes_on
 from advisor.sources.port import Entry, Found, Options, Piece, Source, SourceRun
 from advisor.sources.registry import chosen, reader_of
 from storage.errors import RecordError
+from storage.records import Run, RunState
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
-    from storage.records import Run
+
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,9 @@ class Synced:
     """Experiment → runs added."""
     news: frozenset[str]
     """Ids of runs that go on, or ended within a day, of which something was new."""
+
+    n_going_on: int = 0
+    """Runs among those added or grown that may still go on."""
 
     @property
     def n_added(self) -> int:
@@ -168,7 +172,7 @@ class Importer:
                 if progress is not None:
                     progress(n_done, max(total, n_done))
         batch.flush()
-        return Synced(tallies, dict(batch.added), frozenset(batch.news))
+        return Synced(tallies, dict(batch.added), frozenset(batch.news), n_going_on=batch.n_going_on)
 
     def plan(self) -> Synced:
         """Return what an import would bring, without reading curves and without writing: ``--dry-run``."""
@@ -250,7 +254,8 @@ class Importer:
 
     def _sync_run(self, found: Found, entry: Entry, mark: Mark | None, tally: Tally, batch: Batch, name: str) -> None:
         """Bring one run up to date."""
-        if mark is not None and mark.stamp == entry.stamp and not mark.is_open:
+        due = mark is not None and mark.look_at is not None and self._adv.clock().timestamp() >= mark.look_at
+        if mark is not None and mark.stamp == entry.stamp and not due:
             if not mark.run_id:
                 tally.left_out[entry.place] = mark.reason
                 return
@@ -270,8 +275,16 @@ class Importer:
         tally.n_same += new.known is not None and not new.is_news
         tally.n_curves += len(new.curves)
         tally.n_points += sum(len(points) for points in new.curves.values())
-        self._remember(batch, name, entry.place, replace(new.mark, stamp=entry.stamp))
+        mark = replace(new.mark, stamp=entry.stamp, look_at=self._look_at(run, new.head.state))
+        self._remember(batch, name, entry.place, mark)
         batch.add(new)
+
+    def _look_at(self, run: SourceRun, state: RunState) -> float | None:
+        """Return when a run that goes on is looked at again, even where nothing was written meanwhile."""
+        if state is not RunState.RUNNING:
+            return None
+        silent_since = run.active if run.state is None and run.active is not None else self._adv.clock()
+        return silent_since.timestamp() + self._quiet_s
 
     def _remember(self, batch: Batch, source: str, place: str, mark: Mark) -> None:
         self._seen[source][place] = mark

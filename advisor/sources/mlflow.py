@@ -75,7 +75,8 @@ class MLflowReader(Reader):
                 "the address holds a user or a password; leave them out and set MLFLOW_TRACKING_USERNAME "
                 "and MLFLOW_TRACKING_PASSWORD"
             )
-        return Found(self.tool, address, what=SERVER)
+        # What follows a question mark is no part of a server's place, and may be a secret.
+        return Found(self.tool, parts._replace(query="").geturl(), what=SERVER)
 
     def open(self, found: Found, options: Options) -> Source:
         """Open what was found."""

@@ -18,7 +18,7 @@ from typing import Any, Final
 from advisor.errors import SourceError
 from advisor.sources.folders import DEPTH_AT_MOST, files_below, folders_in, is_plain, look, scanned, shown
 from advisor.sources.mlflow_metrics import read_curves
-from advisor.sources.mlflow_run import ARTIFACTS_AT_MOST, Record, about_experiment, source_run
+from advisor.sources.mlflow_run import ARTIFACTS_AT_MOST, Record, about_experiment, may_go_on, source_run
 from advisor.sources.port import Entry, Source, SourceExperiment, SourceRun
 from advisor.sources.reading import as_text, from_seconds, parse_yaml, plain, read_bytes, stamp_of, whole
 
@@ -99,7 +99,7 @@ class FilesSource(Source):
             status=meta.get("status"),
             start_ms=meta.get("start_time"),
             end_ms=meta.get("end_time"),
-            active=from_seconds(_last_written(folder)),
+            active=from_seconds(_last_written(folder)) if may_go_on(meta.get("status")) else None,
             user=_text(meta.get("user_id")),
             source_version=_text(meta.get("source_version")),
             artifact_uri=uri,
@@ -223,10 +223,16 @@ def _values(folder: Path) -> dict[str, str]:
     """Return parameters or tags: a file each, its name the name."""
     out: dict[str, str] = {}
     for name, path in files_below(folder, []):
-        try:
-            out[shown(name)] = as_text(read_bytes(path, most=VALUE_MAX_BYTES))
-        except SourceError:
-            continue  # one that was removed meanwhile, or is no value
+        looked_at = look(path)
+        if looked_at is None:
+            continue  # it was removed meanwhile
+        content, seen = looked_at
+        if seen.st_size > len(content):
+            try:
+                content = read_bytes(path, most=VALUE_MAX_BYTES)
+            except SourceError:
+                continue  # no value of MLflow's is as long
+        out[shown(name)] = as_text(content)
     return out
 
 
@@ -256,7 +262,7 @@ def _artifacts(folder: Path, uri: str) -> list[Mapping[str, Any]]:
         if len(out) == ARTIFACTS_AT_MOST:
             break
         try:
-            size = path.lstat().st_size
+            size = os.lstat(path).st_size
         except OSError:
             continue
         out.append({"name": shown(name), "uri": f"{uri.rstrip('/')}/{shown(name)}", "size": size})
@@ -311,7 +317,7 @@ def _last_written(run: Path) -> float | None:
     times = [entry.stat().st_mtime for entry in scanned(run) if not entry.is_symlink()]
     for _, path in files_below(run / "metrics", []):
         try:
-            times.append(path.lstat().st_mtime)
+            times.append(os.lstat(path).st_mtime)
         except OSError:
             continue
     return max(times, default=None)

@@ -197,11 +197,12 @@ class JournalSource(Source):
         return True
 
     def _create_trial(self, study: _Study, happened: Mapping[str, Any]) -> None:
+        state = happened.get("state", 0)
         trial = _Trial(
             study,
             len(self._trials),
             study.n_trials,
-            happened.get("state", 0),
+            state if isinstance(state, int) else str(state)[:40],
             _values(happened.get("values")) or _values([happened.get("value")]),
             started=_time(happened.get("datetime_start")),
             ended=_time(happened.get("datetime_complete")),

@@ -82,7 +82,7 @@ class Study:
 
     def about(self) -> SourceExperiment:
         """Return what is said of the study beside its trials."""
-        directions = [DIRECTIONS.get(direction) for direction in self.directions]
+        directions = [DIRECTIONS.get(d) if isinstance(d, (str, int)) else None for d in self.directions]
         known = [direction for direction in directions if direction is not None]
         return SourceExperiment(
             objectives=list(zip(self.metrics, known, strict=True)) if len(known) == len(directions) else (),

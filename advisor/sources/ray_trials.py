@@ -124,7 +124,7 @@ class TrialsSource(Source):
             "trial_id": trial_id,
             "experiment_tag": known.tag or _text(first.get("experiment_tag")),
             "metric": self._metric,
-            "perturbed": True if trial_id and is_plain(folder.parent / f"pbt_policy_{shown(trial_id)}.txt") else None,
+            "perturbed": True if _is_perturbed(folder.parent, trial_id) else None,
         }
         name = shown(folder.name)
         return SourceRun(
@@ -196,6 +196,12 @@ def _state(folder: Path, known: _Known, last: Mapping[str, Any]) -> RunState | N
     if told is RunState.WAITING and last:
         return RunState.RUNNING  # Ray writes running trials down as pending, to start them again
     return told
+
+
+def _is_perturbed(experiment: Path, trial_id: str | None) -> bool:
+    """Return whether a population changed a trial's parameters, told by a file of that name."""
+    is_name = trial_id is not None and re.fullmatch(r"[\w-]{1,64}", trial_id, re.ASCII) is not None  # never a path
+    return is_name and is_plain(experiment / f"pbt_policy_{trial_id}.txt")
 
 
 def _params(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:

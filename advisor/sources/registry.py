@@ -21,6 +21,7 @@ READERS: Final = (
     ("trackio", "TrackioReader"),
     ("aim", "AimReader"),
     ("neptune", "NeptuneReader"),
+    ("tables", "TablesReader"),
 )
 """(module and short name, class). A folder goes to the first that claims it."""
 

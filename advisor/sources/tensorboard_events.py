@@ -134,6 +134,8 @@ class Scalars:
         """Return the curves, times counted from a moment in seconds since 1970."""
         out = {}
         for tag, parts in self._tags.items():
+            if not parts:
+                continue
             steps, values, times = (
                 np.concatenate([getattr(part, name) for part in parts]) for name in ("steps", "values", "times")
             )

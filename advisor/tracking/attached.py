@@ -204,7 +204,7 @@ class AttachedRun(LiveRun):
         self._pid, self._process = os.getpid(), run._process
         self._advised_stop = False
         self.ends_within_s = run.FINISH_WITHIN_S
-        self.fails_unless_ended = ""
+        self.at_exit = self.finish
 
     @property
     def number(self) -> int:

@@ -84,10 +84,10 @@ def _end_all() -> None:
     for run in list(_live.values()):
         run.ends_within_s = min(run.ends_within_s, max(deadline - time.monotonic(), 1.0))
         try:
-            if _uncaught is not None or run.fails_unless_ended:
-                run.fail(_uncaught or run.fails_unless_ended)
+            if _uncaught is not None:
+                run.fail(_uncaught)
             else:
-                run.finish()
+                run.at_exit()
         except Exception:  # the interpreter ends: say it and let the next run end too
             log.exception("run %s could not be ended; it is recovered when the store is next opened", run.id)
     for close in _closing:

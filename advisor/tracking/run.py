@@ -125,8 +125,8 @@ class LiveRun:
         self._kept_stop = False
         self.ends_within_s = FINISH_WITHIN_S
         """How long its end waits for the store."""
-        self.fails_unless_ended = ""
-        """Why it counts as failed, where the interpreter ends before anybody ended it; as finished when empty."""
+        self.at_exit: Callable[[], object] = self.finish
+        """Ends it, where the interpreter ends before anybody did, and by no exception."""
 
         header = {"run_id": self.id, "experiment": self.experiment, "store": self._opening.uri, **owner_header()}
         created = checked(created)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from advisor.compat import mlflow
+from advisor.compat.mlflow_active import State
 from advisor.compat.mlflow_runs import condition
 from storage.records import Run, RunState
 from tests.advisor.compat.helpers import Play, points, recorded
@@ -19,7 +20,7 @@ STATES = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "crashed"}
 
 @pytest.fixture(autouse=True)
 def no_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(mlflow, "_now", mlflow._State())
+    monkeypatch.setattr(mlflow, "_now", State())
     yield
     while mlflow.active_run() is not None:
         mlflow.end_run()
@@ -135,6 +136,17 @@ def test_data_figures_and_tables_are_kept(runs: Runs, caplog: pytest.LogCaptureF
         "log_input",
         "log_image keeps images of Pillow under an artifact_file; this one is not kept",
     ]
+
+
+def test_a_run_is_named_by_its_id(runs: Runs) -> None:
+    with mlflow.start_run() as parent, mlflow.start_run(nested=True):
+        mlflow.log_metric("above", 1, step=3, run_id=parent.info.run_id)
+        mlflow.log_param("p", 1, run_id=parent.info.run_id)
+        with pytest.raises(mlflow.exceptions.MlflowException, match="'other' does not go on in this process"):
+            mlflow.log_metric("x", 1, run_id="other")
+    assert points(runs()[0]) == {"above": [[3, 1.0]]}
+    assert dict(runs()[0].params) == {"p": 1}
+    assert points(runs()[1]) == {}
 
 
 def test_children_that_nobody_ended_end_with_their_parent(runs: Runs) -> None:

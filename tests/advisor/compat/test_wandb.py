@@ -4,6 +4,8 @@ import argparse
 import importlib
 import logging
 import math
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +117,20 @@ def test_what_is_not_supported_says_so_once_and_swallows_the_rest(runs: Runs, ca
     assert runs()[0].user_attrs["words"] == "w"
 
 
+def test_what_is_not_supported_serves_as_a_class_too() -> None:
+    assert isinstance(wandb.Image(1), wandb.Image)
+    assert not isinstance(wandb.Table(), wandb.Image)
+    assert not isinstance(3, wandb.Image)
+
+    class Callback(wandb.keras.WandbCallback):  # type: ignore[misc, name-defined]
+        def on_epoch_end(self) -> int:
+            return 3
+
+    callback = Callback(monitor="loss")
+    assert callback.on_epoch_end() == 3
+    callback.set_model(None)
+
+
 # -- the rest of the surface
 
 
@@ -178,6 +194,8 @@ def test_our_own_shape_is_as_it_was(runs: Runs) -> None:
 def test_a_run_in_wandbs_shape_is_a_live_run_too(runs: Runs) -> None:
     run = wandb.init()
     assert isinstance(run, LiveRun)
+    assert run.name == f"run-{run.id[:8]}"  # files are named after it
+    assert not run.settings
     run.log(loss=1)
     run.log({"loss": 2}, step=7)
     run.note("seen")
@@ -193,6 +211,32 @@ def test_an_exception_that_ends_a_run_is_kept(runs: Runs) -> None:
         raise ValueError("boom")
     assert (runs()[0].state, runs()[0].metrics["best"]) == (RunState.FAILED, 1.0)
     assert "boom" in (runs()[0].error or "")
+
+
+def test_a_summary_that_changes_at_every_step_does_not_fill_the_journal(runs: Runs) -> None:
+    with wandb.init(project="p") as run:
+        for step in range(200):
+            run.summary["best"] = step
+    (kept,) = runs()
+    assert (kept.user_attrs["best"], kept.metrics["best"]) == (199, 199.0)
+    said = [line for line in advisor.open().history(kept.id) if "best" in line.text]
+    assert len(said) <= 3
+
+
+def test_what_was_said_outlives_a_kill(tmp_path: Path, repository: Path, runs: Runs) -> None:
+    program = (
+        "import os, signal, advisor as wandb\n"
+        "wandb.init(project='p', config={'lr': 1})\n"
+        "wandb.config.late = 5\n"
+        "wandb.log({'x': 1}, commit=False)\n"
+        "wandb.summary['best'] = 2\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(repository)}
+    subprocess.run([sys.executable, "-c", program], env=environ, check=False)
+    (kept,) = runs()
+    assert (kept.state, dict(kept.params)) == (RunState.CRASHED, {"lr": 1, "late": 5})
+    assert (points(kept), kept.user_attrs["best"]) == ({"x": [[0, 1.0]]}, 2)
 
 
 def test_tags_notes_and_name_may_be_set_later(runs: Runs) -> None:

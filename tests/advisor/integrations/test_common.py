@@ -88,6 +88,15 @@ def test_the_numbers_among_metrics_are_kept() -> None:
     values = scalars({"a": np.float32(0.5), "b": True, "c": "0.5", "d": {"e": 1}, "f": np.zeros(3), "g": math.nan})
     assert {k: v for k, v in values.items() if k != "g"} == {"a": 0.5, "b": 1.0, "d/e": 1.0}
     assert math.isnan(values["g"])
+    assert scalars({"a": 10**400, "b": -(10**400)}) == {"a": math.inf, "b": -math.inf}
+
+
+def test_a_step_may_be_any_whole_number(store: Path) -> None:
+    session = begin("toy", store=store)
+    for step in (2, 3.0, np.int64(4), np.float32(5), math.nan):
+        session.log({"loss": 1.0}, step=step)
+    session.finish()
+    assert only_run(store).curve("loss").steps.tolist() == [2, 3, 4, 5, 6]
 
 
 def test_a_run_is_begun_fed_and_ended(store: Path) -> None:
@@ -235,12 +244,27 @@ def test_a_run_lingers_for_what_follows_its_training(store: Path) -> None:
     assert second.run.state is RunState.FINISHED
 
 
-@pytest.mark.parametrize("way", ["lingers", "is unguarded"])
-def test_a_run_left_open_ends_with_the_program(way: str, store: Path, repository: Path) -> None:
-    code = "import sys; from advisor.integrations.common import begin; s = begin('toy', store=sys.argv[1]); "
-    code += "s.linger()" if way == "lingers" else "s.unguarded('nobody said that it had ended')"
-    subprocess.run([sys.executable, "-c", code, str(store)], cwd=repository, check=True, timeout=60)
-    assert only_run(store).state is (RunState.FINISHED if way == "lingers" else RunState.FAILED)
+def test_a_run_left_open_ends_with_the_program(store: Path, repository: Path) -> None:
+    code = """
+import sys, threading
+from advisor.integrations.common import begin
+def open_another(say):
+    say(begin("toy", store=sys.argv[1], stop_on_error=True))
+def prune(session):
+    session.why_stopped = "hopeless"
+    session.linger()
+def nan(session):
+    session.log({"loss": float("nan")})
+    assert session.should_stop()
+    session.linger()
+for say in (lambda s: s.linger(), lambda s: s.unguarded("nobody said that it had ended"), prune, nan, lambda s: None):
+    thread = threading.Thread(target=open_another, args=(say,))
+    thread.start()
+    thread.join()
+"""
+    subprocess.run([sys.executable, "-c", code, str(store)], cwd=repository, check=True, timeout=150)
+    states = [str(run.state) for run in advisor.open(store, capture=False).runs()]
+    assert states == ["finished", "failed", "pruned", "failed", "finished"]
 
 
 def test_what_a_run_goes_on_from_is_kept(store: Path) -> None:
@@ -288,3 +312,11 @@ def test_the_page_is_python_where_it_says_so_and_names_what_there_is(repository:
                 source = (repository / f"{str(node.module).replace('.', '/')}.py").read_text(encoding="utf-8")
                 for alias in node.names:
                     assert re.search(rf"^(class|def) {alias.name}\b", source, flags=re.MULTILINE), alias.name
+
+
+def test_a_framework_that_does_not_follow_the_advice_has_a_finished_run(store: Path) -> None:
+    session = begin("toy", store=store, stop_on_error=True)
+    session.why_stopped = "hopeless"  # as it was after an epoch that the framework trained on from
+    assert not session.should_stop()
+    session.finish()
+    assert only_run(store).state is RunState.FINISHED

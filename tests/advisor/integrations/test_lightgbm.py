@@ -99,6 +99,19 @@ def test_cross_validation_is_one_run_with_means_and_spreads(tmp_path: Path) -> N
     assert run.state is RunState.FINISHED
 
 
+def test_cross_validation_that_stops_early_has_the_best_iteration_that_lightgbm_chose(tmp_path: Path) -> None:
+    train, _ = data()
+    fast = {**PARAMS, "learning_rate": 1.0, "min_data_in_leaf": 1, "num_leaves": 31}
+    with advisor_callback("trees", store=tmp_path) as callback:
+        stop = lightgbm.early_stopping(2, verbose=False)
+        table = lightgbm.cv(fast, train, 80, nfold=3, stratified=False, callbacks=[callback, stop])
+    (run,) = runs_in(tmp_path)
+    n_best = len(table["valid l2-mean"])  # LightGBM cuts its record there; the run keeps what came after
+    assert run.user_attrs["best_iteration"] == n_best - 1
+    assert values(run, "valid/l2")[:n_best] == table["valid l2-mean"]
+    assert len(run.curve("valid/l2")) > n_best
+
+
 def test_an_estimator_of_scikit_learn_is_logged_as_its_evals_result_says(tmp_path: Path) -> None:
     x, y = samples()
     model = lightgbm.LGBMRegressor(n_estimators=4, num_leaves=4, learning_rate=0.2, verbosity=-1, n_jobs=1)

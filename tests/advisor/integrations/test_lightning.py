@@ -115,6 +115,16 @@ def test_everything_that_is_logged_is_in_the_run(tmp_path: Path, store: Path, ru
     assert run.objective == run.curve("val_loss").values[-1]
 
 
+def test_the_step_may_be_logged_by_the_module(tmp_path: Path, store: Path, runs: Runs) -> None:
+    class ByEpoch(Line):
+        def validation_step(self, batch: Any, index: int) -> None:
+            self.log_dict({"val_loss": batch[0].mean(), "step": float(self.current_epoch)})
+
+    with AdvisorLogger("lines", store=store) as logger:
+        trainer(tmp_path, logger, epochs=3).fit(ByEpoch(), data(), data(shuffle=False))
+    assert runs()[0].curve("val_loss").steps.tolist() == [0, 1, 2]
+
+
 def test_a_run_is_open_for_a_test_until_the_next_training(tmp_path: Path, store: Path, runs: Runs) -> None:
     for _ in range(2):
         logger = AdvisorLogger("lines", store=store)

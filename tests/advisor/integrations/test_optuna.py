@@ -176,6 +176,26 @@ def test_threads_of_one_study_record_each_trial_once(tmp_path: Path) -> None:
     assert sorted(run.meta["trial"] for run in runs) == list(range(12))
 
 
+def test_a_store_that_cannot_be_reached_does_not_end_the_study_and_gets_the_trials_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_the_way = tmp_path / "disk"
+    in_the_way.write_text("not mounted yet")
+
+    def repaired_later(trial: optuna.Trial) -> float:
+        if trial.number == 2:
+            in_the_way.unlink()
+        return 1.0
+
+    study = study_of()
+    study.optimize(
+        repaired_later, n_trials=4, callbacks=[AdvisorCallback(store=in_the_way / "store", import_existing=False)]
+    )
+    assert [run.meta["trial"] for run in runs_in(in_the_way / "store")] == [0, 1, 2, 3]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert "trial 1 is not recorded" in caplog.text
+
+
 def test_attributes_and_choices_that_are_no_json_do_not_stop_the_study(tmp_path: Path) -> None:
     def odd(trial: optuna.Trial) -> float:
         trial.set_user_attr("api_key", "sk-123")

@@ -137,6 +137,18 @@ def test_a_search_clones_the_callback_and_each_fit_is_a_run(data: tuple[Any, Any
     assert {run.params["max_depth"] for run in runs} == {1, 2}
 
 
+def test_a_search_over_an_estimator_that_gives_its_parameters_has_those_of_each_fit(
+    data: tuple[Any, Any], tmp_path: Path
+) -> None:
+    from sklearn.model_selection import GridSearchCV
+
+    x, y = data[0].get_data().toarray(), data[0].get_label()
+    model = xgboost.XGBRegressor(n_estimators=2, n_jobs=1)
+    model.set_params(callbacks=[AdvisorCallback("trees", params=model, store=tmp_path)])
+    GridSearchCV(model, {"max_depth": [1, 2]}, cv=2, refit=False).fit(x, y)
+    assert sorted(run.params["max_depth"] for run in runs_in(tmp_path)) == [1, 1, 2, 2]
+
+
 def test_advice_to_stop_reaches_xgboost(data: tuple[Any, Any], tmp_path: Path) -> None:
     train, valid = data
 

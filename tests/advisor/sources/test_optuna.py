@@ -173,6 +173,19 @@ def test_broken_lines_of_a_journal_are_counted_and_the_rest_is_read(journal: Pat
         assert 99 not in reading(source, "Überraschung /1", 0).curves["val/acc"].steps.tolist()
 
 
+def test_a_journal_of_wrong_types_is_read_as_far_as_it_can_be(journal: Path) -> None:
+    with journal.open("a") as file:
+        file.write(line(op_code=0, study_name="odd", directions=[[], {}, "up"]))
+        file.write(line(op_code=4, study_id=5, datetime_start=5, params={"x": {}}, distributions=[], state=1))
+        file.write(line(op_code=4, study_id=5, datetime_start=None, state=[], intermediate_values={"x": "y"}))
+    with source_of(journal) as source:
+        *_, good, bad = source.entries()
+        run = good.load()
+        assert (run.experiment, run.about.objectives, run.params) == ("odd", (), {"x": "{}"})
+        with pytest.raises(SourceError, match="none of Optuna's"):
+            bad.load()
+
+
 def test_a_parameter_of_another_kind_is_not_taken_as_optuna_refuses_it(journal: Path) -> None:
     other = '{"name": "IntDistribution", "attributes": {"log": false, "step": 1, "low": 1, "high": 8}}'
     with journal.open("a") as file:

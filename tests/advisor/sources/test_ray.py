@@ -240,6 +240,18 @@ def test_where_functions_lie_in_memory_is_left_out(plain: Path) -> None:
     assert trials_of(plain.parent)["sweep", plain.name][0].params == {"f": "<function g>", "s": "at 0x10"}
 
 
+@pytest.mark.parametrize("trial_id", ["../../outside", "\ud800", "a/b", {"x": 1}, "9" * 400])
+def test_a_trials_id_is_never_taken_for_a_path(plain: Path, trial_id: Any) -> None:
+    (plain.parent / "experiment_state-2.json").write_text('{"trial_data": []}')
+    (plain.parent / "pbt_policy_a").mkdir()
+    (plain.parent.parent / "outside.txt").write_text("")
+    results = plain / "result.json"
+    results.write_text(
+        "\n".join(json.dumps({**json.loads(r), "trial_id": trial_id}) for r in results.read_text().splitlines()) + "\n"
+    )
+    assert "perturbed" not in trials_of(plain.parent)["sweep", plain.name][0].meta
+
+
 def test_other_folders_are_not_rays(tmp_path: Path) -> None:
     (tmp_path / "params.json").write_text("{}")
     (tmp_path / "result.json").write_text('{"accuracy": 1}')

@@ -1,0 +1,290 @@
+"""What the columns of a table mean: stated by a person, or guessed from their names and first values.
+
+A table has **one row a step** where a column names steps (``step``, ``epoch`` …), unless a column names another run in
+each row. It has **one row a run** where no column names steps and something tells rows apart as runs: a column of names
+of runs that hardly repeat, a column of a parameter (``config/…``, ``param…``, ``lr`` …), or a column of text. Anything
+else is refused with the columns to state.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advisor.errors import SourceError
+from advisor.sources.reading import from_iso, number
+from advisor.sources.table_files import Chunk
+
+STEPS: Final = (
+    "global_step",
+    "trainer/global_step",
+    "step",
+    "steps",
+    "_step",
+    "iteration",
+    "iterations",
+    "iter",
+    "timesteps",
+    "total_timesteps",
+    "time/total_timesteps",
+    "num_timesteps",
+    "update",
+    "epoch",
+    "epochs",
+    "round",
+    "generation",
+    "episode",
+)
+"""Names of columns of steps, most telling first; upper and lower case are the same."""
+TIMES: Final = (
+    "timestamp",
+    "_timestamp",
+    "wall_time",
+    "walltime",
+    "datetime",
+    "date",
+    "created_at",
+    "time",
+    "elapsed",
+    "time/time_elapsed",
+    "_runtime",
+    "wall",
+)
+RUNS: Final = ("run_id", "run", "run_name", "trial_id", "trial", "experiment_id", "job_id", "name", "exp", "id")
+SEED: Final = "seed"
+STATES: Final = ("state", "status")
+PARAMETER_PREFIXES: Final = ("config/", "config.", "param", "hparam", "hp/", "hp.", "args/", "args.", "cfg.", "cfg/")
+PARAMETER_NAMES: Final = re.compile(
+    r"(?:.*[._/])?(?:lr|learning_?rate|batch_?size|weight_?decay|wd|dropout|momentum|optimi[sz]er|hidden(?:_?size|_?dim)?"
+    r"|n_?layers|num_?layers|layers|depth|width|warmup(?:_?steps)?|beta_?[12]|eps(?:ilon)?|gamma|temperature|max_?epochs"
+    r"|epochs|seed|n_?heads|num_?heads|label_?smoothing|grad_?clip)",
+    re.IGNORECASE,
+)
+"""Columns of a results table that say what was tried, not what came of it."""
+ROLES: Final = ("step", "time", "run", "param", "metric", "ignore")
+ABSENT: Final = frozenset({"", "none", "null", "na", "n/a", "-", "<na>"})
+"""How programs write a cell without a value; NaN is a value."""
+
+
+ROWS_A_RUN: Final = 3
+"""In a table of results, rows that a name of a run may have on average: a run that was repeated. With more of them, the
+rows of a run are most likely its steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """What the columns of one table are."""
+
+    step: str | None
+    """None where rows are counted."""
+    time: str | None
+    runs: tuple[str, ...]
+    """Columns that together tell runs apart; none where the table is one run."""
+    params: frozenset[str] = frozenset()
+    metrics: frozenset[str] = frozenset()
+    """Stated ones, which are metrics whatever their names."""
+    ignored: frozenset[str] = frozenset()
+    is_row_a_run: bool = False
+    names: tuple[str, ...] = field(default=(), compare=False)
+
+    def is_param(self, name: str) -> bool:
+        """Return whether a column holds a parameter, by what was stated or by its name."""
+        if name in self.metrics:
+            return False
+        return name in self.params or name.lower().startswith(PARAMETER_PREFIXES)
+
+
+def roles_of(head: Chunk, stated: Mapping[str, str]) -> Roles:
+    """Return what the columns are.
+
+    Raises
+    ------
+    SourceError
+        If that cannot be told, with the columns to state.
+    """
+    names = tuple(head.columns)
+    known = _stated(names, stated)
+    free = [name for name in names if name not in known]
+    step = next((name for name in names if known.get(name) == "step"), None) or _first(free, STEPS, head, _is_step)
+    time = next((name for name in names if known.get(name) == "time"), None)
+    time = time or _first([name for name in free if name != step], TIMES, head, _is_time)
+    runs = tuple(name for name in names if known.get(name) == "run")
+    is_stated = bool(runs)
+    if not runs:
+        named = _first([name for name in free if name not in (step, time)], RUNS, head, _is_run)
+        runs = (named,) if named else ()
+    roles = Roles(
+        step,
+        time,
+        runs,
+        params=frozenset(name for name, role in known.items() if role == "param"),
+        metrics=frozenset(name for name, role in known.items() if role == "metric"),
+        ignored=frozenset(name for name, role in known.items() if role == "ignore"),
+        names=names,
+    )
+    return _by_rows(roles, head, is_stated=is_stated, is_step_stated="step" in known.values())
+
+
+def _by_rows(roles: Roles, head: Chunk, *, is_stated: bool, is_step_stated: bool) -> Roles:
+    """Decide between one row a step and one row a run."""
+    labels = [label for label in labels_of(head, roles.runs) if label]
+    if roles.step is not None:
+        steps, _ = numbers(head.columns[roles.step])
+        is_named = len(labels) == head.n_rows and head.n_rows > 1 and not is_step_stated
+        is_table = is_named and not _goes_on(labels, steps) and not _is_counting(steps)
+        seeds = _named(roles.names, (SEED,))
+        if is_table:
+            return _replaced(roles, step=None, is_row_a_run=True)
+        if not roles.runs and seeds and seeds not in roles.metrics | roles.ignored | roles.params:
+            return _replaced(roles, runs=(seeds,))  # several runs only where it varies
+        return roles
+    if labels and not is_step_stated and head.n_rows <= ROWS_A_RUN * len(set(labels)):
+        return _replaced(roles, is_row_a_run=True)
+    if is_stated:
+        return roles
+    texts = [name for name in roles.names if name not in (roles.time, *roles.ignored) and is_text(head.columns[name])]
+    tells = texts or [name for name in roles.names if roles.is_param(name) or PARAMETER_NAMES.fullmatch(name)]
+    if tells and not roles.runs:
+        return _replaced(roles, is_row_a_run=True)
+    raise SourceError(
+        f"has no column of steps that is known (it has {_listed(roles.names)}), and nothing says that each row is "
+        "a run; state the role of a column: 'step', or 'run' for one that names runs"
+    )
+
+
+def _replaced(
+    roles: Roles, *, step: str | None = "", runs: tuple[str, ...] | None = None, is_row_a_run: bool = False
+) -> Roles:
+    return Roles(
+        roles.step if step == "" else step,
+        roles.time,
+        roles.runs if runs is None else runs,
+        roles.params,
+        roles.metrics,
+        roles.ignored,
+        is_row_a_run,
+        roles.names,
+    )
+
+
+def _stated(names: Sequence[str], stated: Mapping[str, str]) -> dict[str, str]:
+    wrong = [role for role in stated.values() if role not in ROLES]
+    if wrong:
+        raise SourceError(f"cannot be read with the role {wrong[0]!r}; allowed are {', '.join(ROLES)}")
+    known = {name: role for name, role in stated.items() if name in names}
+    missing = [name for name in stated if name not in names]
+    if missing and not known:
+        raise SourceError(f"has no column {missing[0]!r}; it has {_listed(names)}")
+    return known
+
+
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _named(names: Sequence[str], wanted: Sequence[str]) -> str | None:
+    by_lower = {name.lower(): name for name in reversed(names)}
+    return next((by_lower[name] for name in wanted if name in by_lower), None)
+
+
+def _first(names: Sequence[str], wanted: Sequence[str], head: Chunk, fits: Any) -> str | None:
+    by_lower = {name.lower(): name for name in reversed(names)}
+    return next((by_lower[w] for w in wanted if w in by_lower and fits(head.columns[by_lower[w]])), None)
+
+
+def _is_step(cells: Sequence[Any]) -> bool:
+    values, there = numbers(cells)
+    some = values[there]
+    return bool(some.size) and bool(np.isfinite(some).all()) and bool((some == np.floor(some)).all())
+
+
+def _is_time(cells: Sequence[Any]) -> bool:
+    return seconds(cells) is not None
+
+
+def _is_run(cells: Sequence[Any]) -> bool:
+    return any(not is_absent(cell) for cell in cells) and not any(isinstance(cell, float) for cell in cells)
+
+
+def _goes_on(labels: Sequence[str], steps: NDArray[np.float64]) -> bool:
+    """Return whether steps go up within any run; elsewise the column says how many steps each run had."""
+    last: dict[str, float] = {}
+    for label, step in zip(labels, steps.tolist(), strict=True):
+        if step > last.get(label, math.inf):
+            return True
+        last[label] = step
+    return False
+
+
+def _is_counting(steps: NDArray[np.float64]) -> bool:
+    """Return whether steps go up row by row: then a column that never repeats is a label of rows, not of runs."""
+    return steps.size > 2 and bool((np.diff(steps) > 0).all())
+
+
+# -- cells
+
+
+def is_absent(cell: Any) -> bool:
+    """Return whether a cell has no value."""
+    return cell is None or (isinstance(cell, str) and cell.strip().lower() in ABSENT)
+
+
+def is_text(cells: Sequence[Any]) -> bool:
+    """Return whether a column holds text rather than numbers, by its first values."""
+    some = [cell for cell in cells if not is_absent(cell)][:100]
+    return bool(some) and sum(number(cell) is None for cell in some) * 2 > len(some)
+
+
+def numbers(cells: Sequence[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return a column as numbers, and which cells hold one: shape (n,) each."""
+    try:
+        values = np.array([float(cell) for cell in cells], dtype=np.float64)
+        return values, np.ones(len(values), dtype=bool)
+    except (ValueError, TypeError, OverflowError):
+        pass
+    try:
+        there = np.array([cell is not None and cell != "" for cell in cells], dtype=bool)
+        values = np.array([float(cell) if has else math.nan for cell, has in zip(cells, there, strict=True)])
+        return values, there
+    except (ValueError, TypeError, OverflowError):
+        found = [None if is_absent(cell) else number(cell) for cell in cells]
+    return (
+        np.array([math.nan if value is None else value for value in found], dtype=np.float64),
+        np.array([value is not None for value in found], dtype=bool),
+    )
+
+
+def seconds(cells: Sequence[Any]) -> tuple[NDArray[np.float64], bool] | None:
+    """Return a column of times as seconds, NaN where there is none, and whether they count from 1970.
+
+    Otherwise they count from the run's start. None where the column holds no times.
+    """
+    values, there = numbers(cells)
+    if there.any():
+        some = values[there & np.isfinite(values)]
+        typical = float(np.median(some)) if some.size else math.nan
+        for unit in (1e9, 1e6, 1e3):
+            if typical > 1e8 * unit:
+                return values / unit, True
+        return (values, typical > 1e8) if typical >= 0 else None
+    moments = [None if is_absent(cell) else from_iso(cell) for cell in cells]
+    if not any(moments):
+        return None
+    return np.array([math.nan if moment is None else moment.timestamp() for moment in moments]), True
+
+
+def labels_of(chunk: Chunk, columns: Sequence[str]) -> list[str]:
+    """Return what run each row is of, empty where it does not say."""
+    there = [name for name in columns if name in chunk.columns]
+    if not there:
+        return [""] * chunk.n_rows
+    if len(there) == 1 and there[0].lower() != SEED:
+        return ["" if is_absent(cell) else str(cell).strip() for cell in chunk.columns[there[0]]]
+    rows = zip(*(chunk.columns[name] for name in there), strict=True)
+    return [" ".join(f"{n}={c}" for n, c in zip(there, row, strict=True) if not is_absent(c)) for row in rows]

@@ -1,0 +1,179 @@
+"""Rows of a table, one a step, as curves: rows stay in their order, and an empty cell is no point."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advisor.sources.points import METRICS_AT_MOST
+from advisor.sources.port import Cursor, Piece, Points
+from advisor.sources.reading import from_seconds, plain
+from advisor.sources.table_columns import Roles, is_absent, is_text, numbers, seconds
+from advisor.sources.table_files import Chunk, Form, TableFile, look
+from advisor.sources.values import from_text
+
+STEP_MOST: Final = 2.0**62
+PARAMETER_CHARACTERS: Final = 1_000
+
+
+class Curves:
+    """Takes rows, gives points.
+
+    Parameters
+    ----------
+    started_s
+        What absolute times count from, seconds since 1970; None where there are none.
+    n_rows
+        Rows that came before, for tables in which rows are counted.
+    """
+
+    def __init__(self, roles: Roles, *, started_s: float | None, n_rows: int = 0) -> None:
+        self.n_rows = n_rows
+        self.n_without_step = 0
+        self.n_ragged = 0
+        self.n_no_number = 0
+        self._roles, self._started_s = roles, started_s
+        self._parts: dict[str, list[Points]] = {}
+        self._texts: set[str] = set()
+
+    def add(self, chunk: Chunk) -> None:
+        """Take some rows."""
+        self.n_ragged += chunk.n_ragged
+        if not chunk.n_rows:
+            return
+        steps, has_step = self._steps(chunk)
+        times = self._times(chunk)
+        self.n_rows += chunk.n_rows
+        self.n_without_step += int((~has_step).sum())
+        for name, cells in chunk.columns.items():
+            if not self._is_metric(name) or len(self._parts) >= METRICS_AT_MOST + 1:
+                continue
+            if name not in self._parts and is_text(cells):
+                self._texts.add(name)
+                continue
+            values, there = numbers(cells)
+            self.n_no_number += sum(
+                not has and not is_absent(c) for c, has in zip(cells, there, strict=True) if not has
+            )
+            mask = there & has_step
+            if mask.any():
+                points = Points(steps[mask], values[mask], times[mask] if times.size else times)
+                self._parts.setdefault(name, []).append(points)
+
+    def curves(self) -> dict[str, Points]:
+        """Return the curves."""
+        return {name: _joined(parts) for name, parts in self._parts.items()}
+
+    def notes(self) -> list[str]:
+        """Return what was left out."""
+        counts = {
+            "rows have no step": self.n_without_step,
+            "rows are longer than the header, or no rows": self.n_ragged,
+            "cells hold no number": self.n_no_number,
+        }
+        return [f"{n:,} {what}; they were left out" for what, n in counts.items() if n]
+
+    def _is_metric(self, name: str) -> bool:
+        roles = self._roles
+        if name in (roles.step, roles.time, *roles.runs) or name in roles.ignored or name in self._texts:
+            return False
+        return not roles.is_param(name)
+
+    def _steps(self, chunk: Chunk) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        step = self._roles.step
+        if step is None:
+            return np.arange(self.n_rows, self.n_rows + chunk.n_rows), np.ones(chunk.n_rows, dtype=bool)
+        if step not in chunk.columns:
+            return np.zeros(chunk.n_rows, dtype=np.int64), np.zeros(chunk.n_rows, dtype=bool)
+        values, there = numbers(chunk.columns[step])
+        fits = there & np.isfinite(values) & (np.abs(np.nan_to_num(values)) < STEP_MOST)
+        return np.where(fits, np.floor(np.where(fits, values, 0)), 0).astype(np.int64), fits
+
+    def _times(self, chunk: Chunk) -> NDArray[np.float64]:
+        if self._roles.time is None:
+            return np.empty(0)
+        found = seconds(chunk.columns.get(self._roles.time, ()))
+        if found is None:
+            return np.full(chunk.n_rows, math.nan)
+        values, is_absolute = found
+        return values - self._started_s if is_absolute and self._started_s is not None else values
+
+
+def _joined(parts: list[Points]) -> Points:
+    if len(parts) == 1:
+        return parts[0]
+    return Points(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("steps", "values", "times")))
+
+
+def start_of(head: Chunk, roles: Roles) -> float | None:
+    """Return when the first row was written, seconds since 1970; None where the table does not say."""
+    found = None if roles.time is None else seconds(head.columns.get(roles.time, ()))
+    if found is None or not found[1]:
+        return None
+    finite = found[0][np.isfinite(found[0])]
+    first = float(finite[0]) if finite.size else math.nan
+    return first if from_seconds(first) is not None else None
+
+
+def constants(head: Chunk, roles: Roles) -> dict[str, Any]:
+    """Return the parameters that a table itself holds: stated or named so, and text that is the same in each row."""
+    out: dict[str, Any] = {}
+    for name, cells in head.columns.items():
+        if name in (roles.step, roles.time, *roles.runs) or name in roles.ignored or name in roles.metrics:
+            continue
+        some = [cell for cell in cells if not is_absent(cell)]
+        if not some:
+            continue
+        is_named = roles.is_param(name)
+        if is_named or (is_text(cells) and len(set(map(str, some))) == 1):
+            out[without_prefix(name)] = value_of(some[0])
+    return out
+
+
+def without_prefix(name: str) -> str:
+    """Return a parameter's own name: ``lr`` of ``config/lr``."""
+    for prefix in ("config", "params", "param", "hparams", "hparam", "hp", "args", "cfg"):
+        for mark in ("/", "."):
+            if name.lower().startswith(prefix + mark) and len(name) > len(prefix) + 1:
+                return name[len(prefix) + 1 :]
+    return name
+
+
+def value_of(cell: Any) -> Any:
+    """Return a cell as a parameter's value."""
+    if isinstance(cell, str):
+        return from_text(cell.strip()) if len(cell) <= PARAMETER_CHARACTERS else cell[:PARAMETER_CHARACTERS] + "…"
+    return plain(cell)
+
+
+def read_table(
+    path: Path, roles: Roles, started_s: float | None, cursor: Cursor | None, *, form: Form | None = None
+) -> Piece:
+    """Return the curves of a table that is one run, whole or from a cursor on.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read.
+    """
+    form = form or look(path)[0]
+    key = [roles.step, roles.time]
+    fits = cursor is not None and cursor.get("roles") == key and isinstance(cursor.get("rows"), int)
+    n_rows = int(cursor["rows"]) if fits and cursor is not None else 0
+    with TableFile(path, form, cursor.get("table") if fits and cursor is not None else None) as table:
+        curves = Curves(roles, started_s=started_s, n_rows=n_rows if table.goes_on else 0)
+        for chunk in table.chunks():
+            curves.add(chunk)
+        mark = table.mark()
+        again = None if mark is None else {"table": mark, "rows": curves.n_rows, "roles": key}
+        return Piece(curves.curves(), is_whole=not table.goes_on, cursor=again, notes=tuple(curves.notes()))
+
+
+def reading(path: Path, roles: Roles, started_s: float | None) -> Any:
+    """Return ``SourceRun.read`` of a table that is one run."""
+    return partial(read_table, path, roles, started_s)

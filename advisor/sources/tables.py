@@ -1,0 +1,216 @@
+"""Tables of any program: CSV, JSON lines, Parquet; a file is one run, or many by a column or one a row.
+
+What columns mean is stated or guessed, see ``advisor.sources.table_columns``. In a folder, only files are taken whose
+name says that they are curves; any other table is read where it is given by its own name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from advisor.errors import SourceError
+from advisor.sources import sidecars
+from advisor.sources.port import Cursor, Entry, Found, Listing, Options, Piece, Reader, Source, SourceRun
+from advisor.sources.reading import from_seconds, stamp_of
+from advisor.sources.table_columns import Roles, roles_of
+from advisor.sources.table_curves import constants, read_table, start_of
+from advisor.sources.table_files import Chunk, Form, look
+from advisor.sources.table_results import Results
+from advisor.sources.values import seed_of
+from storage.records import RunState
+
+ENDINGS: Final = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq"})
+MAYBE: Final = frozenset({".json", ".txt", ".dat", ".log"})
+"""Endings of files that may be tables, which their beginning decides."""
+NAMES: Final = (
+    "metrics.csv",
+    "metrics.json",
+    "metrics.jsonl",
+    "scalars.json",
+    "measurements.csv",
+    "results.csv",
+    "results.tsv",
+    "progress.csv",
+    "history.csv",
+    "log.csv",
+    "log.jsonl",
+    "training_log.csv",
+    "train_log.csv",
+)
+"""Files that are taken in a folder, if they are tables."""
+PARTS: Final[Mapping[str, str]] = {"eval_measurements.csv": "measurements.csv"}
+"""Tables whose rows another one holds as well."""
+
+
+class TablesReader(Reader):
+    """Knows tables by their beginning."""
+
+    tool = "tables"
+    title = "tables (CSV, JSON lines, Parquet)"
+
+    def find(self, at: Listing) -> Sequence[Found]:
+        """Claim files whose names say that they are curves, if they are."""
+        out = []
+        for name in NAMES:
+            if name in at.files or (name == "scalars.json" and _log_of(at)):
+                path = at.path / (name if name in at.files else str(_log_of(at)))
+                if _is_table_of_runs(path):
+                    beside = sidecars.names_in(at.files) | {part for part, of in PARTS.items() if of == name} & at.files
+                    out.append(Found(self.tool, str(path), what="table", claims=frozenset({path.name}) | beside))
+        return out
+
+    def find_file(self, path: Path) -> Found | None:
+        """Return what any file is that is a table."""
+        ending = path.suffix.lower()
+        if ending in ENDINGS:
+            return Found(self.tool, str(path), what="table")
+        if ending not in MAYBE:
+            return None
+        try:
+            look(path)
+        except SourceError:
+            return None
+        return Found(self.tool, str(path), what="table")
+
+    def open(self, found: Found, options: Options) -> Source:
+        """Open a table."""
+        return TableSource(Path(found.path), options)
+
+
+class TableSource(Source):
+    """Runs of one table."""
+
+    def __init__(self, path: Path, options: Options) -> None:
+        super().__init__()
+        self._path, self._options = path, options
+        self._looked: tuple[str, Form, Chunk, Roles] | None = None
+        self._results: tuple[str, Results] | None = None
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the table as one run, or its runs in the order in which they begin."""
+        self.notes.clear()
+        form, _, roles = self._look()
+        if not roles.runs and not roles.is_row_a_run:
+            stamp = f"{stamp_of(self._path)}/{sidecars.stamp_beside(self._path.parent)}"
+            yield Entry(".", stamp=stamp, load=self._load_one)
+            return
+        results = self._read_results(form, roles)
+        if results.n_unnamed:
+            self.notes.append(f"{results.n_unnamed} rows name no run and were left out")
+        labels = results.labels()
+        if labels == [""]:  # a column of seeds that is empty
+            yield Entry(".", stamp=results.stamp(""), load=partial(self._load_row, results, ""))
+            return
+        for label in labels:
+            yield Entry(label, stamp=results.stamp(label), load=partial(self._load_row, results, label))
+
+    def _look(self) -> tuple[Form, Chunk, Roles]:
+        stamp = stamp_of(self._path)
+        if self._looked is None or self._looked[0] != stamp:
+            form, head = look(self._path)
+            self._looked = stamp, form, head, roles_of(head, self._options.columns)
+        return self._looked[1:]
+
+    def _read_results(self, form: Form, roles: Roles) -> Results:
+        stamp = stamp_of(self._path)
+        if self._results is None or self._results[0] != stamp:
+            self._results = stamp, Results(self._path, form, roles)
+        return self._results[1]
+
+    def _load_one(self) -> SourceRun:
+        _, head, roles = self._look()
+        return run_of_table(self._path, head, roles, self._options)
+
+    def _load_row(self, results: Results, label: str) -> SourceRun:
+        row = results.row(label)
+        has_ended = self._looked is not None and self._looked[3].is_row_a_run
+        environment = {} if row.commit is None else {"git_commit": row.commit}
+        return SourceRun(
+            key=f"{self._path.absolute()}#{label}" if label else str(self._path.absolute()),
+            experiment=experiment_of(self._path, self._options),
+            read=lambda _: results.piece(label, row.started_s),
+            name=row.name,
+            state=row.state or (RunState.FINISHED if has_ended else None),
+            active=written(self._path),
+            params=row.params,
+            tags=row.tags,
+            notes=row.notes,
+            seed=seed_of(row.params),
+            started=from_seconds(row.started_s),
+            environment=environment,
+        )
+
+
+def run_of_table(
+    path: Path, head: Chunk, roles: Roles, options: Options, *, names: Sequence[str] = sidecars.NAMES
+) -> SourceRun:
+    """Return the run that a table is, with the parameters in it and beside it."""
+    beside = sidecars.read_beside(path.parent, names=names)
+    params = {**beside.params, **constants(head, roles)}
+    started_s = start_of(head, roles)
+    return SourceRun(
+        key=str(path.absolute()),
+        experiment=experiment_of(path, options),
+        read=partial(_read, path, roles, started_s, tuple(beside.notes)),
+        name=name_of(path, options),
+        state=None,
+        active=written(path),
+        params=params,
+        seed=seed_of(params),
+        started=from_seconds(started_s),
+        meta=beside.meta,
+    )
+
+
+def _read(path: Path, roles: Roles, started_s: float | None, notes: tuple[str, ...], cursor: Cursor | None) -> Piece:
+    piece = read_table(path, roles, started_s, cursor)
+    return replace(piece, notes=(*notes, *piece.notes))
+
+
+def experiment_of(path: Path, options: Options) -> str:
+    """Return the name of an experiment, made from the folder or file that was given."""
+    root = options.root
+    if root is None or root == path:
+        return path.stem or "table"
+    return root.name or "table"
+
+
+def name_of(path: Path, options: Options) -> str:
+    """Return the name of a run that is a file: its path below the folder given, without a last part that all have."""
+    root = options.root
+    is_common = path.name in NAMES
+    try:
+        below = path.relative_to(root if root is not None and root != path else path.parent)
+    except ValueError:
+        below = Path(path.name)
+    shown = below.parent if is_common else below.with_suffix("")
+    name = shown.as_posix().encode(errors="replace").decode()
+    return (path.parent.name if is_common else path.stem) if name in (".", "") else name
+
+
+def written(path: Path) -> datetime | None:
+    """Return when a file was written last."""
+    try:
+        return from_seconds(path.stat().st_mtime)
+    except OSError:
+        return None
+
+
+def _is_table_of_runs(path: Path) -> bool:
+    """Return whether a table's meaning can be told."""
+    try:
+        _, head = look(path)
+        roles_of(head, {})
+    except SourceError:
+        return False
+    return head.n_rows > 0
+
+
+def _log_of(at: Listing) -> str | None:
+    """Return the log of MMDetection 2, which is named after the time."""
+    return next((name for name in sorted(at.files) if name.endswith(".log.json")), None)

@@ -1,0 +1,345 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from advisor.errors import SourceError
+from advisor.sources.port import Options, Piece, SourceRun
+from advisor.sources.tables import TablesReader
+from advisor.sources.tensorboard import TensorBoardReader
+from storage.records import RunState
+from tests.advisor.sources.recorded import DATA, assert_survives, listing, read_all
+
+READER = TablesReader()
+EVAL_DATA = Path(os.environ.get("ADVISOR_EVAL_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
+ALGOPERF = EVAL_DATA / "raw" / "algoperf"
+
+
+def old(path: Path) -> Path:
+    """Make a file one that nobody writes any more."""
+    os.utime(path, (time.time() - 100,) * 2)
+    return path
+
+
+def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode(encoding))
+    return old(path)
+
+
+def runs_of(path: Path, **columns: str) -> dict[str, tuple[SourceRun, Piece]]:
+    options = Options(root=path, columns=columns)
+    return {run.name or "": (run, piece) for run, piece in read_all(READER, path, options)}
+
+
+def one(path: Path, **columns: str) -> tuple[SourceRun, Piece]:
+    (found,) = runs_of(path, **columns).values()
+    return found
+
+
+def points(piece: Piece, metric: str) -> list[tuple[int, float]]:
+    curve = piece.curves[metric]
+    return list(zip(curve.steps.tolist(), curve.values.tolist(), strict=True))
+
+
+# -- one row a step
+
+
+def test_a_table_of_steps_is_one_run(tmp_path: Path) -> None:
+    text = (
+        "step,epoch,train/loss,val/loss,split,config/lr\n0,0,1.5,,a,0.1\n10,0,nan,2,a,0.1\n20,1,inf,-Infinity,a,0.1\n"
+    )
+    run, piece = one(write(tmp_path / "mine.csv", text))
+    assert sorted(piece.curves) == ["epoch", "train/loss", "val/loss"]
+    np.testing.assert_equal(points(piece, "train/loss"), [(0, 1.5), (10, math.nan), (20, math.inf)])
+    assert points(piece, "val/loss") == [(10, 2.0), (20, -math.inf)]
+    assert run.params == {"split": "a", "lr": 0.1}
+    assert (run.name, run.experiment, run.state, run.active is not None) == ("mine", "mine", None, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.csv", "epoch;loss;acc\n1;0,5;0,25\n2;1e-3;1\n"),
+        ("t.tsv", "epoch\tloss\tacc\n1\t0.5\t0.25\n2\t1e-3\t1\n"),
+        ("t.txt", "epoch|loss|acc\n1|0.5|.25\n2|1e-3|1\n"),
+        ("t.csv", '"epoch", "loss", "acc"\n"1", "0.5", "0.25"\n2, 1e-3, 1\n'),
+        ("t.csv", "# by hand\nepoch,loss,acc\r\n1,0.5,0.25\r\n2,1e-3,1\r\n"),
+        ("t.csv", "epoch,loss,acc\n1,0.5,0.25\n2,1e-3,1"),
+        ("t.jsonl", '{"epoch": 1, "loss": 0.5, "acc": "0.25"}\n{"epoch": 2, "loss": 1e-3, "acc": true}\n'),
+        ("t.json", '{"epoch": 1, "loss": 0.5, "acc": 0.25}\n\n{"epoch": 2, "loss": 1e-3, "acc": 1}\n'),
+    ],
+)
+def test_what_separates_cells_and_decimals_is_told_by_the_beginning(tmp_path: Path, name: str, text: str) -> None:
+    _, piece = one(write(tmp_path / name, text))
+    assert points(piece, "loss") == [(1, 0.5), (2, 1e-3)]
+    assert points(piece, "acc") == [(1, 0.25), (2, 1.0)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_encodings_are_told_by_the_beginning(tmp_path: Path, encoding: str) -> None:
+    _, piece = one(write(tmp_path / "t.csv", "Step,Verlust für Ü\n1,0.5\n2,0.25\n", encoding))
+    assert points(piece, "Verlust für Ü") == [(1, 0.5), (2, 0.25)]
+
+
+def test_parquet_is_read_with_missing_cells_apart_from_nan(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"step": [0, 1, 2], "loss": pd.array([1.0, None, 3.0], dtype="Float64"), "tag": ["a"] * 3})
+    frame["nan"] = np.array([1.0, math.nan, 2.0])
+    frame["when"] = pd.to_datetime(["2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", "2026-01-01T00:00:03Z"])
+    frame = frame.rename(columns={"when": "timestamp"})
+    frame.to_parquet(tmp_path / "t.parquet")
+    run, piece = one(tmp_path / "t.parquet")
+    assert points(piece, "loss") == [(0, 1.0), (2, 3.0)]
+    assert (run.params, piece.curves["loss"].times.tolist()) == ({"tag": "a"}, [0.0, 3.0])
+    assert run.started is not None
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 nothing")
+    with pytest.raises(SourceError, match="cannot be read as Parquet"):
+        one(tmp_path / "broken.parquet")
+
+
+@pytest.mark.parametrize(
+    ("cells", "times"),
+    [
+        (("1700000000", "1700000002.5"), [0.0, 2.5]),
+        (("1700000000000", "1700000002500"), [0.0, 2.5]),
+        (("2026-01-01 00:00:00", "2026-01-01T00:00:02.5"), [0.0, 2.5]),
+        (("10", "12.5"), [10.0, 12.5]),
+    ],
+)
+def test_times_are_moments_or_seconds_since_the_start(
+    tmp_path: Path, cells: tuple[str, str], times: list[float]
+) -> None:
+    run, piece = one(write(tmp_path / "t.csv", f"step,time,loss\n0,{cells[0]},1\n1,{cells[1]},2\n"))
+    assert piece.curves["loss"].times.tolist() == times
+    assert (run.started is None) == (times[0] == 10.0)
+
+
+def test_ragged_rows_and_words_are_left_out_and_counted(tmp_path: Path) -> None:
+    text = "step,loss,acc\n0,1,2\n1,3\n2,oops,4\n3,5,6,7\n,8,9\nx,8,9\n\n4,NA,10\n"
+    _, piece = one(write(tmp_path / "t.csv", text))
+    assert points(piece, "loss") == [(0, 1.0), (1, 3.0), (3, 5.0)]
+    assert points(piece, "acc") == [(0, 2.0), (2, 4.0), (3, 6.0), (4, 10.0)]
+    assert piece.notes == (
+        "2 rows have no step; they were left out",
+        "1 rows are longer than the header, or no rows; they were left out",
+        "1 cells hold no number; they were left out",
+    )
+
+
+def test_a_header_within_and_steps_that_go_back_are_kept_in_order(tmp_path: Path) -> None:
+    _, piece = one(write(tmp_path / "t.csv", "step,loss\n0,1\n1,2\nstep,loss\n0,3\nstep,loss,acc\n1,4,5\n"))
+    assert points(piece, "loss") == [(0, 1.0), (1, 2.0), (0, 3.0), (1, 4.0)]
+    assert points(piece, "acc") == [(1, 5.0)]
+
+
+def test_quoted_cells_may_hold_anything(tmp_path: Path) -> None:
+    text = 'step,loss,"a, ""b""\nc"\n0,1,"x,\ny"\n1,2,"x,\ny"\n'
+    run, piece = one(write(tmp_path / "t.csv", text))
+    assert points(piece, "loss") == [(0, 1.0), (1, 2.0)]
+    assert run.params == {'a, "b"\nc': "x,\ny"}
+
+
+def test_a_step_that_is_a_fraction_gives_way_to_a_better_column(tmp_path: Path) -> None:
+    _, piece = one(write(tmp_path / "t.csv", "epoch,iter,loss\n0.5,10,1\n1.0,20,2\n"))
+    assert points(piece, "loss") == [(10, 1.0), (20, 2.0)]
+
+
+def test_parameters_beside_the_table_are_taken_and_settings_nest(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "metrics.csv", "step,loss\n0,1\n")
+    write(tmp_path / "a" / "config.yaml", "lr: 0.5\nnet: {depth: 2}\n")
+    write(tmp_path / "a" / "hparams.json", '{"lr": 0.1, "seed": 3}')
+    write(tmp_path / "b" / "metrics.csv", "step,loss\n0,1\n")
+    write(tmp_path / "b" / "params.json", "[1]")
+    write(tmp_path / "b" / "data.csv", "x,y\n0,1\n")
+    runs = runs_of(tmp_path)
+    assert sorted(runs) == ["a", "b"]
+    run, _ = runs["a"]
+    assert (run.params, run.seed, run.experiment) == ({"lr": 0.1, "seed": 3, "net.depth": 2}, 3, tmp_path.name)
+    assert runs["b"][1].notes == ("params.json holds no parameters but a list",)
+
+
+def test_logs_of_detectron_and_mmengine_are_read(tmp_path: Path) -> None:
+    lines = [{"iteration": 19, "total_loss": 1.0, "lr": 0.1}, {"iteration": 39, "total_loss": math.nan, "lr": 0.2}]
+    write(tmp_path / "d" / "metrics.json", "".join(json.dumps(line) + "\n" for line in lines))
+    line = {"loss": 0.5, "epoch": 1, "iter": 50, "step": 50}
+    write(tmp_path / "m" / "vis_data" / "scalars.json", json.dumps(line) + "\n")
+    runs = runs_of(tmp_path)
+    np.testing.assert_equal(points(runs["d"][1], "total_loss"), [(19, 1.0), (39, math.nan)])
+    assert points(runs["m/vis_data"][1], "loss") == [(50, 0.5)]
+
+
+# -- many runs
+
+
+def test_runs_of_one_table_are_told_apart_by_a_column(tmp_path: Path) -> None:
+    text = "run,step,loss,opt,seed\nb,0,1,adam,1\na,0,2,sgd,2\nb,1,3,adam,1\n,5,9,sgd,2\n"
+    path = write(tmp_path / "t.csv", text)
+    runs = runs_of(path)
+    assert list(runs) == ["b", "a"]
+    assert points(runs["b"][1], "loss") == [(0, 1.0), (1, 3.0)]
+    assert [(run.params, run.seed) for run, _ in runs.values()] == [
+        ({"opt": "adam", "seed": 1}, 1),
+        ({"opt": "sgd", "seed": 2}, 2),
+    ]
+
+
+def test_seeds_tell_runs_apart_where_nothing_else_does(tmp_path: Path) -> None:
+    runs = runs_of(write(tmp_path / "t.csv", "seed,step,loss\n1,0,1\n1,1,2\n2,0,3\n"))
+    assert list(runs) == ["seed=1", "seed=2"]
+    assert points(runs["seed=2"][1], "loss") == [(0, 3.0)]
+
+
+def test_a_table_of_results_has_a_run_in_each_row(tmp_path: Path) -> None:
+    text = (
+        "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+        "a1b2c3d\t0.9979\t44.0\tkeep\tbaseline\n"
+        "b2c3d4e\t0.9932\t44.2\tdiscard\tincrease LR to 0.04\n"
+        "c3d4e5f\t0.0\t0.0\tcrash\tdouble width, OOM\n"
+    )
+    runs = runs_of(write(tmp_path / "results.tsv", text))
+    assert list(runs) == ["a1b2c3d", "b2c3d4e", "c3d4e5f"]
+    run, piece = runs["b2c3d4e"]
+    assert points(piece, "val_bpb") == [(0, 0.9932)]
+    assert (run.state, run.tags, run.notes) == (RunState.FINISHED, ["status=discard"], ["increase LR to 0.04"])
+    assert run.environment == {"git_commit": "b2c3d4e"}
+    assert runs["c3d4e5f"][0].state is RunState.CRASHED
+
+
+def test_names_that_never_repeat_and_hyperparameters_make_a_table_of_results(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "name,lr,epochs,acc\nx,0.1,10,0.5\ny,0.2,10,0.75\nx,0.1,10,0.6\n")
+    runs = runs_of(path)
+    assert [run.key.partition("#")[2] for run, _ in read_all(READER, path)] == ["x", "y", "x~2"]
+    run, piece = runs["y"]
+    assert (run.params, list(piece.curves)) == ({"lr": 0.2, "epochs": 10}, ["acc"])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("loss,acc\n1,2\n3,4\n", "no column of steps that is known .it has loss, acc."),
+        ("1,2\n3,4\n", "no line of column names"),
+        ("", "holds no row"),
+        ("run,loss\n" + "a,1\n" * 9, "nothing says that each row is a run"),
+    ],
+)
+def test_a_table_that_may_mean_anything_is_refused_with_what_to_state(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(SourceError, match=reason):
+        one(write(tmp_path / "t.csv", text))
+
+
+def test_what_is_stated_decides(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "k,loss,g,time,step\n0,1,a,7,1.5\n5,2,a,8,2.5\n0,3,b,9,3.5\n")
+    runs = runs_of(path, k="step", g="run", time="metric", step="ignore")
+    assert list(runs) == ["a", "b"]
+    assert sorted(runs["a"][1].curves) == ["loss", "time"]
+    assert points(runs["a"][1], "loss") == [(0, 1.0), (5, 2.0)]
+    with pytest.raises(SourceError, match="no column 'nope'; it has k, loss"):
+        runs_of(path, nope="step")
+    with pytest.raises(SourceError, match="role 'axis'; allowed are step"):
+        runs_of(path, k="axis")
+
+
+# -- going on
+
+
+def read(path: Path, cursor: Any = None) -> Piece:
+    found = READER.find_file(path)
+    assert found is not None
+    with READER.open(found, Options(root=path)) as source:
+        (entry,) = source.entries()
+        return entry.load().read(json.loads(json.dumps(cursor)))
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+def test_a_table_is_read_on_and_never_half_a_line(tmp_path: Path, is_json: bool) -> None:
+    def line(step: int) -> str:
+        return json.dumps({"step": step, "loss": step / 2}) + "\n" if is_json else f"{step},{step / 2}\n"
+
+    path = tmp_path / ("t.jsonl" if is_json else "t.csv")
+    path.write_text(("" if is_json else "step,loss\n") + line(0) + line(1) + line(2)[:-2])
+    first = read(path)
+    assert points(first, "loss") == [(0, 0.0), (1, 0.5)]
+    with path.open("a") as file:
+        file.write(line(2)[-2:] + line(3))
+    second = read(path, first.cursor)
+    assert (second.is_whole, points(second, "loss")) == (False, [(2, 1.0), (3, 1.5)])
+    assert read(path, second.cursor).curves == {}
+    path.write_text(("" if is_json else "step,loss\n") + line(7))
+    replaced = read(path, second.cursor)
+    assert (replaced.is_whole, points(replaced, "loss")) == (True, [(7, 3.5)])
+
+
+def test_rows_are_counted_on_and_a_later_header_still_holds(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("step,loss\n0,1\nstep,loss,acc\n1,2,3\n")
+    first = read(path)
+    with path.open("a") as file:
+        file.write("2,4,5\n")
+    assert points(read(path, first.cursor), "acc") == [(2, 5.0)]
+
+
+def test_stamps_of_a_table_of_runs_change_with_their_run_only(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "run,step,loss\na,0,1\nb,0,2\n")
+    found = READER.find_file(path)
+    assert found is not None
+    with READER.open(found, Options(root=path)) as source:
+        before = {entry.place: entry.stamp for entry in source.entries()}
+        write(path, "run,step,loss\na,0,1\nb,0,2\nb,1,3\nc,0,4\n")
+        after = {entry.place: entry.stamp for entry in source.entries()}
+    assert before["a"] == after["a"]
+    assert before["b"] != after["b"]
+    assert list(after) == ["a", "b", "c"]
+
+
+def test_other_files_are_not_tables(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", '{\n "a": 1\n}\n')
+    write(tmp_path / "metrics.json", '{"final": 1.0}')
+    write(tmp_path / "results.csv", "x,y\n1,2\n")
+    assert READER.find_file(tmp_path / "a.json") is None
+    assert READER.find_file(tmp_path / "a.py") is None
+    assert READER.find(listing(tmp_path)) == []
+
+
+# -- the same training, told twice
+
+
+def assert_same_training(folder: Path) -> None:
+    told = {run.name: (run, piece) for run, piece in read_all(TensorBoardReader(), folder, Options(root=folder))}
+    tables = {run.name: (run, piece) for run, piece in read_all(READER, folder, Options(root=folder))}
+    assert told.keys() == tables.keys()
+    for name, (run, piece) in told.items():
+        other, rows = tables[name]
+        assert (run.params, run.meta, run.experiment) == (other.params, other.meta, other.experiment)
+        curves = {metric: curve for metric, curve in piece.curves.items() if metric != "global_step"}
+        assert curves.keys() == rows.curves.keys()
+        for metric, curve in curves.items():
+            np.testing.assert_array_equal(curve.steps, rows.curves[metric].steps, err_msg=metric)
+            # Event files hold 32 bits, tables what Python wrote of 64.
+            np.testing.assert_allclose(curve.values, rows.curves[metric].values, rtol=1.2e-7, err_msg=metric)
+
+
+@pytest.mark.skipif(not ALGOPERF.is_dir(), reason="there are no real trainings in $ADVISOR_EVAL_DATA")
+def test_a_real_training_is_the_same_from_its_table_and_from_its_event_files() -> None:
+    assert_same_training(ALGOPERF)
+
+
+def test_a_training_is_the_same_from_its_table_and_from_its_event_files() -> None:
+    assert_same_training(DATA / "tables-algoperf-pair")
+
+
+def test_damaged_tables_end_in_a_run_or_a_refusal(tmp_path: Path) -> None:
+    source = tmp_path / "from"
+    write(source / "metrics.csv", "step,time,loss,name\n" + "".join(f"{i},{i}.5,0.{i},x\n" for i in range(99)))
+    write(source / "a" / "log.jsonl", "".join(f'{{"step": {i}, "loss": {i}.5, "x": [1, {{}}]}}\n' for i in range(99)))
+    write(source / "b" / "results.tsv", "run\tstep\tloss\n" + "".join(f"r{i % 3}\t{i}\t0.{i}\n" for i in range(99)))
+    write(source / "b" / "config.yaml", "a: [1, 2]\nb: {c: d}\n")
+    pd.DataFrame({"step": range(9), "loss": range(9)}).to_parquet(source / "metrics.parquet")
+    assert_survives(READER, source, n=60, seed=2, scratch=tmp_path / "to")
