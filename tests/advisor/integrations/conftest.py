@@ -14,7 +14,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")  # read once, when keras is impo
 
 import advisor
 from advisor.compat import current
-from advisor.integrations import common
+from advisor.integrations import common, session
 
 Runs = Callable[[], list[advisor.Run]]
 Example = Callable[[str], str]
@@ -29,8 +29,8 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     for name in common.RANKS:
         monkeypatch.delenv(name, raising=False)
     yield
-    for session in list(common._open.values()):
-        session.finish()
+    for left in list(session._open.values()):
+        left.finish()
     if (run := current.going_on()) is not None:
         run.finish()
 

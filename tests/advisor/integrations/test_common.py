@@ -212,7 +212,7 @@ def test_a_finding_is_a_warning_by_default(store: Path, caplog: pytest.LogCaptur
     session = begin("toy", store=store)
     session.log({"loss": math.inf}, step=1)
     session.finish()
-    [record] = [one for one in caplog.records if one.name == common.__name__]
+    [record] = [one for one in caplog.records if one.name == common.say.__module__]
     assert (record.levelno, "ADV101" in record.getMessage()) == (logging.WARNING, True)
 
 
