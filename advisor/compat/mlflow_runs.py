@@ -147,7 +147,7 @@ def condition(filter_string: str) -> str | None:
     """Return a filter of MLflow as one of ours.
 
     >>> condition("params.lr = '0.1' and attributes.status = 'FINISHED' and tags.owner ILIKE 'a%'")
-    "params.lr = 0.1 and state = 'finished' and meta.owner like 'a%'"
+    "params.lr = 0.1 and state in ('finished', 'pruned') and meta.owner like 'a%'"
     """
     text = filter_string.strip()
     for theirs, ours in ATTRIBUTES.items():

@@ -113,7 +113,7 @@ def _machine(curves: Mapping[str, Curve]) -> Iterator[tuple[float, dict[str, flo
     for metric, curve in curves.items():
         if is_of_machine(metric):
             name = _SYSTEM.get(metric.removeprefix("system/"), metric.removeprefix("system/"))
-            name = re.sub(r"^gpu_(\d+)_", r"gpu.\1.", name)
+            name = re.sub(r"^gpu_(\d+)_(\w+)$", lambda found: f"gpu.{found[1]}.{_GPU.get(found[2], found[2])}", name)
             for time, step, value in zip(
                 curve.times.tolist(), curve.steps.tolist(), curve.values.tolist(), strict=True
             ):
@@ -127,6 +127,7 @@ _SYSTEM: Final = {
     "process_cpu_percent": "proc.cpu",
     "process_threads": "proc.cpu.threads",
 }
+_GPU: Final = {"percent": "gpu", "temperature_c": "temp", "power_w": "powerWatts"}
 _PLACES: Final = {"name": 8, "group": 6, "job_type": 7}
 """Attributes that ``RunRecord`` has fields for."""
 
