@@ -4,7 +4,9 @@
 >>> adv = advisor.open("experiments")                          # doctest: +SKIP
 >>> exp = adv.experiment("digits-mlp", objective="val_loss")   # doctest: +SKIP
 
-Names are loaded when they are used first, so that ``import advisor`` costs next to nothing.
+Names are loaded when they are used first, so that ``import advisor`` costs next to nothing. ``from advisor import *``
+brings those of ``__all__``; ``import advisor as wandb`` finds also the names of W&B's package that its scripts use, see
+``advisor.compat.wandb``.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -68,10 +71,43 @@ _HOMES = {
     "open": "advisor.app",
 }
 
+_WANDB = frozenset(
+    """
+    AlertLevel Artifact join login run setup summary teardown termlog termwarn
+    watch unwatch use_artifact log_artifact log_model use_model link_model log_code define_metric alert save restore
+    mark_preempting pin_config_keys
+    Image Table JoinedTable EvalTable Histogram Video Audio Html Object3D Molecule Plotly Graph Classes box3d plot
+    plot_table sweep agent controller Api Settings sklearn xgboost lightgbm keras catboost integration tensorboard
+    visualize require attach helper ArtifactTTL
+    """.split()
+)
+"""Names of W&B's package, see ``advisor.compat.wandb``; its ``Run`` is there, ``advisor.Run`` is our own."""
+
+
+class _Package(ModuleType):
+    """The package; ``advisor.config`` is the current run's parameters, as in W&B, and the settings' module too.
+
+    Importing a submodule sets it as its package's attribute, which would hide the parameters.
+    """
+
+    @property
+    def config(self) -> Any:
+        return import_module("advisor.compat.wandb_config").CURRENT
+
+    @config.setter
+    def config(self, value: object) -> None:
+        if not isinstance(value, ModuleType):
+            self.config.replace_all(value)
+
+
+sys.modules[__name__].__class__ = _Package
+
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name in _WANDB:
+        return getattr(import_module("advisor.compat.wandb"), name)
     raise AttributeError(f"module 'advisor' has no attribute {name!r}")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from advisor import config
+from advisor.config import Settings, resolve
 from advisor.definitions import Definitions, asked, checked_reduce
 from advisor.errors import ConfigError
 from advisor.redact import scrub
@@ -56,7 +56,7 @@ class Advisor:
     def __init__(
         self,
         store: RunStore | Opening,
-        settings: config.Settings,
+        settings: Settings,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -575,7 +575,7 @@ def open(uri: str | Path | None = None, *, create: bool = True, **settings: Any)
     """
     if uri is not None:
         settings["store"] = str(uri)
-    resolved = config.resolve(**settings)
+    resolved = resolve(**settings)
     if resolved.notify:
         from advisor.notify.channels import check_address
 

@@ -165,7 +165,7 @@ def _suggested(state: State, name: str, wish: Wish, *, now: datetime, seed: int)
         now=now,
         sampler=wish.sampler,
         fixed=wish.fixed,
-        pending=[params for _, params in _open(state, name, runs, now)],
+        pending=[params for _, params in open_suggestions(state, name, runs, now)],
         others=past_of(state, record) if wish.transfer and len(record.objectives) == 1 else (),
         retry=wish.retry,
         space_notes=notes,
@@ -173,7 +173,9 @@ def _suggested(state: State, name: str, wish: Wish, *, now: datetime, seed: int)
     )
 
 
-def _open(state: State, name: str, runs: Sequence[Run], now: datetime) -> list[tuple[str, Mapping[str, Any]]]:
+def open_suggestions(
+    state: State, name: str, runs: Sequence[Run], now: datetime
+) -> list[tuple[str, Mapping[str, Any]]]:
     """Return the suggestions that somebody may start yet: id and parameters, in the journal's order."""
     started = {run.suggestion_id for run in runs if run.suggestion_id}
     closed = state.closed_suggestions
@@ -202,7 +204,7 @@ def _overtaken(state: State, name: str, made: Sequence[Suggestion], now: datetim
     ran = {space.key(run.params) for run in runs}
     seen: set[str] = set()
     late: set[str] = set()
-    for suggestion_id, params in _open(state, name, runs, now):
+    for suggestion_id, params in open_suggestions(state, name, runs, now):
         key = space.key(params)
         one = mine.get(suggestion_id)
         if one is not None and (key in seen or (key in ran and one.source != "retry")):

@@ -25,6 +25,7 @@ from storage.errors import did_you_mean
 SeverityName = Literal["info", "warning", "error"]
 Fsync = Literal["always", "interval", "never"]
 
+SYSTEM_METRICS_EVERY_S = 15.0
 PREFIX = "ADVISOR_"
 _SHOWN_AS_COUNT = "notify"
 _HAS_ADDRESS = ("llm_api_base", "store")
@@ -74,6 +75,9 @@ class Settings:
     fsync: Fsync = "never"
     """When what is logged is made safe from a power cut: ``always`` before ``log()`` returns, at ``interval`` about
     once a second in the background, ``never`` leaves it to the system. A killed process loses nothing in any case."""
+    system_metrics: float = SYSTEM_METRICS_EVERY_S
+    """Seconds between two samples of processor, memory, disk, network and GPUs while a run trains; ``off`` or 0 takes
+    none."""
     strict: bool = False
     """Whether trouble of the store or of the write-ahead log is raised in the training, instead of being logged."""
     file: Path | None = None
@@ -262,6 +266,19 @@ def _positive(value: object, where: str) -> float:
     return number
 
 
+def _interval(value: object, where: str) -> float:
+    """Return seconds: ``on`` is the default, ``off`` is 0."""
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word is True or word in ("true", "yes", "on"):
+        return SYSTEM_METRICS_EVERY_S
+    if word is False or word in ("0", "false", "no", "off") or word == 0:
+        return 0.0
+    try:
+        return _positive(value, where)
+    except ConfigError:
+        raise ConfigError(f"{where} must be a number of seconds, 'on' or 'off', not {value!r}") from None
+
+
 def _hours(value: object, where: str) -> str:
     text = _text(value, where)
     hours = re.fullmatch(r"((?:[01]?\d|2[0-3]):[0-5]\d)\s*-\s*((?:[01]?\d|2[0-3]):[0-5]\d)", text)
@@ -306,4 +323,5 @@ _CHECKS: dict[str, Callable[[object, str], Any]] = {
     "diff_limit_bytes": _count,
     "fsync": _fsync,
     "strict": _flag,
+    "system_metrics": _interval,
 }

@@ -188,7 +188,9 @@ class Experiment:
             **asked,
         )
         definitions = self._advisor.definitions.undelivered(self.name)
-        return LiveRun(record, created, self._collaborators(created.run_id, record), definitions=definitions)
+        run = LiveRun(record, created, self._collaborators(created.run_id, record), definitions=definitions)
+        run.sample_machine(self._advisor.settings.system_metrics)
+        return run
 
     def optimize(self, n_runs: int, *, sampler: Any = None, seed: int | None = None) -> Iterator[LiveRun]:
         """Yield ``n_runs`` started runs, each with the parameters suggested by then; yours is the loop.

@@ -1,33 +1,42 @@
 """``advisor.init``, ``log`` and ``finish``: the shape that people know, one run at a time in a process.
 
 The same as ``open → experiment → start → log → finish``; whoever wants more than one run at a time uses that.
+Called as ``wandb.init`` is, with ``project=``, ``config=`` and the like, or with no experiment at all, ``init`` gives a
+run that scripts written for W&B can use: ``import advisor as wandb`` (``advisor.compat.wandb`` has its other names).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
-from advisor.errors import AdvisorError
+from advisor.compat import current
 from advisor.tracking.attached import attach
 from advisor.tracking.run import LiveRun
 from storage.records import Direction
 
-_current: LiveRun | None = None
+if TYPE_CHECKING:
+    from advisor.compat.wandb_run import WandbRun
 
 
+@overload
+def init(experiment: str, *, params: Mapping[str, Any] | None = ..., **more: Any) -> LiveRun: ...
+@overload
+def init(*, params: Mapping[str, Any], **more: Any) -> LiveRun: ...
+@overload
+def init(*, config: Any = ..., project: str | None = ..., **more: Any) -> WandbRun: ...
 def init(
-    experiment: str = "default",
+    experiment: str | None = None,
     *,
     params: Mapping[str, Any] | None = None,
     store: str | Path | None = None,
     objective: str | Sequence[str] | None = None,
     direction: Direction | Sequence[Direction] | None = None,
     seed: int | None = None,
-    tags: Sequence[str] = (),
+    tags: Sequence[str] | None = None,
     notes: str | None = None,
-    **settings: Any,
+    **more: Any,
 ) -> LiveRun:
     """Start a run; ``log`` and ``finish`` refer to it from now on.
 
@@ -35,37 +44,58 @@ def init(
     interpreter ends, or marked failed if an exception ended it. In a process that ``advisor optimize`` started, this
     is the run that it was started for, and ``params`` are checked against the suggested ones.
 
+    Parameters
+    ----------
+    experiment
+        Its experiment, ``default`` where nothing says another.
+    params
+        Its parameters.
+    store, objective, direction, seed, tags, notes
+        As for ``advisor.open``, ``Advisor.experiment`` and ``Experiment.start``.
+    **more
+        Settings, see ``advisor.config.Settings``; or arguments of ``wandb.init``, see ``advisor.compat.wandb_init``.
+        With one of these, or with neither experiment nor params, everything is as W&B has it: ``WANDB_PROJECT``,
+        ``WANDB_NAME``, ``WANDB_MODE``, ``WANDB_NOTES``, ``WANDB_TAGS`` and ``WANDB_RUN_GROUP`` hold, a run that goes on
+        is returned, and what a run was suggested wins over ``config``.
+
     Raises
     ------
     StorageError, AdvisorError
         As ``advisor.open`` and ``Advisor.experiment`` do.
     """
-    global _current
     from advisor.app import open as open_advisor
+    from advisor.compat import wandb_init
 
-    if _current is not None and not _current.state.is_over:
-        _current.finish()
+    theirs = {name: more.pop(name) for name in list(more) if name in wandb_init.ARGUMENTS}
+    asked: dict[str, Any] = {"objective": objective, "direction": direction}
+    if theirs or (experiment is None and params is None):
+        started: LiveRun = wandb_init.start(
+            experiment, theirs, params=params, store=store, seed=seed, tags=tags, notes=notes, **asked, **more
+        )
+        current.put(started)
+        return started
+    before = current.going_on()
+    if before is not None:
+        before.finish()
+    name = experiment or "default"
     words = [notes] if notes else []
-    attached = attach(experiment, any_experiment=True, params=params, tags=tags, notes=words)
-    if attached is not None:
-        _current = attached
-        return attached
-    handle = open_advisor(store, **settings).experiment(experiment, objective=objective, direction=direction)
-    _current = handle.start(params=dict(params or {}), seed=seed, tags=tags, notes=words)
-    return _current
+    attached = attach(name, any_experiment=True, params=params, tags=tags or (), notes=words)
+    if attached is None:
+        handle = open_advisor(store, **more).experiment(name, objective=objective, direction=direction)
+        attached = handle.start(params=dict(params or {}), seed=seed, tags=tags or (), notes=words)
+    current.put(attached)
+    return attached
 
 
-def log(metrics: Mapping[str, Any] | None = None, *, step: int | None = None, **more: Any) -> None:
-    """Keep values of some metrics at one step of the current run; see ``LiveRun.log``."""
-    _run("log").log(metrics, step=step, **more)
+def log(metrics: Mapping[str, Any] | None = None, step: int | None = None, **more: Any) -> None:
+    """Keep values of some metrics at one step of the current run; see ``LiveRun.log``.
+
+    Of a run in W&B's shape also ``commit=False``, which leaves the step where it is; see ``WandbRun.log``.
+    """
+    current.needed("log").log(metrics, step=step, **more)
 
 
-def finish(**how: Any) -> None:
-    """End the current run; see ``LiveRun.finish``."""
-    _run("finish").finish(**how)
-
-
-def _run(doing: str) -> LiveRun:
-    if _current is None:
-        raise AdvisorError(f"there is no run to {doing}; call advisor.init(…) first")
-    return _current
+def finish(*exit_code: int | None, **how: Any) -> None:
+    """End the current run; see ``LiveRun.finish``. Of a run in W&B's shape also by its ``exit_code``."""
+    run = current.needed("finish")
+    run.finish(*exit_code, **how)

@@ -29,6 +29,7 @@ from advisor.findings.monitor import MIN_NEVER_LEARNED, NOT_LIVE
 from advisor.findings.rules import judge, needs_siblings
 from advisor.notify.desk import Desk
 from advisor.notify.teller import LOOK_EVERY_S, Couriers
+from storage.curves import of_training
 from storage.errors import ExperimentNotFoundError, StorageError
 from storage.place import Place
 from storage.records import Curve, Event, Finding, Run, RunState
@@ -252,7 +253,7 @@ class Watcher:
         events: list[Event] = []
         n_found = 0
         for run in runs:
-            own = curves.get(run.id, {})
+            own = of_training(curves.get(run.id, {}))
             record = experiments.get(run.experiment)
             if record is None:  # deleted since the round began
                 continue

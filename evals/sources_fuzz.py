@@ -5,9 +5,9 @@
 For each reader, folders written by the real tool (tests/data/sources) are copied and damaged, one way at a time: a file
 is cut, its bits are flipped, bytes go, come or double, hostile text goes into it, it is written in another encoding,
 emptied, replaced by a folder, a pipe, a link to a file elsewhere, a sparse file of 2 GB, or renamed to a hostile name.
-Then everything is found and read as an import would. Counted are: runs read, refusals (SourceError, each is a line for
-the user), other exceptions, readings of more than 5 s, the process's peak memory, and whether anything changed outside
-or inside of the folder. Each reader runs in a process of its own whose memory is limited.
+Then everything is found, and what changed is read, as an import would. Counted are: runs read, refusals (SourceError,
+each is a line for the user), other exceptions, readings of more than 5 s, the peak memory of its process, and whether
+anything changed outside or inside of the folder. Each reader runs in a process of its own whose memory is limited.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the tests' helpers
 
 from advisor.sources.registry import readers  # noqa: E402
-from tests.advisor.sources.recorded import DATA, damaged, read_through  # noqa: E402
+from tests.advisor.sources.recorded import DATA, damaged, read_through, stamps  # noqa: E402
 
 HANG_S = 5
 MEMORY_GIB = 3
-NAMES = ("..", "a\nb", "\u202egnp.vsc", "-rf", "con", "x" * 250, "%s%n", "$(reboot)", "\udcff")
+NAMES = ("..", "a\nb", "\u202egnp.vsc", "-rf", "con", "x" * 200, "%s%n", "$(reboot)", "\udcff")
 BYTES_AT_MOST = 2_000_000
 """Of a fixture's file that is damaged; larger ones would only make each input slower."""
 
@@ -112,14 +112,14 @@ def work(tool: str, inputs: int, seed: int) -> dict[str, Any]:
             scratch = Path(place) / "in" / folder.name
             copy = shutil.copytree(folder, scratch)
             (copy / "expected.json").unlink(missing_ok=True)
+            known, clean = stamps(reader, copy), contents(outside)
             files = sorted(path for path in copy.rglob("*") if path.is_file() and path.stat().st_size < BYTES_AT_MOST)
             for _ in range(inputs // len(folders) + (number < inputs % len(folders))):
                 undo = harm(rng.choice(files), rng, outside)
-                before = contents(outside)
                 begun = time.monotonic()
                 signal.alarm(HANG_S)
                 try:
-                    n_runs, n_refused = read_through(reader, copy)
+                    n_runs, n_refused = read_through(reader, copy, known)
                     counts.update(read=n_runs, refused=n_refused)
                 except HangError:
                     counts["hangs"] += 1
@@ -130,8 +130,9 @@ def work(tool: str, inputs: int, seed: int) -> dict[str, Any]:
                 finally:
                     signal.alarm(0)
                 slowest = max(slowest, time.monotonic() - begun)
-                wrote = wrote or contents(outside) != before
+                wrote = wrote or contents(outside) != clean
                 undo()
+                known = stamps(reader, copy)
                 counts["inputs"] += 1
             wrote = wrote or listing(copy) != listing(folder) - {"expected.json"}
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 
@@ -119,11 +119,31 @@ def mean_last_k(reduce: str) -> int | None:
     return int(k) if k != reduce and k.isdecimal() and int(k) > 0 else None
 
 
+_OF_MACHINE: Final = tuple(
+    f"system/{what}_" for what in ("cpu", "memory", "process", "disk", "network", *(f"gpu_{i}" for i in range(16)))
+)
+
+
+def is_of_machine(metric: str) -> bool:
+    """Return whether a metric is what the machine did, as ``advisor.tracking.system`` records it.
+
+    >>> is_of_machine("system/gpu_0_percent"), is_of_machine("system/loss")
+    (True, False)
+    """
+    return metric.startswith(_OF_MACHINE)
+
+
+def of_training(curves: Mapping[str, Curve]) -> dict[str, Curve]:
+    """Return the curves that a training logged, without what the machine did meanwhile."""
+    return {metric: curve for metric, curve in curves.items() if not is_of_machine(metric)}
+
+
 def summaries(curves: Mapping[str, Curve], *, reduce: str = "last") -> dict[str, Any]:
-    """Return the figures of each curve, as the journal keeps them when a run ends.
+    """Return the figures of each curve of a training, as the journal keeps them when a run ends.
 
     The value that ``reduce`` asks for is among them.
     """
+    curves = of_training(curves)
     out = {metric: curve.summary() for metric, curve in curves.items()}
     k = mean_last_k(reduce)
     if k is not None:

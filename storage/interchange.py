@@ -1,6 +1,7 @@
 """The interchange format: a folder with ``runs.parquet`` and ``curves.parquet``, in both directions, losslessly.
 
-Only reads and writes the two files; what their rows mean is the business of ``advisor.sources``.
+Only reads and writes the two files; what their rows mean is the business of ``advisor.sources``. Parquet files of other
+programs are read here, too, a batch at a time (``read_parquet``).
 NaN and ±inf survive, in curves as floats and in JSON as Python writes them.
 """
 
@@ -9,10 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from storage.errors import RecordError
 from storage.records import Curve, CurveChunk
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 RUNS_FILE: Final = "runs.parquet"
 CURVES_FILE: Final = "curves.parquet"
@@ -20,6 +25,9 @@ RUN_COLUMNS: Final = ("run_id", "experiment", "state", "params", "seed", "meta")
 """Columns that ``runs.parquet`` must have; others may follow."""
 CURVE_COLUMNS: Final = ("run_id", "metric", "steps", "values")
 BATCH_ROWS: Final = 512
+OTHERS_BATCH_ROWS: Final = 65_536
+GROUP_MAX_BYTES: Final = 2**31
+"""Of one row group of a foreign file, unpacked: it is in memory at once, and may be packed to next to nothing."""
 
 
 def read_runs(folder: Path) -> list[dict[str, Any]]:
@@ -87,6 +95,111 @@ def read_batches(path: Path, *, rows: int = 65_536) -> Iterator[dict[str, list[A
         raise RecordError(f"{str(path)!r} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
 
 
+class ParquetBatch:
+    """Some rows of a Parquet file, by columns."""
+
+    def __init__(self, batch: Any) -> None:
+        self._batch = batch
+
+    def __len__(self) -> int:
+        return int(self._batch.num_rows)
+
+    def values(self, column: str) -> list[Any]:
+        """Return a column as Python values, None where there is none.
+
+        Raises
+        ------
+        RecordError
+            If it holds what Python has no value for.
+        """
+        return _as_python(self._batch.column(column), column)
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """Return a column of numbers, or of times as seconds since 1970; NaN where there is none, or no number."""
+        import numpy as np
+        import pyarrow as pa
+        from pyarrow.lib import ArrowException
+
+        data = self._batch.column(column)
+        try:
+            if pa.types.is_timestamp(data.type):
+                data = data.cast(pa.timestamp("us", tz=data.type.tz), safe=False).cast(pa.int64())
+                return np.asarray(data.cast(pa.float64()).to_numpy(zero_copy_only=False)) / 1e6
+            return np.asarray(data.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+        except (ArrowException, ValueError, TypeError):
+            return np.full(len(self), np.nan)
+
+    def codes(self, column: str) -> tuple[NDArray[np.int64], list[Any]]:
+        """Return a column as numbers of its distinct values, -1 where there is none, and these values.
+
+        Raises
+        ------
+        RecordError
+            If it holds what Python has no value for.
+        """
+        import numpy as np
+
+        encoded = self._batch.column(column).dictionary_encode()
+        indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        return np.asarray(indices, dtype=np.int64), _as_python(encoded.dictionary, column)
+
+
+def _as_python(data: Any, column: str) -> list[Any]:
+    """Return an array's values; text that is no UTF-8 with ``�``, since nothing checks it when it is read."""
+    import pyarrow as pa
+    from pyarrow.lib import ArrowException
+
+    try:
+        try:
+            values: list[Any] = data.to_pylist()
+        except UnicodeDecodeError:
+            raw = data.cast(pa.binary()).to_pylist()
+            values = [None if value is None else value.decode(errors="replace") for value in raw]
+    except (ArrowException, ValueError, OverflowError, NotImplementedError) as error:
+        raise RecordError(f"the column {column!r} holds what cannot be read: {str(error)[:200]}") from error
+    return values
+
+
+def read_parquet(
+    path: Path, columns: Sequence[str], *, keep: tuple[str, Sequence[str]] | None = None
+) -> Iterator[ParquetBatch]:
+    """Yield the rows of any Parquet file, some ten thousand at a time.
+
+    Parameters
+    ----------
+    columns
+        Which to read; all must be there.
+    keep
+        A column of text among them, and the values of rows to keep; all rows by default.
+
+    Raises
+    ------
+    RecordError
+        If the file is missing, is no Parquet, is damaged, too large in one piece, or lacks a column.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow.lib import ArrowException
+
+    file = _open(path, columns)
+    try:
+        for i in range(file.metadata.num_row_groups):
+            if file.metadata.row_group(i).total_byte_size > GROUP_MAX_BYTES:
+                raise RecordError(f"{str(path)!r} has row groups of more than {GROUP_MAX_BYTES:,} bytes")
+        for batch in file.iter_batches(batch_size=OTHERS_BATCH_ROWS, columns=list(columns)):
+            if keep is not None:
+                batch = batch.filter(pc.is_in(batch.column(keep[0]), pa.array(list(keep[1]), type=pa.string())))
+            if batch.num_rows:
+                yield ParquetBatch(batch)
+    except (ArrowException, OSError, ValueError, TypeError, OverflowError, MemoryError) as error:
+        if isinstance(error, RecordError):
+            raise
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RecordError(f"{str(path)!r} cannot be read as Parquet: {first[:200]}") from error
+    finally:
+        file.close()
+
+
 def write_folder(
     folder: Path, runs: Sequence[Mapping[str, Any]], curves: Mapping[str, Mapping[str, Curve]]
 ) -> tuple[int, int]:
@@ -143,7 +256,8 @@ def _open(path: Path, columns: Sequence[str]) -> Any:
     try:
         file = pq.ParquetFile(path)
     except (ArrowException, OSError, ValueError) as error:
-        raise RecordError(f"{str(path)!r} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RecordError(f"{str(path)!r} cannot be read as Parquet: {first}") from error
     missing = [name for name in columns if name not in file.schema_arrow.names]
     if missing:
         raise RecordError(f"{str(path)!r} lacks the column {missing[0]!r}; it needs {', '.join(columns)}")

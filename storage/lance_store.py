@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 from storage import likeness
 from storage.artifacts import artifacts_at
 from storage.curve_table import CurveTable
+from storage.curves import of_training
 from storage.downsample import downsample
 from storage.entries import Entry
 from storage.errors import (
@@ -388,7 +389,8 @@ class LanceRunStore(RunStore):
         params = {each.id: likeness.of_parameters(run.params, each.params, scales=ranges) for each in others}
         others.sort(key=lambda each: -(params[each.id] + near[each.id]))
         close = others[: max(COMPARED_CURVES, limit)]
-        curves = self.curves([run.id, *(each.id for each in close)], max_points=COMPARED_POINTS)
+        read = self.curves([run.id, *(each.id for each in close)], max_points=COMPARED_POINTS)
+        curves = {run_id: of_training(own) for run_id, own in read.items()}
         first = None if metric is None else metric.metric
         shapes = {
             each.id: likeness.of_curves(curves.get(run.id, {}), curves.get(each.id, {}), first=first) for each in close

@@ -23,6 +23,7 @@ from advisor.cli import (
     digest,
     doctor,
     experiment,
+    export,
     forecast,
     importing,
     ledger,
@@ -37,7 +38,6 @@ from advisor.cli import (
     store,
     suggest,
     tell,
-    transfer,
     verdict,
     verify,
     watch,
@@ -46,7 +46,7 @@ from advisor.cli.session import remember
 
 COMMANDS: Final = (
     demo, runs, show, search, log, check, verdict, watch, silence, report, compare, digest, verify, suggest, optimize,
-    forecast, ledger, tell, experiment, lifecycle, importing, transfer, store, doctor,
+    forecast, ledger, tell, experiment, lifecycle, importing, export, store, doctor,
 )  # fmt: skip
 """Modules of the commands, in the order of the help."""
 MISTAKE: Final = 2

@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
 
         options = Options(columns=roles(columns or ()))
         with (
-            session.open(create=True) as adv,
+            session.open(create=True, lazily=True) as adv,
             Importer(adv, path, tools=tools or (), experiment=experiment, options=options) as importer,
         ):
             found = importer.detected
@@ -161,7 +161,9 @@ def _show(adv: Advisor, done: Synced, found: Detected, *, dry_run: bool) -> None
     if not dry_run:
         what += f", {count(done.n_curves, 'curve')} and {count(done.n_points, 'value')}"
     say(f"{what} {would}imported{known}")
-    if not dry_run:
+    if done.n_going_on:
+        note(f"{count(done.n_going_on, 'run')} may still go on; import again later to see the end")
+    if done.experiments and not dry_run:
         _say_what_next(adv, done)
 
 

@@ -40,8 +40,13 @@ class Session:
         """Return what holds after options that came later on the command line."""
         return Session(self.store if store is None else store, self.as_json or as_json)
 
-    def open(self, *, create: bool = False, **settings: Any) -> Advisor:
+    def open(self, *, create: bool = False, lazily: bool = False, **settings: Any) -> Advisor:
         """Open the store, with some settings of the command's own, and say which runs were brought home on the way.
+
+        Parameters
+        ----------
+        lazily
+            Whether to leave the opening to what reads, for a command that may have nothing to read.
 
         Raises
         ------
@@ -49,10 +54,12 @@ class Session:
             If there is none and ``create`` is false.
         """
         from advisor.app import open as open_advisor
+
+        if lazily:
+            return open_advisor(self.store, create=create, **settings)
         from storage.lance import load_lean
 
         load_lean()
-
         adv = open_advisor(self.store, create=create, **settings)
         for found in adv.store.recovered:
             note(f"recovered run {found.run_id} of {found.experiment}: {found.n_calls} log calls, now {found.state}")

@@ -21,10 +21,11 @@ from advisor.cli.output import (
 )
 from advisor.cli.session import Session, command, find_run
 from advisor.cli.shapes import run_json
+from storage.curves import is_of_machine, of_training
 from storage.errors import CurveDamagedError
 
 if TYPE_CHECKING:
-    from storage.records import Run
+    from storage.records import Curve, Run
 
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="Id of a run, the beginning of its id, or EXPERIMENT#NUMBER.")
@@ -84,11 +85,13 @@ def _print(run: Run, *, objective: Any) -> None:
     if curves:
         columns = ("values", "first", "last", "min", "at step", "max", "at step", "not finite")
         rows = []
-        for metric, curve in curves.items():
+        for metric, curve in of_training(curves).items():
             figures = curve.summary()
             names = ("n", "first", "last", "min", "min_step", "max", "max_step", "n_nonfinite")
             rows.append([metric, *(figures[name] for name in names)])
-        print_table([Column("curve"), *(Column(name, right=True) for name in columns)], rows)
+        if rows:
+            print_table([Column("curve"), *(Column(name, right=True) for name in columns)], rows)
+        print_pairs("machine, mean", _machine(curves))
     if run.findings:
         say(count(len(run.findings), "finding"))
         for finding in run.findings:
@@ -108,6 +111,17 @@ def _print(run: Run, *, objective: Any) -> None:
         say("error")
         for line in run.error.splitlines():
             say_indented(_indented(line))
+
+
+def _machine(curves: Mapping[str, Curve]) -> dict[str, str]:
+    """Return what the machine did meanwhile: means, and the largest values."""
+    out = {}
+    for metric, curve in curves.items():
+        if is_of_machine(metric) and len(curve):
+            figures = curve.summary()
+            mean = curve.values.mean()
+            out[metric.removeprefix("system/")] = f"{mean:.4g} (at most {figures['max']:.4g})"
+    return out
 
 
 def _indented(line: str) -> str:

@@ -92,11 +92,11 @@ def copy(
     ],
 ) -> None:
     """Copy the whole store to another place, while it may be in use."""
-    from advisor import config
+    from advisor.config import resolve
     from storage.copying import copy_store
 
     given: dict[str, Any] = {} if session.store is None else {"store": session.store}
-    source = config.resolve(**given).store
+    source = resolve(**given).store
     with progress("copying") as advance:
         copied = copy_store(source, target, progress=advance)
     if session.as_json:

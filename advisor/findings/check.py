@@ -24,6 +24,7 @@ from advisor.findings.learned import VIEWS, Learned, shipped
 from advisor.findings.pace import MIN_SIBLINGS_TIME, Siblings, step_times
 from advisor.findings.roles import primary
 from advisor.findings.rules import NotJudged, end_value, judge
+from storage.curves import of_training
 from storage.records import Curve, Experiment, Finding, Objective, Run, RunState, Severity
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def check_experiment(
         What was learned of other experiments; what came with the package when None.
     """
     objective = experiment.objective
+    curves = {run_id: of_training(own) for run_id, own in curves.items()}
     paces = {run.id: _pace(curves.get(run.id, {})) for run in runs}
     ends = {run.id: _end(curves.get(run.id, {}), objective) for run in runs if run.state is RunState.FINISHED}
     findings: list[Finding] = []

@@ -28,6 +28,7 @@ from advisor.documents.standing import standing
 from advisor.errors import AdvisorError, ConfigError, NotEnoughRunsError
 from advisor.references import find_finding
 from storage import likeness
+from storage.curves import of_training
 from storage.events import read_time
 from storage.records import Finding, Run, RunState
 
@@ -178,7 +179,12 @@ def _curves_beside(adv: Advisor, experiment: Experiment, run: Run, siblings: Seq
     wanted = list(dict.fromkeys([*([best.id] if best else []), *(other.id for other in drawn)]))
     metrics = None if objective is None else [objective.metric]
     others = adv.store.curves(wanted, metrics=metrics, max_points=CURVE_POINTS) if wanted else {}
-    return {**others, **adv.store.curves([run.id])}
+    return {**others, **_of_trainings(adv.store.curves([run.id]))}
+
+
+def _of_trainings(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Leave out what the machines did: documents are about trainings."""
+    return {run_id: of_training(own) for run_id, own in curves.items()}
 
 
 def _incident(adv: Advisor, experiment: Experiment, origin: Origin) -> IncidentMaterial:
@@ -233,7 +239,7 @@ def _run_comparison(adv: Advisor, origin: Origin) -> RunComparison:
         experiment=adv.store.experiment(a.experiment),
         other=adv.store.experiment(b.experiment),
         siblings=adv.store.runs(a.experiment),
-        curves=adv.store.curves([a.id, b.id]),
+        curves=_of_trainings(adv.store.curves([a.id, b.id])),
         **_dated(adv),
     )
 

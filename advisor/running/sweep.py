@@ -273,6 +273,7 @@ class _Sweep:
             seed = secrets.randbelow(2**31) if self._plan.seed is None else suggestion.seed
         tags = [self._tag] if number == 1 else [self._tag, f"attempt:{number}"]
         run = self._experiment.start(suggestion, seed=seed, tags=tags)
+        run.sample_machine(0)  # this process does not train; one that attaches to the run samples its own
         try:
             arguments = self._template.fill(run.params, run_id=run.id, seed=seed)
             trial = Trial(run, arguments, self._in, number=number)

@@ -16,15 +16,30 @@ from advisor.sources.marks import Mark, Marks
 from advisor.sources.points import lengths_of
 from advisor.sources.port import Piece, Points
 from storage.curves import summaries
-from storage.records import Curve, CurveChunk, Event, Run, valid_text
+from storage.records import Curve, CurveChunk, Event, Run, RunState, valid_text
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
+    from storage.journal import State
     from storage.store import RunStore
 
 POINTS_AT_ONCE: Final = 2_000_000
 """Points in memory before they are committed: 50 MB."""
 RUNS_AT_ONCE: Final = 1_000
+ENTRIES_AT_ONCE: Final = 500
+"""Known runs that are looked up together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """Points of one run that the store does not have."""
+
+    points: Mapping[str, Points]
+    """By metric."""
+    piece: Piece
+    """The reading that they are from."""
+    base: int
+    """Log calls that the store has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +64,19 @@ class News:
         return self.known is None or bool(self.curves) or self.is_changed
 
     @classmethod
-    def of(
-        cls,
-        head: heads.Head,
-        known: Run | None,
-        fresh: Mapping[str, Points],
-        piece: Piece,
-        had: Mark | None,
-        base: int,
-    ) -> Self:
+    def of(cls, head: heads.Head, known: Run | None, fresh: Fresh, had: Mark | None) -> Self:
         """Put together what is new and how far that reaches."""
-        through = base + max((len(points) for points in fresh.values()), default=0)
-        lengths = lengths_of(piece, {} if had is None or piece.is_whole else had.lengths)
-        hashed = head.hash()
+        piece, hashed = fresh.piece, head.hash()
         mark = Mark(
             "",
             head.run_id,
-            through,
-            lengths=lengths,
+            fresh.base + max((len(points) for points in fresh.points.values()), default=0),
+            lengths=lengths_of(piece, {} if had is None or piece.is_whole else had.lengths),
             cursor=piece.cursor,
             head=hashed,
-            is_open=not head.state.is_over,
         )
         is_changed = known is not None and (had is None or had.head != hashed) and _differs(head, known)
-        return cls(head, known, fresh, base, mark, is_changed, piece.notes)
+        return cls(head, known, fresh.points, fresh.base, mark, is_changed, piece.notes)
 
     def chunks(self) -> list[CurveChunk]:
         """Return the further points as pieces of curves that cover the same log calls."""
@@ -98,29 +102,51 @@ class Batch:
         self.marks: dict[str, dict[str, Mark]] = {}
         self.added: Counter[str] = Counter()
         self.news: set[str] = set()
+        self.n_going_on = 0
         self._new: dict[str, News] = {}
         self._n_points = 0
-        self.look()
+        self._state: State | None = None
+        self._ids: frozenset[str] = frozenset()
+        self._expected: list[str] = []
+        self._places: dict[str, int] = {}
+        self._loaded: set[str] = set()
+        # Marks go with a folder that is deleted, but not with a bucket.
+        self._marks_are_sure = adv.opening.place.folder is not None
 
-    def look(self) -> None:
+    def look(self) -> State:
         """Take in what the store holds now."""
         self._state = self._adv.store.state()
         self._ids = frozenset(self._state.all_ids())
+        self._loaded.clear()
+        return self._state
 
-    def has(self, run_id: str) -> bool:
-        """Return whether the store has a run, deleted or not."""
-        return run_id in self._ids
+    def has(self, mark: Mark) -> bool:
+        """Return whether the store has a run that was read before; does not open a store in a folder to tell."""
+        if self._marks_are_sure:
+            return True
+        if self._state is None:
+            self.look()
+        return mark.run_id in self._ids
+
+    def expect(self, run_ids: Sequence[str]) -> None:
+        """Say which runs will be asked about, in about which order."""
+        self._expected = list(dict.fromkeys(run_ids))
+        self._places = {run_id: place for place, run_id in enumerate(self._expected)}
 
     def known(self, run_id: str) -> Run | None:
         """Return a run as the store has it, deleted ones too; None where it has none."""
         if run_id in self._new:  # two places hold the same run: the second goes on where the first ends
             self.flush()
-        entry = self._state.entry(run_id) if run_id in self._ids else None
+        state = self._state or self.look()
+        if run_id not in self._ids:
+            return None
+        place = self._places.get(run_id)
+        if place is not None and run_id not in self._loaded:
+            some = self._expected[place : place + ENTRIES_AT_ONCE]
+            state.entries(some)  # one look-up for many instead of one each
+            self._loaded.update(some)
+        entry = state.entry(run_id)
         return None if entry is None else entry.run
-
-    def delivered(self, run_id: str, known: Run | None) -> int:
-        """Return how many log calls of a run the store has."""
-        return 0 if known is None else self._adv.store.delivered(run_id)
 
     def add(self, new: News) -> None:
         """Take what is new of a run; writes where much has gathered."""
@@ -132,8 +158,14 @@ class Batch:
 
     def flush(self) -> None:
         """Write what has gathered."""
+        if self._new:
+            self._write(list(self._new.values()))
+        for source, marks in self.marks.items():
+            self._store.keep(source, marks.items())
+        self._new, self._n_points, self.marks = {}, 0, {}
+
+    def _write(self, several: Sequence[News]) -> None:
         store, now = self._adv.store, self._adv.clock()
-        several = list(self._new.values())
         fresh = [new for new in several if new.known is None]
         grown = [(new, new.known) for new in several if new.known is not None]
         self._create_experiments(fresh)
@@ -150,13 +182,10 @@ class Batch:
         if chunks:
             store.append_curves(chunks)
         _append(store, self._ends(grown, reduce, now))
-        for source, marks in self.marks.items():
-            self._store.keep(source, marks.items())
         self.added.update(new.head.experiment for new in fresh)
+        self.n_going_on += sum(new.head.state is RunState.RUNNING for new in several)
         self.news.update(new.head.run_id for new in several if new.known is not None or new.head.is_recent(now))
-        self._new, self._n_points, self.marks = {}, 0, {}
-        if several:
-            self.look()
+        self.look()
 
     def _ends(self, grown: Sequence[tuple[News, Run]], reduce: Mapping[str, str], now: datetime) -> list[Event]:
         """Return the events that say what the curves of known runs are now, and which of these ended."""

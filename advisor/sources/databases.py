@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from advisor.errors import SourceError
 from advisor.sources.reading import open_file
@@ -53,6 +53,14 @@ def tables_of(path: Path) -> dict[str, frozenset[str]]:
         return {}
 
 
+def path_of_address(address: str) -> Path | None:
+    """Return the file that an SQLAlchemy address (``sqlite:///studies.db``) means; None for any other address."""
+    scheme, _, rest = address.partition("://")
+    if scheme.split("+")[0].lower() != "sqlite" or not rest.startswith("/"):
+        return None
+    return Path(unquote(rest[1:].partition("?")[0])).expanduser().absolute()
+
+
 class Database:
     """An open database. A context manager.
 
@@ -70,7 +78,7 @@ class Database:
         """Plain tables and their columns."""
         try:
             self._connection, self.tables = self._opened(path)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:  # messages and names of columns that are no UTF-8
             self.close()
             raise SourceError(_sentence(error)) from error
         except (OSError, SourceError) as error:
@@ -92,7 +100,7 @@ class Database:
             while block := cursor.fetchmany(ROWS_AT_ONCE):
                 yield block
                 self._until = time.monotonic() + STATEMENT_S
-        except (sqlite3.Error, OverflowError, MemoryError) as error:
+        except (sqlite3.Error, UnicodeError, OverflowError, MemoryError) as error:
             raise SourceError(_sentence(error)) from error
 
     def has(self, table: str, *columns: str) -> bool:
@@ -130,8 +138,8 @@ class Database:
         if head[18:20] != b"\x02\x02":
             try:
                 return self._begun(path, "mode=ro")
-            except sqlite3.OperationalError:
-                if not _size(_beside(path, "-journal")):
+            except sqlite3.OperationalError as error:
+                if _is_busy(error) or not _size(_beside(path, "-journal")):
                     raise
                 return self._copied(path)  # a writer died in the middle: its journal is rolled back in a copy
         if not _size(log) and not shared.exists():
@@ -140,8 +148,10 @@ class Database:
             return self._copied(path)
         try:
             return self._begun(path, "mode=ro")
-        except sqlite3.OperationalError:  # as in a folder that cannot be written
-            return self._copied(path)
+        except sqlite3.OperationalError as error:
+            if _is_busy(error):
+                raise
+            return self._copied(path)  # as in a folder that cannot be written
 
     def _copied(self, path: Path) -> tuple[sqlite3.Connection, dict[str, frozenset[str]]]:
         beside = [path, _beside(path, "-wal"), _beside(path, "-journal")]
@@ -198,8 +208,12 @@ def _size(path: Path) -> int:
         return 0
 
 
+def _is_busy(error: BaseException) -> bool:
+    return "locked" in str(error) or "busy" in str(error)
+
+
 def _sentence(error: BaseException) -> str:
-    if "locked" in str(error) or "busy" in str(error):
+    if _is_busy(error):
         return f"is locked by another program for more than {WAIT_S:.0f} s; try again later"
     if "interrupted" in str(error):
         return f"took more than {STATEMENT_S:.0f} s to answer"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DETECT_EVERY_S: Final = 10.0
+DETECT_EVERY_S: Final = 2.0
 """Between two searches for further folders and files; more where a search takes long, see ``SHARE``."""
 SHARE: Final = 0.2
 """Most of the time that searching and reading may take."""

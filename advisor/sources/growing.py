@@ -27,7 +27,7 @@ CHECKED_BYTES: Final = 64
 class GrowingFile:
     """An open file of lines. A context manager."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         """Open a file at its beginning.
 
         Raises

@@ -20,18 +20,19 @@ from typing import TYPE_CHECKING, Final, Self
 from advisor.errors import AdvisorError, SourceError
 from advisor.redact import environment_secrets
 from advisor.sources import heads
-from advisor.sources.batch import Batch, News
+from advisor.sources.batch import Batch, Fresh, News
 from advisor.sources.detect import Detected, detect
 from advisor.sources.interchange import OWN, import_path
 from advisor.sources.marks import Mark, Marks
 from advisor.sources.points import after, bounded, checksum_of, goes_on
-from advisor.sources.port import Entry, Found, Options, Source, SourceRun
+from advisor.sources.port import Entry, Found, Options, Piece, Source, SourceRun
 from advisor.sources.registry import chosen, reader_of
 from storage.errors import RecordError
-from storage.place import Place
+from storage.records import Run, RunState
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
+
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,9 @@ class Synced:
     """Experiment → runs added."""
     news: frozenset[str]
     """Ids of runs that go on, or ended within a day, of which something was new."""
+
+    n_going_on: int = 0
+    """Runs among those added or grown that may still go on."""
 
     @property
     def n_added(self) -> int:
@@ -155,7 +159,7 @@ class Importer:
             If the store cannot be written; whatever was committed stays, and repeating completes it.
         """
         if self._marks is None:
-            self._marks = Marks(Place(self._adv.store.uri).work_folder("cache") / "imports.sqlite")
+            self._marks = Marks(self._adv.opening.place.work_folder("cache") / "imports.sqlite")
         total = sum(found.n_runs or 0 for found in self.detected.found)
         batch = Batch(self._adv, self._marks)
         tallies = []
@@ -168,7 +172,7 @@ class Importer:
                 if progress is not None:
                     progress(n_done, max(total, n_done))
         batch.flush()
-        return Synced(tallies, dict(batch.added), frozenset(batch.news))
+        return Synced(tallies, dict(batch.added), frozenset(batch.news), n_going_on=batch.n_going_on)
 
     def plan(self) -> Synced:
         """Return what an import would bring, without reading curves and without writing: ``--dry-run``."""
@@ -220,6 +224,7 @@ class Importer:
         if name not in self._seen:
             self._seen[name] = self._marks.of(name)
         marks = self._seen[name]
+        batch.expect([mark.run_id for mark in marks.values() if mark.run_id])
         try:
             if found.tool == OWN:
                 self._sync_own(found, tally, batch)
@@ -249,16 +254,17 @@ class Importer:
 
     def _sync_run(self, found: Found, entry: Entry, mark: Mark | None, tally: Tally, batch: Batch, name: str) -> None:
         """Bring one run up to date."""
-        if mark is not None and mark.stamp == entry.stamp and not mark.is_open:
+        due = mark is not None and mark.look_at is not None and self._adv.clock().timestamp() >= mark.look_at
+        if mark is not None and mark.stamp == entry.stamp and not due:
             if not mark.run_id:
                 tally.left_out[entry.place] = mark.reason
                 return
-            if batch.has(mark.run_id):
+            if batch.has(mark):
                 tally.n_same += 1
                 return
         try:
             run = entry.load()
-            new = self._news_of(run, found, entry, mark, batch)
+            new = self._news_of(run, found, mark, batch)
         except SourceError as error:
             tally.left_out[entry.place] = str(error)
             self._remember(batch, name, entry.place, Mark(entry.stamp, "", reason=str(error)))
@@ -269,46 +275,66 @@ class Importer:
         tally.n_same += new.known is not None and not new.is_news
         tally.n_curves += len(new.curves)
         tally.n_points += sum(len(points) for points in new.curves.values())
-        self._remember(batch, name, entry.place, replace(new.mark, stamp=entry.stamp))
+        mark = replace(new.mark, stamp=entry.stamp, look_at=self._look_at(run, new.head.state))
+        self._remember(batch, name, entry.place, mark)
         batch.add(new)
+
+    def _look_at(self, run: SourceRun, state: RunState) -> float | None:
+        """Return when a run that goes on is looked at again, even where nothing was written meanwhile."""
+        if state is not RunState.RUNNING:
+            return None
+        silent_since = run.active if run.state is None and run.active is not None else self._adv.clock()
+        return silent_since.timestamp() + self._quiet_s
 
     def _remember(self, batch: Batch, source: str, place: str, mark: Mark) -> None:
         self._seen[source][place] = mark
         batch.marks.setdefault(source, {})[place] = mark
 
-    def _news_of(self, run: SourceRun, found: Found, entry: Entry, mark: Mark | None, batch: Batch) -> News:
+    def _news_of(self, run: SourceRun, found: Found, mark: Mark | None, batch: Batch) -> News:
         """Return what of a run the store does not have yet."""
-        state = heads.state_of(run, now=self._adv.clock(), quiet_s=self._quiet_s)
-        generation, piece = 1, None
-        while True:
-            run_id = heads.id_of(found.tool, run.key, generation)
-            known = batch.known(run_id)
-            had = mark if mark is not None and mark.run_id == run_id else None
-            if known is not None and had is not None and had.through == self._adv.store.delivered(run_id):
-                going_on = bounded(run.read(had.cursor))
-                fresh = after(going_on, had.lengths)
-                piece = going_on if going_on.is_whole else piece
-            else:
-                piece = piece or bounded(run.read(None))
-                going_on = piece
-                fresh = after(piece, {} if known is None else self._lengths_in_store(run_id))
-            if fresh is None and known is not None and goes_on(going_on, known):
-                fresh = dict(going_on.curves)  # a file that was begun anew by the same training
-            if fresh is not None or generation >= GENERATIONS_AT_MOST:
-                break
-            generation += 1  # the file was replaced by another training's
+        run_id, known, had, fresh = self._fresh(run, found.tool, mark, batch)
         head = heads.head_of(
             run,
             tool=found.tool,
             run_id=run_id,
             experiment=self._experiment,
-            state=state,
+            state=heads.state_of(run, now=self._adv.clock(), quiet_s=self._quiet_s),
             path=found.path,
             secrets=self._secrets,
         )
         if self._is_followed and known is None and head.is_recent(self._adv.clock()):
             head = head.followed()
-        return News.of(head, known, fresh or {}, going_on, had, batch.delivered(run_id, known))
+        return News.of(head, known, fresh, had)
+
+    def _fresh(
+        self, run: SourceRun, tool: str, mark: Mark | None, batch: Batch
+    ) -> tuple[str, Run | None, Mark | None, Fresh]:
+        """Return a run's id, the run as the store has it, the mark that holds, and the points that are new."""
+        whole: Piece | None = None
+        for generation in range(1, GENERATIONS_AT_MOST):
+            run_id = heads.id_of(tool, run.key, generation)
+            known = batch.known(run_id)
+            if known is None:
+                whole = whole or bounded(run.read(None))
+                return run_id, None, None, Fresh(whole.curves, whole, 0)
+            had = mark if mark is not None and mark.run_id == run_id else None
+            if had is not None:
+                piece = bounded(run.read(had.cursor))
+                whole = piece if piece.is_whole else whole
+                points = after(piece, had.lengths)
+                if points == {}:
+                    return run_id, known, had, Fresh({}, piece, had.through)
+                if self._adv.store.delivered(run_id) != had.through:
+                    had = None  # something else wrote or did not: what the store has decides
+            if had is None:
+                whole = piece = whole or bounded(run.read(None))
+                points = after(piece, self._lengths_in_store(run_id))
+            if points is None and goes_on(piece, known):
+                points = dict(piece.curves)  # a file that was begun anew by the same training
+            if points is not None:
+                return run_id, known, had, Fresh(points, piece, self._adv.store.delivered(run_id))
+            # the file was replaced by another training's
+        raise SourceError(f"was replaced more than {GENERATIONS_AT_MOST:,} times")
 
     def _lengths_in_store(self, run_id: str) -> dict[str, tuple[int, int]]:
         curves = self._adv.store.curves([run_id]).get(run_id, {})

@@ -42,8 +42,9 @@ class Mark:
     cursor: Cursor | None = None
     head: str = ""
     """Hash of what was known of it beside its curves."""
-    is_open: bool = False
-    """Whether it went on then: looked at again even where its files stay as they are."""
+    look_at: float | None = None
+    """When to look at it again even where its files stay as they are, seconds since 1970: a run that nobody ends is
+    finished when it has been quiet for long enough. None: never."""
     reason: str = ""
     """Why it was left out, where it was."""
 
@@ -111,8 +112,8 @@ def _write(mark: Mark) -> str:
     content: dict[str, Any] = {"t": mark.through, "l": mark.lengths, "h": mark.head}
     if mark.cursor is not None:
         content["c"] = mark.cursor
-    if mark.is_open:
-        content["o"] = 1
+    if mark.look_at is not None:
+        content["o"] = mark.look_at
     if mark.reason:
         content["r"] = mark.reason
     return json.dumps(content, separators=(",", ":"))
@@ -128,6 +129,6 @@ def _read(stamp: str, run_id: str, text: str) -> Mark:
         lengths,
         content.get("c"),
         content["h"],
-        is_open=bool(content.get("o")),
+        look_at=content.get("o"),
         reason=content.get("r", ""),
     )

@@ -52,13 +52,16 @@ class MLflowReader(Reader):
         return Found(self.tool, str(path), what=DATABASE) if _is_database(path) else None
 
     def find_address(self, address: str) -> Found | None:
-        """Return a tracking server; it is not asked yet.
+        """Return a tracking server, which is not asked yet, or the file that ``sqlite:///mlflow.db`` means.
 
         Raises
         ------
         SourceError
             If the address holds a password: what is kept of a source is its address.
         """
+        path = databases.path_of_address(address)
+        if path is not None:
+            return Found(self.tool, str(path), what=DATABASE) if _is_database(path) else None
         try:
             parts = urlsplit(address)
             host = parts.hostname or ""
@@ -72,7 +75,8 @@ class MLflowReader(Reader):
                 "the address holds a user or a password; leave them out and set MLFLOW_TRACKING_USERNAME "
                 "and MLFLOW_TRACKING_PASSWORD"
             )
-        return Found(self.tool, address, what=SERVER)
+        # What follows a question mark is no part of a server's place, and may be a secret.
+        return Found(self.tool, parts._replace(query="").geturl(), what=SERVER)
 
     def open(self, found: Found, options: Options) -> Source:
         """Open what was found."""

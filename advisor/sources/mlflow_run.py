@@ -90,7 +90,7 @@ def source_run(record: Record, read: Callable[[Cursor | None], Piece]) -> Source
     MLflow's own tags go where their meaning has a place here.
     """
     params = {name: from_text(value) for name, value in list(record.params.items())[:PARAMS_AT_MOST]}
-    state = STATES.get(record.status)
+    state = state_of(record.status)
     tags, attributes = _tags(record.tags)
     return SourceRun(
         key=record.run_id,
@@ -111,6 +111,16 @@ def source_run(record: Record, read: Callable[[Cursor | None], Piece]) -> Source
         attributes=attributes,
         artifacts=_artifacts(record),
     )
+
+
+def state_of(status: Any) -> RunState | None:
+    """Return the state that MLflow's word or number stands for, None for what is none of them."""
+    return STATES.get(status) if isinstance(status, (str, int)) else None
+
+
+def may_go_on(status: Any) -> bool:
+    """Return whether something may still be written of a run."""
+    return state_of(status) in (None, RunState.RUNNING)
 
 
 def about_experiment(

@@ -181,7 +181,7 @@ class Client:
         address = f"{self._base}/api/2.0/mlflow/{what}"
         body = None if is_get else json.dumps(question).encode()
         if is_get:
-            address += "?" + urlencode(question)
+            address += "?" + urlencode(question, errors="replace")
         for attempt in range(1, TRIES + 1):
             status, content = self._once(address, body)
             if status not in AGAIN or attempt == TRIES:

@@ -17,7 +17,7 @@ import numpy as np
 
 from advisor.errors import SourceError
 from advisor.sources.databases import Database
-from advisor.sources.mlflow_run import ACTIVE, FINITE_MAX, Record, about_experiment, from_ms, source_run
+from advisor.sources.mlflow_run import ACTIVE, FINITE_MAX, Record, about_experiment, from_ms, may_go_on, source_run
 from advisor.sources.port import Cursor, Entry, Piece, Points, Source, SourceExperiment, SourceRun
 from advisor.sources.reading import number, plain, whole
 
@@ -106,7 +106,9 @@ class SqliteSource(Source):
         name, about = self._experiments.get(experiment) or (str(experiment), SourceExperiment())
         database = self._database()
         start = from_ms(run["start_time"])
-        last = list(database.rows("SELECT max(timestamp) FROM metrics WHERE run_uuid = ?", (run_id,)))
+        last: list[tuple[Any, ...]] = []
+        if may_go_on(run["status"]):
+            last = list(database.rows("SELECT max(timestamp) FROM metrics WHERE run_uuid = ?", (run_id,)))
         record = Record(
             run_id=str(run_id),
             experiment=name,
@@ -115,7 +117,7 @@ class SqliteSource(Source):
             status=run["status"],
             start_ms=run["start_time"],
             end_ms=run["end_time"],
-            active=from_ms(last[0][0]) or start,
+            active=(from_ms(last[0][0]) if last else None) or start,
             user=_text(run["user_id"]) or None,
             source_version=_text(run["source_version"]) or None,
             artifact_uri=_text(run["artifact_uri"]) or None,

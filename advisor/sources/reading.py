@@ -31,7 +31,7 @@ LIST_AT_MOST: Final = 64
 """Values of a list that is kept as one parameter."""
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path | str) -> BinaryIO:
     """Open a plain file to be read: no pipe, device or socket, which would never end.
 
     Raises
@@ -48,7 +48,7 @@ def open_file(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def read_bytes(path: Path, *, most: int = HEAD_MAX_BYTES) -> bytes:
+def read_bytes(path: Path | str, *, most: int = HEAD_MAX_BYTES) -> bytes:
     """Return a file's content.
 
     Raises
@@ -245,12 +245,12 @@ def from_iso(text: Any) -> datetime | None:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
-def stamp_of(*paths: Path) -> str:
+def stamp_of(*paths: Path | str) -> str:
     """Return a text that changes when one of some files does: sizes, times and numbers; missing ones count too."""
     parts = []
     for path in paths:
         try:
-            seen = path.stat()
+            seen = os.stat(path)
             parts.append(f"{seen.st_size}.{seen.st_mtime_ns}.{seen.st_ino}")
         except (OSError, ValueError):
             parts.append("-")

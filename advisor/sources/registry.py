@@ -14,6 +14,14 @@ from storage.errors import did_you_mean
 READERS: Final = (
     ("interchange", "InterchangeReader"),
     ("mlflow", "MLflowReader"),
+    ("optuna", "OptunaReader"),
+    ("ray", "RayReader"),
+    ("tensorboard", "TensorBoardReader"),
+    ("wandb", "WandbReader"),
+    ("trackio", "TrackioReader"),
+    ("aim", "AimReader"),
+    ("neptune", "NeptuneReader"),
+    ("tables", "TablesReader"),
 )
 """(module and short name, class). A folder goes to the first that claims it."""
 

@@ -24,6 +24,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from advisor.config import resolve
 from advisor.errors import AdvisorError, ConfigError
 from advisor.tracking import run
 from advisor.tracking.run import LiveRun, as_float, not_a_number, whole_step
@@ -39,7 +40,7 @@ RUN_ID: Final = "ADVISOR_RUN_ID"
 """Variable that names the run."""
 SAME: Final = 1e-6
 """How far a parameter may be from what was suggested, relatively: single precision passes, another value does not."""
-ADDED: Final = ("run.noted", "run.tagged", "run.data", "run.param")
+ADDED: Final = ("run.noted", "run.tagged", "run.data", "run.param", "run.attr")
 """Kinds of events that a training may add to a run that another process owns."""
 
 _attached_in = 0  # the process that has attached, or owns its runs itself
@@ -96,6 +97,7 @@ def attach(
     own_runs()
     attached = AttachedRun(link, hello)
     attached.take_over(params or {}, tags=tags, notes=notes)
+    attached.sample_machine(resolve().system_metrics)
     return attached
 
 
@@ -202,6 +204,7 @@ class AttachedRun(LiveRun):
         self._pid, self._process = os.getpid(), run._process
         self._advised_stop = False
         self.ends_within_s = run.FINISH_WITHIN_S
+        self.at_exit = self.finish
 
     @property
     def number(self) -> int:
@@ -266,6 +269,10 @@ class AttachedRun(LiveRun):
             self._advised_stop = False
             self._link.tell("log", metrics=floats, step=None if step is None else whole_step(step))
 
+    def _log_aside(self, metrics: Mapping[str, float], step: int) -> None:
+        if not self.state.is_over and os.getpid() == self._pid:
+            self._link.tell("aside", metrics=dict(metrics), step=step)
+
     def save(self, path: str | Path, *, name: str | None = None) -> str:
         """Keep a copy of a file with the run; return its SHA-256. See ``LiveRun.save``."""
         self._check_alive("save to")
@@ -292,6 +299,7 @@ class AttachedRun(LiveRun):
         values = None if values is None else list(values)
         self._link.ask("end", state=str(state), values=values, error=error)
         self.state = state
+        self.sample_machine(0)
         self._link.close()
 
 
@@ -321,6 +329,9 @@ def answer(owned: LiveRun, message: Mapping[str, Any]) -> dict[str, Any] | None:
     op = message.get("op")
     if op == "log":
         owned.log(message["metrics"], step=message["step"])
+        return None
+    if op == "aside":
+        owned._log_aside({str(name): float(value) for name, value in message["metrics"].items()}, int(message["step"]))
         return None
     if op == "hello":
         about = {"run_id": owned.id, "experiment": owned.experiment, "params": owned.params, "seed": owned.seed}

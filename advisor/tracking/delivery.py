@@ -27,6 +27,7 @@ import numpy as np
 from advisor.tracking.ahead import WriteAhead
 from advisor.tracking.batches import Batch, batches_of, merged
 from advisor.tracking.values import Tally
+from storage.curves import is_of_machine
 from storage.errors import SpoolError, StorageError, StoreUnavailableError
 from storage.events import finding_opened
 from storage.opening import Opening, append_each
@@ -385,6 +386,8 @@ class Delivery:
 
     def _tally(self, batch: Batch) -> None:
         for metric, (steps, values, _) in batch.curves.items():
+            if is_of_machine(metric):
+                continue
             tally = self.tallies.get(metric)
             if tally is None:
                 tally = self.tallies[metric] = Tally(self._reduce)
@@ -479,6 +482,8 @@ class Delivery:
                     break
                 batch = self._unseen.popleft()
             for metric, (steps, values, times) in batch.curves.items():
+                if is_of_machine(metric):  # else a training that fell silent would seem to go on
+                    continue
                 found += watch.observe(metric, steps, values, times)  # type: ignore[arg-type]  # arrays are sequences
         found += watch.tick(self._looking.clock())
         return found

@@ -87,7 +87,7 @@ def _end_all() -> None:
             if _uncaught is not None:
                 run.fail(_uncaught)
             else:
-                run.finish()
+                run.at_exit()
         except Exception:  # the interpreter ends: say it and let the next run end too
             log.exception("run %s could not be ended; it is recovered when the store is next opened", run.id)
     for close in _closing:

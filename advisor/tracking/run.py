@@ -30,6 +30,7 @@ from advisor.redact import redact, scrub
 from advisor.tracking import exits
 from advisor.tracking.ahead import WriteAhead
 from advisor.tracking.delivery import RAW_CALLS_AT_MOST, TAKEN_WITHIN_S, Delivery, Looking, Watch
+from advisor.tracking.values import plain
 from storage.errors import RecordError, RunFinishedError, StorageError, StoreUnavailableError, did_you_mean
 from storage.events import check_event, decode_body, encode_body, finding_opened
 from storage.opening import Opening
@@ -39,6 +40,7 @@ from storage.spool import are_floats, encode_floats, owner_header
 if TYPE_CHECKING:
     from advisor.findings.state import Checks
     from advisor.suggest import StopAdvice
+    from advisor.tracking.system import Sampler
     from storage.store import RunStore
 
 log = logging.getLogger(__name__)
@@ -123,6 +125,8 @@ class LiveRun:
         self._kept_stop = False
         self.ends_within_s = FINISH_WITHIN_S
         """How long its end waits for the store."""
+        self.at_exit: Callable[[], object] = self.finish
+        """Ends it, where the interpreter ends before anybody did, and by no exception."""
 
         header = {"run_id": self.id, "experiment": self.experiment, "store": self._opening.uri, **owner_header()}
         created = checked(created)
@@ -225,6 +229,32 @@ class LiveRun:
         if self._with.strict and self._delivery.trouble is not None:
             raise self._delivery.trouble
 
+    def _log_aside(self, metrics: Mapping[str, float], step: int) -> None:
+        """Keep values that are not the training's own: its steps, its last values and its advice stay as they are."""
+        with self._lock:
+            if self.state.is_over or self._process is not _process:
+                return
+            since_s = time.perf_counter() - self._origin
+            number = next(self._calls)
+            record = encode_floats(number, step, since_s, dict(metrics))
+            self._delivery.calls.append((number, step, since_s, dict(metrics)))
+            self._ahead.call(number, record)
+
+    def sample_machine(self, every_s: float) -> None:
+        """Have the machine's figures recorded beside the run's own, every so many seconds; 0 ends that.
+
+        See ``advisor.tracking.system``; the setting ``system_metrics`` does it for every run.
+        """
+        if self._sampler is not None:
+            self._sampler.stop()
+            self._sampler = None
+        if every_s > 0:
+            from advisor.tracking.system import Sampler
+
+            self._sampler = Sampler(self, every_s)
+
+    _sampler: Sampler | None = None
+
     def checks(self) -> Checks:
         """Return the state checks of this run: plain calls that look at optimizer, model and batches.
 
@@ -241,6 +271,23 @@ class LiveRun:
 
     _checks: Checks | None = None
 
+    def add_params(self, params: Mapping[str, Any]) -> None:
+        """Add parameters that became known after the start, or say anew what one is; they are not checked."""
+        for name, value in plain(params).items():
+            if name not in self.params or self.params[name] != value:
+                self._add("run.param", name=name, value=value)
+                self.params[name] = value
+
+    def set_attribute(self, name: str, value: Any) -> None:
+        """Keep something that is said of the run and is no parameter of it; ``Run.user_attrs`` has it.
+
+        Raises
+        ------
+        RecordError
+            If the value is not plain numbers, text, lists and mappings.
+        """
+        self._add("run.attr", key=name, value=redact({name: value})[name])
+
     def note(self, text: str) -> None:
         """Add a note in plain words; it is searched later."""
         self._add("run.noted", text=scrub(str(text))[:NOTE_MAX_CHARS])
@@ -249,6 +296,20 @@ class LiveRun:
         """Add tags, one by one or in lists."""
         flat = [word for tag in tags for word in ([tag] if isinstance(tag, str) else tag)]
         self._add("run.tagged", tags=[scrub(str(tag)) for tag in flat])
+
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        """Say more of what the run was started with; of a name that has a value the new one counts.
+
+        They are not checked against a search space: a training that is under way is a fact.
+        """
+        for name, value in plain(params).items():
+            self._add("run.param", name=name, value=value)
+            self.params[name] = value
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Say something of the run that is no parameter, tag or metric, by name; filters find it as ``meta.NAME``."""
+        for name, value in plain(attributes).items():
+            self._add("run.attr", key=name, value=value)
 
     def use_data(self, name: str, data: Any) -> dict[str, Any]:
         """Keep the fingerprint (content hash, shape, schema) of data that the run uses; the data itself is not kept.
@@ -420,6 +481,7 @@ class LiveRun:
             if self.state.is_over:  # a signal handler has ended the run meanwhile
                 return
             self.state = state
+            self.sample_machine(0)
             kept = self._write(event)
             self._delivery.events.append(event)
         if state is RunState.FAILED:

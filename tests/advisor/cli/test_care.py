@@ -39,7 +39,7 @@ def test_one_run_is_summarized(program, store: Path, run: str) -> None:
 
 def test_runs_go_out_and_come_in_again(program, store: Path, tmp_path: Path) -> None:
     done = program("--store", store, "export", tmp_path / "out", "--json").data
-    assert done == {"path": str(tmp_path / "out"), "n_runs": 17, "n_curves": 29}
+    assert (done["path"], done["n_runs"], done["n_curves"]) == (str(tmp_path / "out"), 17, 29)
     came = program("--store", tmp_path / "new", "import", tmp_path / "out", "--json").data
     assert (came["n_runs"], came["n_known"], came["n_curves"]) == (17, 0, 29)
     assert came["experiments"] == {"digits": 16, "bare": 1}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,13 +124,26 @@ def assert_survives(reader: Reader, folder: Path, *, n: int, seed: int, scratch:
         copy.write_bytes(path.read_bytes())
 
 
-def read_through(reader: Reader, folder: Path) -> tuple[int, int]:
-    """Read all that can be read; return how many runs and how many refusals."""
+def stamps(reader: Reader, folder: Path) -> set[tuple[str, str, str]]:
+    """Return source, place and stamp of every run, as an import remembers them."""
+    out = set()
+    for found in find(reader, folder):
+        with reader.open(found, Options(root=folder)) as source:
+            out |= {(found.path, entry.place, entry.stamp) for entry in source.entries()}
+    return out
+
+
+def read_through(
+    reader: Reader, folder: Path, known: Collection[tuple[str, str, str]] = frozenset()
+) -> tuple[int, int]:
+    """Read all that can be read and is not known; return how many runs and how many refusals."""
     n_runs = n_refused = 0
     for found in find(reader, folder):
         try:
             with reader.open(found, Options(root=folder)) as source:
                 for entry in source.entries():
+                    if (found.path, entry.place, entry.stamp) in known:
+                        continue
                     try:
                         entry.load().read(None)
                         n_runs += 1

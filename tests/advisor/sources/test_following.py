@@ -34,6 +34,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> ToyReader:
     reader = ToyReader()
     monkeypatch.setattr(registry, "readers", lambda: (reader,))
     monkeypatch.setattr(following, "DETECT_EVERY_S", 0.0)
+    monkeypatch.setattr(following, "SHARE", 1.0)  # never a rest, however busy the machine is
     return reader
 
 

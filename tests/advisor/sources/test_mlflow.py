@@ -157,6 +157,16 @@ def test_other_folders_and_databases_are_not_mlflows(tmp_path: Path) -> None:
     assert READER.find_file(tmp_path / "text.db") is None
 
 
+def test_the_address_of_a_database_means_its_file(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(database.parent)
+    for address in (f"sqlite:///{database}", "sqlite:///mlflow.db", "sqlite+pysqlite:///mlflow.db?timeout=5"):
+        found = READER.find_address(address)
+        assert found is not None
+        assert found.path == str(database)
+    assert READER.find_address("sqlite:///other.db") is None
+    assert READER.find_address("sqlite://") is None
+
+
 # -- going on
 
 
@@ -365,6 +375,25 @@ def test_a_log_that_a_killed_writer_left_is_read_from_a_copy(database: Path, tmp
     assert sorted(path.name for path in killed.iterdir()) == ["mlflow.db", "mlflow.db-wal"]
 
 
+def test_what_a_writer_that_died_in_the_middle_left_is_rolled_back_in_a_copy(database: Path, tmp_path: Path) -> None:
+    before = {run.name for run, _ in read_all(READER, database)}
+    writer = sqlite3.connect(database, isolation_level=None)
+    writer.execute("PRAGMA cache_size = 1")
+    writer.execute("BEGIN")
+    writer.execute("UPDATE metrics SET value = value + 1")
+    writer.execute("UPDATE tags SET value = 'half' WHERE key = 'mlflow.runName'")
+    writer.execute("CREATE TABLE filler AS SELECT * FROM metrics, tags LIMIT 20000")
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for ending in ("", "-journal"):
+        shutil.copy(f"{database}{ending}", killed)
+    writer.close()
+    content = (killed / "mlflow.db").read_bytes()
+    assert {run.name for run, _ in read_all(READER, killed / "mlflow.db")} == before
+    assert sorted(path.name for path in killed.iterdir()) == ["mlflow.db", "mlflow.db-journal"]
+    assert (killed / "mlflow.db").read_bytes() == content
+
+
 def test_reading_does_not_keep_a_training_from_writing(database: Path) -> None:
     (found,) = find(READER, database)
     writer = sqlite3.connect(database, timeout=0)
@@ -382,6 +411,7 @@ def test_a_database_that_stays_locked_is_named_so(database: Path, monkeypatch: p
     assert found is not None
     writer = sqlite3.connect(database, isolation_level=None)
     writer.execute("BEGIN EXCLUSIVE")
+    writer.execute("UPDATE runs SET end_time = 1")  # makes a journal, which is not the one of a dead writer
     with pytest.raises(SourceError, match="is locked by another program"):
         READER.open(found, Options())
     writer.close()

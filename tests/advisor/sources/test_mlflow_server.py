@@ -133,6 +133,9 @@ def test_credentials_come_from_the_environment_only(monkeypatch: pytest.MonkeyPa
     with pytest.raises(SourceError, match="leave them out and set MLFLOW_TRACKING_USERNAME") as refused:
         READER.find_address("https://ann:hunter2@example.org")
     assert "hunter2" not in str(refused.value)
+    found = READER.find_address("https://example.org/mlflow?token=hunter2#/experiments/3")
+    assert found is not None
+    assert found.path == "https://example.org/mlflow#/experiments/3"
 
 
 def test_an_answer_that_points_to_another_host_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -400,3 +400,22 @@ def test_what_a_state_check_finds_is_the_runs_and_stays_after_a_check(adv: Advis
     run.finish()
     exp.check()
     assert [(f.code, str(f.state)) for f in exp.findings()] == [("ADV122", "open")]
+
+
+def test_parameters_that_become_known_late_are_added(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    with exp.start(params={"lr": 0.1}) as run:
+        run.add_params({"lr": 0.2, "api_key": "secret", "width": np.int64(3)})
+        run.add_params({"width": 3})
+        assert run.params == {"lr": 0.2, "api_key": "[redacted]", "width": 3}
+    assert exp.run(0).params == run.params
+
+
+def test_what_is_said_of_a_run_and_is_no_parameter_is_an_attribute(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    with exp.start(params={}) as run:
+        run.set_attribute("resumed_from", "abc")
+        run.set_attribute("arguments", {"epochs": 3, "hub_token": "secret"})
+        with pytest.raises(RecordError, match="cannot keep this value"):
+            run.set_attribute("odd", object())
+    assert exp.run(0).user_attrs == {"resumed_from": "abc", "arguments": {"epochs": 3, "hub_token": "[redacted]"}}

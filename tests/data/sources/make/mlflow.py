@@ -213,6 +213,7 @@ def shrink(path: Path) -> None:
         database.execute("UPDATE experiments SET artifact_location = 'file:///data/mlruns/' || experiment_id")
         database.execute("DELETE FROM latest_metrics WHERE 0")
     database = sqlite3.connect(path)
+    database.execute("PRAGMA page_size = 1024")
     database.execute("VACUUM")
     database.close()
 
