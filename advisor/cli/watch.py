@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from advisor.cli.importing import roles
 from advisor.cli.output import Column, count, note, print_json, print_table, say
 from advisor.cli.session import Session, command
 
@@ -52,12 +53,21 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option("--from", metavar="TOOL", help="Of another tool's folder: only this tool's data."),
         ] = None,
+        into: Annotated[
+            str | None,
+            typer.Option("--experiment", metavar="EXP", help="Of another tool's folder: where its runs go."),
+        ] = None,
+        columns: Annotated[
+            list[str] | None,
+            typer.Option("--column", metavar="NAME=ROLE", help="Of a table: what a column is, as for import."),
+        ] = None,
     ) -> int:
         """Watch all runs of all processes; each trouble is told once, grouped, and tried until it arrives."""
         from advisor.config import resolve
         from advisor.errors import ConfigError
         from advisor.notify import open_channel
         from advisor.notify.desk import Desk, policy_of
+        from advisor.sources.port import Options
         from advisor.watching import EVERY_S, Watcher, picture_of
 
         if once and every is not None:
@@ -74,7 +84,8 @@ def register(app: typer.Typer) -> None:
         with session.open(notify=(), create=follows) as adv, contextlib.ExitStack() as stack:
             follower = None
             if follows and experiment is not None:
-                follower, experiment = stack.enter_context(_follower(adv, experiment, tools or ())), None
+                how = {"tools": tools or (), "experiment": into, "options": Options(columns=roles(columns or ()))}
+                follower, experiment = stack.enter_context(_follower(adv, experiment, how)), None
             elif experiment is not None:
                 experiment = adv.experiment(experiment, create=False).record.name
             desk = Desk(
@@ -145,12 +156,12 @@ def _holds_runs(session: Session, target: str) -> bool:
     return False
 
 
-def _follower(adv: Advisor, target: str, tools: Sequence[str]) -> Follower:
+def _follower(adv: Advisor, target: str, how: dict[str, Any]) -> Follower:
     """Return what brings in what another tool writes; say what was found."""
     from advisor.cli.importing import tell_found
     from advisor.sources.following import Follower
 
-    follower = Follower(adv, target, tools=tools, tell=note)
+    follower = Follower(adv, target, tell=note, **how)
     if follower.importer.detected.found:
         tell_found(target, follower.importer.detected)
     else:

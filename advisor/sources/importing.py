@@ -96,6 +96,35 @@ class Synced:
         return sum(tally.n_points for tally in self.tallies)
 
 
+def import_runs(
+    adv: Advisor,
+    target: str | Path,
+    *,
+    tools: Sequence[str] = (),
+    experiment: str | None = None,
+    options: Options | None = None,
+    progress: Progress | None = None,
+) -> Synced:
+    """Bring other tools' runs into the store, only what is new: ``advisor import`` as a function.
+
+    Parameters
+    ----------
+    adv, target, tools, experiment, options
+        As for ``Importer``.
+    progress
+        Called with (runs done, runs in all) on the way.
+
+    Raises
+    ------
+    ImportFormatError, ConfigError
+        If there is nothing at the place, or a tool is unknown.
+    StorageError
+        If the store cannot be written; repeating completes what was begun.
+    """
+    with Importer(adv, target, tools=tools, experiment=experiment, options=options) as importer:
+        return importer.sync(progress)
+
+
 class Importer:
     """Brings what lies at one place into a store, once or again and again. A context manager.
 
