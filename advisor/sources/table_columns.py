@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -42,10 +42,19 @@ STEPS: Final = (
     "episode",
 )
 """Names of columns of steps, most telling first; upper and lower case are the same."""
+INDEXES: Final = ("index", "unnamed: 0")
+"""Columns that data frames are written with: steps where nothing else is, and never a metric."""
+SPLITS: Final = ("split", "phase", "mode", "subset", "stage")
+"""Columns that say which data a row is about, if they hold nothing but ``SPLIT_WORDS``, which then begins its metrics."""
+SPLIT_WORDS: Final = frozenset("train training fit val valid validation eval evaluation dev test holdout".split())
+METRIC_NAMES: Final = ("metric", "metric_name", "tag", "key", "variable", "name")
+METRIC_VALUES: Final = ("value", "metric_value")
+"""Columns of tables with one value a row."""
 TIMES: Final = (
     "timestamp",
     "_timestamp",
     "wall_time",
+    "wall time",
     "walltime",
     "datetime",
     "date",
@@ -96,6 +105,10 @@ class Roles:
     ignored: frozenset[str] = frozenset()
     is_row_a_run: bool = False
     names: tuple[str, ...] = field(default=(), compare=False)
+    split: str | None = None
+    """The column that says which data a row is about."""
+    value: tuple[str, str] | None = None
+    """In a table with one value a row, the columns of its metric's name and of the value."""
     has_params: bool = True
     """False where all columns but the steps are metrics, whatever their names."""
 
@@ -120,10 +133,13 @@ def roles_of(head: Chunk, stated: Mapping[str, str]) -> Roles:
     step = next((name for name in names if known.get(name) == "step"), None) or _first(free, STEPS, head, _is_step)
     time = next((name for name in names if known.get(name) == "time"), None)
     time = time or _first([name for name in free if name != step], TIMES, head, _is_time)
+    free = [name for name in free if name not in (step, time)]
+    split = None if step is None else _first(free, SPLITS, head, _is_split)
+    value = None if step is None else _long(free, head)
     runs = tuple(name for name in names if known.get(name) == "run")
     is_stated = bool(runs)
     if not runs:
-        named = _first([name for name in free if name not in (step, time)], RUNS, head, _is_run)
+        named = _first([name for name in free if name != split and name not in (value or ())], RUNS, head, _is_run)
         runs = (named,) if named else ()
     loose = {
         name for name in free if name.lower().startswith(LOOSE_PREFIXES) and (step is None or _is_constant(head, name))
@@ -134,8 +150,11 @@ def roles_of(head: Chunk, stated: Mapping[str, str]) -> Roles:
         runs,
         params=frozenset(name for name, role in known.items() if role == "param") | loose,
         metrics=frozenset(name for name, role in known.items() if role == "metric"),
-        ignored=frozenset(name for name, role in known.items() if role == "ignore"),
+        ignored=frozenset(name for name, role in known.items() if role == "ignore")
+        | {name for name in free if name.lower() in INDEXES},
         names=names,
+        split=split,
+        value=value,
     )
     return _by_rows(roles, head, is_stated=is_stated, is_step_stated="step" in known.values())
 
@@ -149,36 +168,25 @@ def _by_rows(roles: Roles, head: Chunk, *, is_stated: bool, is_step_stated: bool
         is_table = is_named and not _goes_on(labels, steps) and not _is_counting(steps)
         seeds = _named(roles.names, (SEED,))
         if is_table:
-            return _replaced(roles, step=None, is_row_a_run=True)
+            return replace(roles, step=None, is_row_a_run=True, split=None, value=None)
         if not roles.runs and seeds and seeds not in roles.metrics | roles.ignored | roles.params:
-            return _replaced(roles, runs=(seeds,))  # several runs only where it varies
+            return replace(roles, runs=(seeds,))  # several runs only where it varies
         return roles
     if labels and not is_step_stated and head.n_rows <= ROWS_A_RUN * len(set(labels)):
-        return _replaced(roles, is_row_a_run=True)
+        return replace(roles, is_row_a_run=True)
     if is_stated:
         return roles
-    texts = [name for name in roles.names if name not in (roles.time, *roles.ignored) and is_text(head.columns[name])]
+    taken = (roles.time, *roles.ignored)
+    texts = [name for name in roles.names if name not in taken and is_text(head.columns[name])]
     tells = texts or [name for name in roles.names if roles.is_param(name) or PARAMETER_NAMES.fullmatch(name)]
     if tells and not roles.runs:
-        return _replaced(roles, is_row_a_run=True)
+        return replace(roles, is_row_a_run=True)
+    index = _first(roles.names, INDEXES, head, lambda cells: _is_counting(numbers(cells)[0]))
+    if index is not None and not roles.runs:
+        return replace(roles, step=index)
     raise SourceError(
         f"has no column of steps that is known (it has {_listed(roles.names)}), and nothing says that each row is "
         "a run; state the role of a column: 'step', or 'run' for one that names runs"
-    )
-
-
-def _replaced(
-    roles: Roles, *, step: str | None = "", runs: tuple[str, ...] | None = None, is_row_a_run: bool = False
-) -> Roles:
-    return Roles(
-        roles.step if step == "" else step,
-        roles.time,
-        roles.runs if runs is None else runs,
-        roles.params,
-        roles.metrics,
-        roles.ignored,
-        is_row_a_run,
-        roles.names,
     )
 
 
@@ -233,6 +241,19 @@ def _goes_on(labels: Sequence[str], steps: NDArray[np.float64]) -> bool:
 
 def _is_constant(head: Chunk, name: str) -> bool:
     return len({str(cell) for cell in head.columns[name] if not is_absent(cell)}) <= 1
+
+
+def _is_split(cells: Sequence[Any]) -> bool:
+    some = {str(cell).strip().lower() for cell in cells if not is_absent(cell)}
+    return bool(some) and some <= SPLIT_WORDS
+
+
+def _long(free: Sequence[str], head: Chunk) -> tuple[str, str] | None:
+    """Return the columns of a metric's name and value, where a table has one value a row."""
+    name, value = _named(free, METRIC_NAMES), _named(free, METRIC_VALUES)
+    if name is None or value is None or not is_text(head.columns[name]) or is_text(head.columns[value]):
+        return None
+    return name, value
 
 
 def _is_counting(steps: NDArray[np.float64]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -44,17 +45,21 @@ class Curves:
     def add(self, chunk: Chunk) -> None:
         """Take some rows."""
         self.n_ragged += chunk.n_ragged
-        if not chunk.n_rows:
-            return
+        for prefix, some in labelled(chunk, self._roles):
+            if some.n_rows:
+                self._add(prefix, some)
+
+    def _add(self, prefix: str, chunk: Chunk) -> None:
         steps, has_step = self._steps(chunk)
         times = self._times(chunk)
         self.n_rows += chunk.n_rows
         self.n_without_step += int((~has_step).sum())
-        for name, cells in chunk.columns.items():
-            if not self._is_metric(name) or len(self._parts) >= METRICS_AT_MOST + 1:
+        for column, cells in chunk.columns.items():
+            if not self._is_metric(column) or len(self._parts) >= METRICS_AT_MOST + 1:
                 continue
+            name = f"{prefix}{column}"
             if name not in self._parts and is_text(cells):
-                self._texts.add(name)
+                self._texts.add(column)
                 continue
             values, there = numbers(cells)
             self.n_no_number += sum(
@@ -80,7 +85,7 @@ class Curves:
 
     def _is_metric(self, name: str) -> bool:
         roles = self._roles
-        if name in (roles.step, roles.time, *roles.runs) or name in roles.ignored or name in self._texts:
+        if name in (roles.step, roles.time, roles.split, *roles.runs) or name in roles.ignored or name in self._texts:
             return False
         return not roles.is_param(name)
 
@@ -104,6 +109,30 @@ class Curves:
         return values - self._started_s if is_absolute and self._started_s is not None else values
 
 
+def labelled(chunk: Chunk, roles: Roles) -> Iterator[tuple[str, Chunk]]:
+    """Yield the rows of each kind of data, with what comes before its metrics' names.
+
+    Of a table with one value a row, the rows of each metric, its values under its name.
+    """
+    columns = [name for name in (roles.split, roles.value[0] if roles.value else None) if name in chunk.columns]
+    if not columns:
+        yield "", chunk
+        return
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for i, row in enumerate(zip(*(chunk.columns[name] for name in columns if name is not None), strict=True)):
+        groups.setdefault(tuple("" if is_absent(cell) else str(cell).strip() for cell in row), []).append(i)
+    for labels, rows in groups.items():
+        by_column = dict(zip(columns, labels, strict=True))
+        split = by_column.get(roles.split, "")
+        some = {name: [cells[i] for i in rows] for name, cells in chunk.columns.items()}
+        if roles.value:
+            kept = {roles.step, roles.time, *roles.runs}
+            metric = by_column.get(roles.value[0]) or roles.value[1]
+            values = some.get(roles.value[1], [None] * len(rows))
+            some = {name: cells for name, cells in some.items() if name in kept} | {metric: values}
+        yield f"{split}/" if split else "", Chunk(some, len(rows))
+
+
 def _joined(parts: list[Points]) -> Points:
     if len(parts) == 1:
         return parts[0]
@@ -124,7 +153,9 @@ def constants(head: Chunk, roles: Roles) -> dict[str, Any]:
     """Return the parameters that a table itself holds: stated or named so, and text that is the same in each row."""
     out: dict[str, Any] = {}
     for name, cells in head.columns.items():
-        if name in (roles.step, roles.time, *roles.runs) or name in roles.ignored or name in roles.metrics:
+        if name in (roles.step, roles.time, roles.split, *roles.runs, *(roles.value or ())):
+            continue
+        if name in roles.ignored or name in roles.metrics:
             continue
         some = [cell for cell in cells if not is_absent(cell)]
         if not some:

@@ -97,7 +97,8 @@ class Results:
         rows = self._groups[label]
         row = Row(label, self._name(label, rows[0]), rows)
         for name, cells in self._all.columns.items():
-            if name in (self._roles.time, *self._roles.runs) or name in self._roles.ignored:
+            roles = self._roles
+            if name in (roles.time, roles.split, *roles.runs, *(roles.value or ())) or name in roles.ignored:
                 continue
             some = [cells[i] for i in rows if not is_absent(cells[i])]
             if some:

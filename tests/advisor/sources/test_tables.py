@@ -176,6 +176,34 @@ def test_logs_of_detectron_and_mmengine_are_read(tmp_path: Path) -> None:
     assert points(runs["m/vis_data"][1], "loss") == [(50, 0.5)]
 
 
+def test_rows_about_train_and_validation_are_metrics_of_their_own(tmp_path: Path) -> None:
+    text = "epoch,phase,loss,param_norm\n0,train,1,5\n0,val,2,6\n1,train,3,7\n1,val,4,8\n"
+    run, piece = one(write(tmp_path / "t.csv", text))
+    assert sorted(piece.curves) == ["train/loss", "train/param_norm", "val/loss", "val/param_norm"]
+    assert points(piece, "val/loss") == [(0, 2.0), (1, 4.0)]
+    assert run.params == {}
+
+
+def test_a_table_with_one_value_a_row_has_its_metrics_names_in_a_column(tmp_path: Path) -> None:
+    text = "step,name,value,run\n0,loss,1,a\n0,acc,0.5,a\n1,loss,nan,a\n0,loss,7,b\n"
+    runs = runs_of(write(tmp_path / "t.csv", text))
+    np.testing.assert_equal(points(runs["a"][1], "loss"), [(0, 1.0), (1, math.nan)])
+    assert points(runs["a"][1], "acc") == [(0, 0.5)]
+    assert points(runs["b"][1], "loss") == [(0, 7.0)]
+    _, piece = one(write(tmp_path / "v.csv", "Wall time,Step,Value\n1700000000.5,3,0.25\n1700000001.5,4,0.5\n"))
+    assert (points(piece, "Value"), piece.curves["Value"].times.tolist()) == ([(3, 0.25), (4, 0.5)], [0.0, 1.0])
+
+
+def test_the_index_of_a_data_frame_is_steps_where_nothing_else_is_and_no_metric(tmp_path: Path) -> None:
+    _, piece = one(write(tmp_path / "a.csv", ",loss,val_loss\n0,1,2\n1,3,4\n2,5,6\n"))
+    assert points(piece, "loss") == [(0, 1.0), (1, 3.0), (2, 5.0)]
+    _, piece = one(write(tmp_path / "b.csv", ",step,loss\n0,10,2\n1,20,4\n2,30,6\n"))
+    assert {metric: points(piece, metric) for metric in piece.curves} == {"loss": [(10, 2.0), (20, 4.0), (30, 6.0)]}
+    runs = runs_of(write(tmp_path / "c.csv", ",name,lr,acc\n0,x,1,2\n1,y,3,4\n2,z,5,6\n"))
+    assert list(runs) == ["x", "y", "z"]
+    assert list(runs["x"][1].curves) == ["acc"]
+
+
 # -- many runs
 
 
