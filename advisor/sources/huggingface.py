@@ -109,10 +109,12 @@ class TrainerSource(Source):
         self.notes.clear()
         paths = _states(self._folder)
         beside = [self._folder / name for name in (ARGUMENTS, CARD, *RESULTS, *SETTINGS)]
-        yield Entry(".", stamp=stamp_of(*paths, *beside, self._folder / EVENTS), load=self._load)
+        events = _event_files(self._folder)
+        is_quiet = bool(events) and time.time() - (_written(events[-1]) or 0.0) > QUIET_S  # then more is read of them
+        stamp = f"{stamp_of(*paths, *beside, *events[-1:])} {is_quiet}"
+        yield Entry(".", stamp=stamp, load=self._load)
         if any(_is_plain(folder / ARGUMENTS) for folder in (self._folder, *(path.parent for path in paths))):
             self.notes.append(f"{ARGUMENTS} is a pickle, which can run any program when it is read; it was not opened")
-        events = _event_files(self._folder)
         if events:
             self.notes.append(f"{len(events)} event files of the same training were not read as runs of their own")
 
@@ -130,11 +132,11 @@ class TrainerSource(Source):
         return SourceRun(
             key=str(self._folder),
             experiment=experiment_of(self._root),
-            read=partial(_read, path, events if ended is None else [], head.first_s),
+            read=partial(_read, path, events if ended is None and _is_quiet(head) else []),
             about=SourceExperiment(objectives=_objectives(params)),
             name=str(state.get("trial_name") or run_name(self._folder, self._root)),
             state=ended,
-            active=from_seconds(_written(path)),
+            active=from_seconds(max(_written(path) or 0.0, head.last_s or 0.0)),
             params=params,
             seed=seed_of(params),
             started=from_seconds(head.first_s),
@@ -199,6 +201,11 @@ def _state_of(state: Mapping[str, Any]) -> RunState | None:
     return None
 
 
+def _is_quiet(head: Head) -> bool:
+    """Return whether nobody has written events for a while, by the time of the last one, which copying keeps."""
+    return head.last_s is not None and abs(time.time() - head.last_s) > QUIET_S
+
+
 def _attributes(folder: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name in RESULTS:
@@ -217,17 +224,21 @@ def _attributes(folder: Path, state: Mapping[str, Any]) -> dict[str, Any]:
 # -- curves
 
 
-def _read(path: Path, events: Sequence[Path], started_s: float | None, cursor: Cursor | None) -> Piece:
-    """Return the curves of a state's history, always whole: the file is written anew each time."""
+def _read(path: Path, events: Sequence[Path], cursor: Cursor | None) -> Piece:
+    """Return the curves of a state's history, always whole: the file is written anew each time.
+
+    Parameters
+    ----------
+    events
+        Event files of a training that was killed; none otherwise.
+    """
     del cursor
     state = _read_state(path)
     curves, n_bad = _history(state)
     notes = [f"{n_bad} rows of the history have no step and were left out"] if n_bad else []
     last = [path for path in events if path.parent == events[-1].parent]
-    if last and time.time() - (_written(last[-1]) or 0.0) > QUIET_S:
-        n_added = _add_tail(
-            curves, read_curves(last, started_s or 0.0, None).curves, whole(state.get("global_step")) or 0
-        )
+    if last:
+        n_added = _add_tail(curves, read_curves(last, 0.0, None).curves, whole(state.get("global_step")) or 0)
         if n_added:
             notes.append(f"{n_added} points after the last checkpoint come from event files")
     return Piece(curves, notes=tuple(notes))

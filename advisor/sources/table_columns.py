@@ -45,7 +45,7 @@ STEPS: Final = (
 INDEXES: Final = ("index", "unnamed: 0")
 """Columns that data frames are written with: steps where nothing else is, and never a metric."""
 SPLITS: Final = ("split", "phase", "mode", "subset", "stage")
-"""Columns that say which data a row is about, if they hold nothing but ``SPLIT_WORDS``, which then begins its metrics."""
+"""Columns that say which data a row is about, if they hold only ``SPLIT_WORDS``, which then begins its metrics."""
 SPLIT_WORDS: Final = frozenset("train training fit val valid validation eval evaluation dev test holdout".split())
 METRIC_NAMES: Final = ("metric", "metric_name", "tag", "key", "variable", "name")
 METRIC_VALUES: Final = ("value", "metric_value")
@@ -109,6 +109,8 @@ class Roles:
     """The column that says which data a row is about."""
     value: tuple[str, str] | None = None
     """In a table with one value a row, the columns of its metric's name and of the value."""
+    epochs: tuple[str, int, int] | None = None
+    """Where steps count anew each epoch: the column of epochs, the first one, and how many steps one has."""
     has_params: bool = True
     """False where all columns but the steps are metrics, whatever their names."""
 
@@ -155,6 +157,7 @@ def roles_of(head: Chunk, stated: Mapping[str, str]) -> Roles:
         names=names,
         split=split,
         value=value,
+        epochs=_epochs(step, split, free, head),
     )
     return _by_rows(roles, head, is_stated=is_stated, is_step_stated="step" in known.values())
 
@@ -246,6 +249,27 @@ def _is_constant(head: Chunk, name: str) -> bool:
 def _is_split(cells: Sequence[Any]) -> bool:
     some = {str(cell).strip().lower() for cell in cells if not is_absent(cell)}
     return bool(some) and some <= SPLIT_WORDS
+
+
+def _epochs(step: str | None, split: str | None, free: Sequence[str], head: Chunk) -> tuple[str, int, int] | None:
+    """Return how steps that count anew each epoch are counted on, as in the logs of MMDetection 2."""
+    epoch = _named(free, ("epoch",))
+    if step is None or step.lower() not in ("iter", "iteration") or epoch is None:
+        return None
+    steps, there = numbers(head.columns[step])
+    epochs, has_epoch = numbers(head.columns[epoch])
+    rows = there & has_epoch & np.isfinite(steps) & np.isfinite(epochs)
+    if split is not None:
+        rows &= np.array([is_training(cell) for cell in head.columns[split]], dtype=bool)
+    steps, epochs = steps[rows], epochs[rows]
+    if not ((np.diff(steps) < 0) & (np.diff(epochs) > 0)).any():
+        return None
+    return epoch, int(epochs[0]), int(steps[epochs == epochs[0]].max())
+
+
+def is_training(cell: Any) -> bool:
+    """Return whether a row is about the data that is trained on."""
+    return str(cell).strip().lower() in ("train", "training", "fit")
 
 
 def _long(free: Sequence[str], head: Chunk) -> tuple[str, str] | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from advisor.sources.points import METRICS_AT_MOST
 from advisor.sources.port import Cursor, Piece, Points
 from advisor.sources.reading import from_seconds, plain
-from advisor.sources.table_columns import Roles, is_absent, is_text, numbers, seconds
+from advisor.sources.table_columns import Roles, is_absent, is_text, is_training, numbers, seconds
 from advisor.sources.table_files import Chunk, Form, TableFile, look
 from advisor.sources.values import from_text
 
@@ -96,8 +96,19 @@ class Curves:
         if step not in chunk.columns:
             return np.zeros(chunk.n_rows, dtype=np.int64), np.zeros(chunk.n_rows, dtype=bool)
         values, there = numbers(chunk.columns[step])
+        if self._roles.epochs is not None:
+            values = self._counted_on(values, chunk)
         fits = there & np.isfinite(values) & (np.abs(np.nan_to_num(values)) < STEP_MOST)
         return np.where(fits, np.floor(np.where(fits, values, 0)), 0).astype(np.int64), fits
+
+    def _counted_on(self, steps: NDArray[np.float64], chunk: Chunk) -> NDArray[np.float64]:
+        """Return steps that count anew each epoch as steps of the run; validation is at the end of its epoch."""
+        assert self._roles.epochs is not None
+        name, first, n = self._roles.epochs
+        epochs, _ = numbers(chunk.columns.get(name, [None] * chunk.n_rows))
+        split = chunk.columns.get(self._roles.split, ()) if self._roles.split is not None else ()
+        is_validation = bool(split) and not is_training(split[0])
+        return (epochs - first) * n + (n if is_validation else steps)
 
     def _times(self, chunk: Chunk) -> NDArray[np.float64]:
         if self._roles.time is None:
@@ -193,7 +204,7 @@ def read_table(
         If it cannot be read.
     """
     form = form or look(path)[0]
-    key = [roles.step, roles.time]
+    key = [roles.step, roles.time, *(roles.epochs or ())]
     fits = cursor is not None and cursor.get("roles") == key and isinstance(cursor.get("rows"), int)
     n_rows = int(cursor["rows"]) if fits and cursor is not None else 0
     with TableFile(path, form, cursor.get("table") if fits and cursor is not None else None) as table:

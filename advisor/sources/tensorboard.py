@@ -95,6 +95,7 @@ class TensorBoardSource(Source):
             started=from_seconds(head.first_s),
             ended=from_seconds(head.ended_s or head.last_s) if state is not None and state.is_over else None,
             environment={} if host is None else {"hostname": host},
+            attributes=head.figures,
             meta=beside.meta | ({"group": head.group} if head.group else {}),
         )
 
@@ -105,10 +106,20 @@ class TensorBoardSource(Source):
             head = read_head(run.paths)
             if run.added is not None:
                 added = next(run_folders(run.added, with_below=False), None)
-                head.params = {**head.params, **(read_head(added.paths).params if added else {})}
+                if added is not None:
+                    head.params = {**head.params, **read_head(added.paths).params}
+                    head.figures = _last_values(added.paths)
             known = run.stamp, head
             self._heads[run.path] = known
         return known[1]
+
+
+def _last_values(paths: Sequence[Path]) -> dict[str, float]:
+    try:
+        curves = read_curves(paths, 0.0, None).curves
+    except SourceError:
+        return {}
+    return {tag: float(points.values[-1]) for tag, points in curves.items()}
 
 
 def _state(run: RunFolder) -> RunState | None:

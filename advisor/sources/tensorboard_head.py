@@ -71,6 +71,8 @@ class Head:
     """When the last whole one was."""
     ended_s: float | None = None
     group: str | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+    """Last values of scalars that were logged with the parameters."""
     session: float | None = None
     """When the record with the parameters was written, seconds since 1970."""
     texts: dict[str, str] = field(default_factory=dict)

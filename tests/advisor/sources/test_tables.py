@@ -176,6 +176,19 @@ def test_logs_of_detectron_and_mmengine_are_read(tmp_path: Path) -> None:
     assert points(runs["m/vis_data"][1], "loss") == [(50, 0.5)]
 
 
+def test_iterations_that_count_anew_each_epoch_are_counted_on(tmp_path: Path) -> None:
+    lines: list[dict[str, Any]] = [{"env_info": "Linux", "seed": None, "config": "model = dict()"}]
+    for epoch in (1, 2, 3):
+        lines += [{"mode": "train", "epoch": epoch, "iter": i, "loss": epoch + i / 1e3, "lr": 0.1} for i in (50, 100)]
+        lines.append({"mode": "val", "epoch": epoch, "iter": 12, "lr": 0.1, "bbox_mAP": epoch / 10})
+    path = write(tmp_path / "20260101_000000.log.json", "".join(json.dumps(line) + "\n" for line in lines))
+    run, piece = one(path)
+    assert piece.curves["train/loss"].steps.tolist() == [50, 100, 150, 200, 250, 300]
+    assert points(piece, "val/bbox_mAP") == [(100, 0.1), (200, 0.2), (300, 0.3)]
+    assert run.params == {"env_info": "Linux", "config": "model = dict()"}
+    assert [found.path for found in READER.find(listing(tmp_path))] == [str(path)]
+
+
 def test_rows_about_train_and_validation_are_metrics_of_their_own(tmp_path: Path) -> None:
     text = "epoch,phase,loss,param_norm\n0,train,1,5\n0,val,2,6\n1,train,3,7\n1,val,4,8\n"
     run, piece = one(write(tmp_path / "t.csv", text))

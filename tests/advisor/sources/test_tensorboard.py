@@ -112,6 +112,7 @@ def test_parameters_of_pytorchs_writer_belong_to_the_run_that_they_were_logged_f
     wanted = {"batch": 32, "opt": "adam", "nesterov": True, "wd": 1e-4, "lr": 0.1, "seed": 7, "env": "CartPole-v1"}
     assert (run.params, run.seed) == (wanted, 7)
     assert run.notes == ["remark: first try \x1b[2J <b>"]
+    assert run.attributes == {"hparam/accuracy": 0.5}
 
 
 def test_parameters_of_tensorflows_plugin_hold_for_the_run_and_those_below_it() -> None:
