@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from advisor.errors import SourceError
+from advisor.sources.naming import experiment_of, root_of, run_name
 from advisor.sources.port import (
     Cursor,
     Entry,
@@ -101,8 +102,7 @@ class TrainerSource(Source):
     def __init__(self, path: Path, options: Options) -> None:
         super().__init__()
         self._folder = path.parent if path.name == STATE else path
-        root = options.root or self._folder
-        self._root = root if root in (self._folder, *self._folder.parents) else self._folder
+        self._root = root_of(self._folder, options)
 
     def entries(self) -> Iterator[Entry]:
         """Yield the training."""
@@ -126,14 +126,13 @@ class TrainerSource(Source):
         versions = {name: params.pop(f"model.{name}", None) for name in ("transformers_version", "torch_dtype")}
         events = _event_files(self._folder)
         host = writer_of(events[-1].name)[0] if events else None
-        name = os.path.relpath(self._folder, self._root)
         ended = _state_of(state)
         return SourceRun(
             key=str(self._folder),
-            experiment=_shown(self._root.name) or "trainer",
+            experiment=experiment_of(self._root),
             read=partial(_read, path, events if ended is None else [], head.first_s),
             about=SourceExperiment(objectives=_objectives(params)),
-            name=str(state.get("trial_name") or _shown(self._folder.name if name == "." else name)),
+            name=str(state.get("trial_name") or run_name(self._folder, self._root)),
             state=ended,
             active=from_seconds(_written(path)),
             params=params,
@@ -354,8 +353,3 @@ def _written(path: Path) -> float | None:
         return path.stat().st_mtime
     except OSError:
         return None
-
-
-def _shown(name: str) -> str:
-    """Return a name of a file as text; bytes that are no UTF-8 become ``�``."""
-    return os.fsencode(name).decode(errors="replace")

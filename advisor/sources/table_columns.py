@@ -59,7 +59,11 @@ TIMES: Final = (
 RUNS: Final = ("run_id", "run", "run_name", "trial_id", "trial", "experiment_id", "job_id", "name", "exp", "id")
 SEED: Final = "seed"
 STATES: Final = ("state", "status")
-PARAMETER_PREFIXES: Final = ("config/", "config.", "param", "hparam", "hp/", "hp.", "args/", "args.", "cfg.", "cfg/")
+PARAMETER_PREFIXES: Final = tuple(
+    f"{word}{mark}" for word in ("config", "param", "params", "hparam", "hparams", "hp", "args", "cfg") for mark in "/."
+)
+LOOSE_PREFIXES: Final = ("param", "hparam")
+"""As in ``param_lr``; ``param_norm`` changes from row to row and is a metric."""
 PARAMETER_NAMES: Final = re.compile(
     r"(?:.*[._/])?(?:lr|learning_?rate|batch_?size|weight_?decay|wd|dropout|momentum|optimi[sz]er|hidden(?:_?size|_?dim)?"
     r"|n_?layers|num_?layers|layers|depth|width|warmup(?:_?steps)?|beta_?[12]|eps(?:ilon)?|gamma|temperature|max_?epochs"
@@ -92,10 +96,12 @@ class Roles:
     ignored: frozenset[str] = frozenset()
     is_row_a_run: bool = False
     names: tuple[str, ...] = field(default=(), compare=False)
+    has_params: bool = True
+    """False where all columns but the steps are metrics, whatever their names."""
 
     def is_param(self, name: str) -> bool:
         """Return whether a column holds a parameter, by what was stated or by its name."""
-        if name in self.metrics:
+        if name in self.metrics or not self.has_params:
             return False
         return name in self.params or name.lower().startswith(PARAMETER_PREFIXES)
 
@@ -119,11 +125,14 @@ def roles_of(head: Chunk, stated: Mapping[str, str]) -> Roles:
     if not runs:
         named = _first([name for name in free if name not in (step, time)], RUNS, head, _is_run)
         runs = (named,) if named else ()
+    loose = {
+        name for name in free if name.lower().startswith(LOOSE_PREFIXES) and (step is None or _is_constant(head, name))
+    }
     roles = Roles(
         step,
         time,
         runs,
-        params=frozenset(name for name, role in known.items() if role == "param"),
+        params=frozenset(name for name, role in known.items() if role == "param") | loose,
         metrics=frozenset(name for name, role in known.items() if role == "metric"),
         ignored=frozenset(name for name, role in known.items() if role == "ignore"),
         names=names,
@@ -220,6 +229,10 @@ def _goes_on(labels: Sequence[str], steps: NDArray[np.float64]) -> bool:
             return True
         last[label] = step
     return False
+
+
+def _is_constant(head: Chunk, name: str) -> bool:
+    return len({str(cell) for cell in head.columns[name] if not is_absent(cell)}) <= 1
 
 
 def _is_counting(steps: NDArray[np.float64]) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from advisor.errors import SourceError
 from advisor.sources import sidecars
+from advisor.sources.naming import experiment_of, root_of, run_name, shown
 from advisor.sources.port import Cursor, Entry, Found, Listing, Options, Piece, Reader, Source, SourceRun
 from advisor.sources.reading import from_seconds
 from advisor.sources.tensorboard_events import Scalars
@@ -55,8 +56,7 @@ class TensorBoardSource(Source):
         super().__init__()
         self._is_file = path.is_file()
         self._folder = path.parent if self._is_file else path
-        root = options.root or self._folder
-        self._root = root if root in (self._folder, *self._folder.parents) else self._folder
+        self._root = root_of(self._folder, options)
         self._heads: dict[Path, tuple[str, Head]] = {}
 
     def entries(self) -> Iterator[Entry]:
@@ -64,7 +64,7 @@ class TensorBoardSource(Source):
         self.notes.clear()
         runs = sorted(run_folders(self._folder, with_below=not self._is_file), key=lambda run: order_of(run.files[0]))
         for run in runs:
-            place = _shown(os.path.relpath(run.path, self._folder))
+            place = shown(os.path.relpath(run.path, self._folder))
             yield Entry(place, stamp=run.stamp, load=partial(self._load, run))
         twins = sorted(name for name in TWINS if (self._folder / name).is_file())
         if runs and twins:
@@ -82,12 +82,11 @@ class TensorBoardSource(Source):
         params = {**inherited, **beside.params, **head.params}
         state = head.state or _state(run)
         host = writer_of(run.files[-1])[0]
-        name = os.path.relpath(run.path, self._root)
         return SourceRun(
             key=str(run.path),
-            experiment=_shown(self._root.name) or "tensorboard",
+            experiment=experiment_of(self._root),
             read=partial(read_curves, run.paths, head.first_s),
-            name=_shown(run.path.name if name == "." else name),
+            name=run_name(run.path, self._root),
             state=state,
             active=from_seconds(head.last_s) if state in (None, RunState.RUNNING) else None,
             params=params,
@@ -186,9 +185,9 @@ def _read(
                 ends[path.name] = file.mark()
                 n_damaged, n_long = n_damaged + file.n_damaged, n_long + file.n_long
                 if file.is_broken:
-                    notes.append(f"{_shown(path.name)} is damaged at byte {file.offset:,}; what follows was left out")
+                    notes.append(f"{shown(path.name)} is damaged at byte {file.offset:,}; what follows was left out")
         except SourceError as error:
-            notes.append(f"{_shown(path.name)} {error}")
+            notes.append(f"{shown(path.name)} {error}")
     if not ends:
         raise SourceError("; ".join(notes) or "has no event file any more")
     n_damaged += scalars.n_damaged
@@ -201,8 +200,3 @@ def _read(
     cursor: dict[str, Any] = {"files": ends, "memory": scalars.memory(), "largest": scalars.largest_step}
     is_small = len(cursor["memory"]["others"]) <= REMEMBERED_AT_MOST
     return Piece(scalars.curves(started_s), is_whole=is_whole, cursor=cursor if is_small else None, notes=tuple(notes))
-
-
-def _shown(name: str) -> str:
-    """Return a name of a file as text; bytes that are no UTF-8 become ``�``."""
-    return os.fsencode(name).decode(errors="replace")

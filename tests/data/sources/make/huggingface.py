@@ -12,6 +12,7 @@ Folders: ``huggingface-<release>``. Weights and optimizers are deleted; ``traini
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import sys
@@ -81,10 +82,12 @@ def main(out: str) -> None:
     """Write one folder of fixtures."""
     top = Path(out).resolve() / f"huggingface-{transformers.__version__}"
     shutil.rmtree(top, ignore_errors=True)
+    top.mkdir(parents=True)
+    os.chdir(top)  # so that no file names a folder of this machine
     best = {"metric_for_best_model": "loss", "greater_is_better": False, "load_best_model_at_end": True}
-    train(top / "whole", **best)
-    train(top / "killed", callbacks=[Stop()])
-    train(top / "diverged", is_diverging=True)
+    train(Path("whole"), **best)
+    train(Path("killed"), callbacks=[Stop()])
+    train(Path("diverged"), is_diverging=True)
     for path in top.rglob("*"):
         if path.name == "training_args.bin":
             path.write_text("a pickle that is never opened")
