@@ -110,7 +110,7 @@ class TrainerSource(Source):
         paths = _states(self._folder)
         beside = [self._folder / name for name in (ARGUMENTS, CARD, *RESULTS, *SETTINGS)]
         yield Entry(".", stamp=stamp_of(*paths, *beside, self._folder / EVENTS), load=self._load)
-        if ARGUMENTS in _names(self._folder):
+        if any(_is_plain(folder / ARGUMENTS) for folder in (self._folder, *(path.parent for path in paths))):
             self.notes.append(f"{ARGUMENTS} is a pickle, which can run any program when it is read; it was not opened")
         events = _event_files(self._folder)
         if events:

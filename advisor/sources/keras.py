@@ -179,7 +179,7 @@ def _is_log(path: Path) -> bool:
         return False
     names = list(form.names)
     is_ordered = len(names) > 1 and names[0] == EPOCH and names[1:] == sorted(names[1:])
-    return is_ordered and "loss" in names and head.n_rows > 0
+    return is_ordered and "loss" in names and "step" not in names and head.n_rows > 0  # Lightning's have steps
 
 
 def _is_history(path: Path) -> bool:

@@ -49,6 +49,15 @@ class LightningReader(Reader):
             return ()
         return [Found(self.tool, str(at.path), n_runs=len(versions), what="versions", claims=versions)]
 
+    def find_file(self, path: Path) -> Found | None:
+        """Return the version that a table is of."""
+        is_named = path.name == METRICS and (
+            (path.parent / PARAMETERS).is_file() or _VERSION.fullmatch(path.parent.name)
+        )
+        if not is_named or not _is_table(path):
+            return None
+        return Found(self.tool, str(path.parent), n_runs=1, what="version")
+
     def open(self, found: Found, options: Options) -> Source:
         """Open a folder of versions, or a version."""
         return LightningSource(Path(found.path), options)

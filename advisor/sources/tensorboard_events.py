@@ -5,7 +5,7 @@ stand is remembered under all the other bytes, and further ones are looked up an
 
 What a restart overwrites is dropped as TensorBoard's ``EventAccumulator`` does: a session that starts at step T ends
 all curves before T; in files of TensorFlow before 0.10, which do not announce sessions, a step that goes back ends the
-curves of its own tags.
+curves of its own tags. (TensorBoard's own page counts steps of the latter files in another way.)
 """
 
 from __future__ import annotations
@@ -69,15 +69,6 @@ class _Part:
     times: NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class _Purge:
-    number: int
-    """The record that says so."""
-    step: int
-    tags: tuple[str, ...] | None
-    """None for all."""
-
-
 class Scalars:
     """Takes blocks of records in their order, gives the curves."""
 
@@ -98,7 +89,9 @@ class Scalars:
         self._layouts: dict[int, list[tuple[tuple[int, int], ...]]] = {}
         self._shapes: dict[tuple[bytes, ...], _Shape] = {}
         self._single: dict[str, list[tuple[int, int, float, float]]] = {}
-        self._purges: list[_Purge] = []
+        self._ends: list[tuple[int, int]] = []
+        """Of all curves in this block: the record that says so, and the step."""
+        self._ends_of: dict[str, list[tuple[int, int]]] = {}
 
     def memory(self) -> dict[str, Any]:
         """Return what has to be known to go on, as JSON."""
@@ -127,7 +120,6 @@ class Scalars:
             shape.starts.append(start)
             shape.tails.append(at)
             shape.steps.append(step)
-            self._recent = step
         self._take(data)
 
     def curves(self, started: float) -> dict[str, Points]:
@@ -171,12 +163,22 @@ class Scalars:
             elif number in (4, 9):
                 self.left_out["graphs"] += 1
         if starts_session and not self._is_old:
-            self._purges.append(_Purge(i, step, None))
+            self._ends.append((i, step))
+        goes_back = self._is_old and summary is not None and step < self._recent
+        if self._is_old and not goes_back:
+            self._recent = step
         if summary is not None:
-            self._read_summary(i, data, (start, end), summary, (time, step))
+            self._read_summary(i, data, (start, end), summary, (time, step), goes_back=goes_back)
 
     def _read_summary(
-        self, i: int, data: bytes, record: tuple[int, int], summary: tuple[int, int], at: tuple[float, int]
+        self,
+        i: int,
+        data: bytes,
+        record: tuple[int, int],
+        summary: tuple[int, int],
+        at: tuple[float, int],
+        *,
+        goes_back: bool,
     ) -> None:
         time, step = at
         found: list[tuple[str, int, str]] = []
@@ -205,9 +207,9 @@ class Scalars:
                 self._leave_out(value.kind, plugin)
             else:
                 singles.append((value.tag, one.value))
-        if self._is_old and step < self._recent:
-            self._purges.append(_Purge(i, step, tuple(tags)))
-        self._recent = step
+        if goes_back:
+            for tag in tags:
+                self._ends_of.setdefault(tag, []).append((i, step))
         found = [each for each in found if self._is_taken(each[0])]
         singles += [(tag, _number(data, at, dtype)) for tag, at, dtype in found]
         for tag, one_value in singles:
@@ -273,20 +275,32 @@ class Scalars:
             if part.steps.size:
                 self.largest_step = max(self.largest_step, int(part.steps.max()))
             self._tags[tag].append(part)
-        self._purges.clear()
+        self._ends.clear()
+        self._ends_of.clear()
 
     def _purge_before(self) -> None:
         """Drop what earlier blocks brought."""
-        for purge in self._purges:
-            self.purged_step = purge.step if self.purged_step is None else min(self.purged_step, purge.step)
-            for tag in self._tags if purge.tags is None else purge.tags:
-                self._tags[tag] = [_kept(part, part.steps < purge.step) for part in self._tags.get(tag, [])]
+        for purges in (self._ends, *self._ends_of.values()):
+            for _, step in purges:
+                self.purged_step = step if self.purged_step is None else min(self.purged_step, step)
+        for tag in self._tags if self._ends else self._ends_of:
+            first = min((step for _, step in self._purges_of(tag)), default=None)
+            if first is not None and tag in self._tags:
+                self._tags[tag] = [_kept(part, part.steps < first) for part in self._tags[tag]]
+
+    def _purges_of(self, tag: str) -> list[tuple[int, int]]:
+        return sorted(self._ends + self._ends_of.get(tag, []))
 
     def _purged(self, tag: str, part: _Part) -> _Part:
-        for purge in self._purges:
-            if purge.tags is None or tag in purge.tags:
-                part = _kept(part, (part.numbers > purge.number - (purge.tags is not None)) | (part.steps < purge.step))
-        return part
+        """Drop points that a later record of the block ends: those from the smallest step on that follows."""
+        purges = self._purges_of(tag)
+        if not purges:
+            return part
+        numbers, steps = np.array(purges, dtype=np.int64).T
+        smallest = np.minimum.accumulate(steps[::-1])[::-1]
+        next_one = np.searchsorted(numbers, part.numbers, side="right")
+        is_last = next_one == len(numbers)
+        return _kept(part, is_last | (part.steps < smallest[np.minimum(next_one, len(numbers) - 1)]))
 
 
 def is_intact_within(data: bytes, start: int, end: int) -> bool:

@@ -48,6 +48,13 @@ def test_versions_of_a_folder_are_one_source_and_other_folders_none(tmp_path: Pa
     assert alone.claims == {"metrics.csv", "hparams.yaml"}
 
 
+def test_a_table_given_by_itself_is_its_version() -> None:
+    path = DATA / FOLDERS[0] / "mine" / "version_0" / "metrics.csv"
+    ((run, _),) = read_all(READER, path)
+    assert (run.name, run.params["lr"]) == ("version_0", 0.1)
+    assert READER.find_file(DATA / "keras-3.15.1" / "a" / "training.log") is None
+
+
 def read(folder: Path, cursor: Any = None) -> Piece:
     (found,) = find(READER, folder)
     with READER.open(found, Options()) as source:

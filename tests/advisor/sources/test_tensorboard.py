@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import socket
 import struct
@@ -231,6 +232,25 @@ def test_files_of_the_first_tensorflows_restart_where_a_step_goes_back(tmp_path:
     curves = read(tmp_path).curves
     assert curves["loss"].values.tolist() == [0, 1, 2, 30]
     assert curves["acc"].values.tolist() == [1]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_restarts_of_all_kinds_are_as_tensorboard_itself_reads_them(tmp_path: Path) -> None:
+    module = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    for seed in range(40):
+        rng, folder = random.Random(seed), tmp_path / str(seed)
+        parts = [BEGINNING] if seed % 2 else []
+        for i in range(60):
+            step = rng.randrange(30) if rng.random() < 0.2 else i // 2
+            parts.append(session(step) if rng.random() < 0.08 else scalar(rng.choice("abc"), i, step))
+        cut = rng.randrange(1, len(parts))
+        write(folder, *parts[:cut])
+        write(folder, *parts[cut:], name="events.out.tfevents.200.box.1.0")
+        told = module.EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+        wanted = {tag: [(p.step, p.value) for p in told.Scalars(tag)] for tag in told.Tags()["scalars"]}
+        curves = read(folder).curves
+        found = {tag: list(zip(c.steps.tolist(), c.values.tolist(), strict=True)) for tag, c in curves.items()}
+        assert found == {tag: points for tag, points in wanted.items() if points}
 
 
 def test_stamps_change_with_their_run_only(tmp_path: Path) -> None:
