@@ -143,7 +143,7 @@ class Gpus:
         self._nvml: Any = None
         self._handles: list[tuple[int, Any]] = []
         try:
-            import pynvml  # type: ignore[import-not-found,unused-ignore]  # optional
+            import pynvml
         except ImportError:
             return
         try:
