@@ -105,6 +105,7 @@ class Batch:
         self.n_going_on = 0
         self._new: dict[str, News] = {}
         self._n_points = 0
+        self._endings: list[Event] = []
         self._state: State | None = None
         self._ids: frozenset[str] = frozenset()
         self._expected: list[str] = []
@@ -148,6 +149,13 @@ class Batch:
         entry = state.entry(run_id)
         return None if entry is None else entry.run
 
+    def replaced(self, run: Run) -> None:
+        """Take that a run's files are another training's now: one that went on does so no longer."""
+        if not run.state.is_over:
+            why = "its files were replaced by another training's"
+            event = Event.new("run.state", run.experiment, run.id, actor="import", state="crashed", error=why)
+            self._endings.append(event)
+
     def add(self, new: News) -> None:
         """Take what is new of a run; writes where much has gathered."""
         if new.is_news:
@@ -181,7 +189,8 @@ class Batch:
         chunks = [chunk for new in several for chunk in new.chunks()]
         if chunks:
             store.append_curves(chunks)
-        _append(store, self._ends(grown, reduce, now))
+        _append(store, [*self._ends(grown, reduce, now), *self._endings])
+        self._endings = []
         self.added.update(new.head.experiment for new in fresh)
         self.n_going_on += sum(new.head.state is RunState.RUNNING for new in several)
         self.news.update(new.head.run_id for new in several if new.known is not None or new.head.is_recent(now))

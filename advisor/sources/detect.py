@@ -28,6 +28,8 @@ UNREADABLE: Final = {
     ".pickle": "a pickle, which can run any program when it is read",
     ".pt": "a PyTorch file, which may hold a pickle",
     ".ckpt": "a checkpoint, which may hold a pickle",
+    ".keras": "a saved model, which holds no history",
+    ".h5": "a saved model or data, which hold no history",
     ".joblib": "a joblib file, which is a pickle",
 }
 """Endings of files that may hold runs and are never opened, and what they are."""

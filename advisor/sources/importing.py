@@ -362,7 +362,7 @@ class Importer:
                 points = dict(piece.curves)  # a file that was begun anew by the same training
             if points is not None:
                 return run_id, known, had, Fresh(points, piece, self._adv.store.delivered(run_id))
-            # the file was replaced by another training's
+            batch.replaced(known)
         raise SourceError(f"was replaced more than {GENERATIONS_AT_MOST:,} times")
 
     def _lengths_in_store(self, run_id: str) -> dict[str, tuple[int, int]]:

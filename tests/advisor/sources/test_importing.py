@@ -128,11 +128,13 @@ def test_a_file_that_another_training_replaced_is_another_run(adv: Advisor, toy:
     if toy.with_cursor:
         pytest.skip("a reader with cursors tells a replaced file by itself")
     folder = tmp_path / "toys"
-    write_toy(folder, "run", curves={"loss": [3.0, 2.0]})
+    write_toy(folder, "run", curves={"loss": [3.0, 2.0]}, state="running")
     sync(adv, folder)
-    write_toy(folder, "run", curves={"loss": [9.0, 8.0, 7.0]})
+    write_toy(folder, "run", curves={"loss": [9.0, 8.0, 7.0]}, state="running")
     assert sync(adv, folder).n_added == 1
     first, second = adv.store.runs("toys")
+    assert (first.state, second.state) == (RunState.CRASHED, RunState.RUNNING)
+    assert "replaced" in (first.error or "")
     assert first.curve("loss").values.tolist() == [3.0, 2.0]
     assert second.curve("loss").values.tolist() == [9.0, 8.0, 7.0]
     shutil.rmtree(tmp_path / "store" / "cache")
