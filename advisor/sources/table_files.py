@@ -14,12 +14,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from advisor.errors import SourceError
 from advisor.sources.growing import LINE_MAX_BYTES, GrowingFile
-from advisor.sources.reading import as_text, flat, open_file
+from advisor.sources.reading import as_text, flat, open_file, stamp_of
 from storage import interchange
 from storage.errors import RecordError
 
@@ -27,6 +28,8 @@ Kind = Literal["csv", "jsonl", "parquet"]
 
 HEAD_BYTES: Final = 256 * 2**10
 ROWS_LOOKED_AT: Final = 200
+LINES_COMPARED: Final = 30
+"""Of the beginning, to tell by which character columns are separated."""
 QUIET_S: Final = 10.0
 """A last line without an end counts as whole once nothing has been written for so long."""
 COLUMNS_AT_MOST: Final = 10_000
@@ -68,6 +71,12 @@ def look(path: Path) -> tuple[Form, Chunk]:
     SourceError
         If it is no table.
     """
+    return _looked_at(path, stamp_of(path))
+
+
+@lru_cache(maxsize=16)
+def _looked_at(path: Path, stamp: str) -> tuple[Form, Chunk]:
+    """Return what ``look`` does; each reader asks about the same file, one after another."""
     with open_file(path) as file:
         try:
             head = file.read(HEAD_BYTES)
@@ -97,7 +106,7 @@ def _look_at_csv(path: Path, text: str, form: Form) -> tuple[Form, Chunk]:
         del lines[0]
     if not lines:
         raise SourceError("holds no row")
-    delimiter = _delimiter(lines, path.suffix.lower())
+    delimiter = _delimiter(lines[:LINES_COMPARED], path.suffix.lower())
     rows = list(_rows(io.StringIO("\n".join(lines)), delimiter))
     names = _header(rows[0])
     decimals = delimiter != "," and _has_decimal_commas(rows[1:])
