@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -16,7 +19,7 @@ from advisor.cli.session import Session, command
 if TYPE_CHECKING:
     from advisor.app import Advisor
     from advisor.sources.detect import Detected
-    from advisor.sources.importing import Synced
+    from advisor.sources.importing import Importer, Synced
 
 LEFT_OUT_SHOWN: Final = 20
 ROLES: Final = ("step", "time", "run", "param", "metric", "ignore")
@@ -51,22 +54,44 @@ def register(app: typer.Typer) -> None:
 
         options = Options(columns=roles(columns or ()))
         with (
-            session.open(create=True, lazily=True) as adv,
+            _opened(session, dry_run=dry_run) as adv,
             Importer(adv, path, tools=tools or (), experiment=experiment, options=options) as importer,
         ):
             found = importer.detected
             tell_found(path, found)
-            if dry_run:
-                done = importer.plan()
-            else:
-                with progress("importing runs") as advance:
-                    done = importer.sync(advance)
+            done = importer.plan() if dry_run else _synced(importer)
             refuse_if_nothing(done)
             if session.as_json:
                 print_json(_as_json(path, done, found))
             else:
                 _show(adv, done, found, dry_run=dry_run)
+                if experiment is not None and done.n_known:
+                    note(f"runs that the store had stay where they are; advisor move RUN --to {experiment} moves one")
         return 0
+
+
+@contextmanager
+def _opened(session: Session, *, dry_run: bool) -> Iterator[Advisor]:
+    """Open the store; to try an import, an empty one elsewhere where there is none."""
+    from storage.errors import StoreNotFoundError
+
+    with ExitStack() as stack:
+        try:
+            adv = session.open(create=not dry_run, lazily=True)
+        except StoreNotFoundError:
+            place = stack.enter_context(tempfile.TemporaryDirectory())
+            adv = session.later(place, as_json=False).open(create=True, lazily=True)
+        yield stack.enter_context(adv)
+
+
+def _synced(importer: Importer) -> Synced:
+    """Import, and say what an interruption leaves."""
+    try:
+        with progress("importing runs") as advance:
+            return importer.sync(advance)
+    except KeyboardInterrupt:
+        note("interrupted; what has come is kept, and the same command brings the rest")
+        raise
 
 
 def roles(given: Sequence[str]) -> dict[str, str]:
@@ -148,13 +173,20 @@ def _show(adv: Advisor, done: Synced, found: Detected, *, dry_run: bool) -> None
     if len(several) > LEFT_OUT_SHOWN:
         note(f"and {len(several) - LEFT_OUT_SHOWN:,} more places")
     if done.experiments:
-        records = {record.name: record for record in adv.store.experiments()}
+        records = {} if dry_run else {record.name: record for record in adv.store.experiments()}
         objectives = {name: ", ".join(each.metric for each in record.objectives) for name, record in records.items()}
-        of_experiments = [Column("experiment"), Column("runs added", right=True), Column("objective")]
+        of_experiments = [Column("experiment"), Column("runs added", right=True)]
+        of_experiments += [] if dry_run else [Column("objective")]
         some = list(done.experiments.items())[:LEFT_OUT_SHOWN]
-        print_table(of_experiments, [[name, n, objectives.get(name) or None] for name, n in some])
+        rest = [[] if dry_run else [objectives.get(name) or None] for name, _ in some]
+        print_table(of_experiments, [[name, n, *more] for (name, n), more in zip(some, rest, strict=True)])
     for line in _reasons(done):
         note(line)
+    for name, folders in done.mixed.items():
+        note(
+            f"{name!r} holds runs of {folders:,} folders; where these are different questions, "
+            "import each with --experiment NAME"
+        )
     would = "would be " if dry_run else ""
     known = f"; {count(done.n_known, 'run')} the store had already" if done.n_known else ""
     what = count(done.n_added, "run")
@@ -192,8 +224,9 @@ def _say_what_next(adv: Advisor, done: Synced) -> None:
     bare = [name for name in done.experiments if name in records and not records[name].objectives]
     if bare:
         metric, direction = likely_objective(adv.store.runs(bare[0], limit=20)) or ("METRIC", "minimize")
-        quoted = f"'{bare[0]}'" if " " in bare[0] else bare[0]
-        note(f"say what it is about: advisor experiment {quoted} --objective {metric} --direction {direction}")
+        more = f" (and of {len(bare) - 1:,} more experiments likewise)" if len(bare) > 1 else ""
+        how = f"--objective {shlex.quote(metric)} --direction {direction}"
+        note(f"say what it is about: advisor experiment {shlex.quote(bare[0])} {how}{more}")
     elif done.experiments:
-        name = next(iter(done.experiments))
-        note(f"next: advisor check '{name}', advisor suggest '{name}', advisor report '{name}'")
+        name = shlex.quote(next(iter(done.experiments)))
+        note(f"next: advisor check {name}, advisor suggest {name}, advisor report {name}")

@@ -141,13 +141,20 @@ def _is_store(target: str) -> bool:
 
 
 def _holds_runs(session: Session, target: str) -> bool:
-    """Return whether something is a place that another tool writes to rather than the name of an experiment."""
+    """Return whether something is a place that another tool writes to rather than the name of an experiment.
+
+    An experiment is often called like the folder that it came from; then both are watched, since all of the store is.
+    """
+    from advisor.sources.detect import detect
+    from advisor.sources.registry import readers
     from storage.errors import ExperimentNotFoundError, StoreNotFoundError
 
     if "://" in target:
         return True
     if not Path(target).expanduser().exists():
         return False
+    if detect(target, readers()).found:
+        return True
     try:
         with session.open(notify=()) as adv:
             adv.experiment(target, create=False)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 POINTS_AT_ONCE: Final = 2_000_000
 """Points in memory before they are committed: 50 MB."""
 RUNS_AT_ONCE: Final = 1_000
+IMPORTED_OBJECTIVES: Final = "imported_objectives"
+"""Attribute of an experiment: (metric, direction) as its tool said when it came."""
 ENTRIES_AT_ONCE: Final = 500
 """Known runs that are looked up together."""
 
@@ -103,6 +105,8 @@ class Batch:
         self.added: Counter[str] = Counter()
         self.news: set[str] = set()
         self.n_going_on = 0
+        self.folders: dict[str, set[str]] = {}
+        """Of an experiment's added runs, the folders that theirs lie in."""
         self._new: dict[str, News] = {}
         self._n_points = 0
         self._endings: list[Event] = []
@@ -149,12 +153,10 @@ class Batch:
         entry = state.entry(run_id)
         return None if entry is None else entry.run
 
-    def replaced(self, run: Run) -> None:
-        """Take that a run's files are another training's now: one that went on does so no longer."""
+    def ends(self, run: Run, **how: Any) -> None:
+        """Take that a run that goes on in the store does so no longer."""
         if not run.state.is_over:
-            why = "its files were replaced by another training's"
-            event = Event.new("run.state", run.experiment, run.id, actor="import", state="crashed", error=why)
-            self._endings.append(event)
+            self._endings.append(Event.new("run.state", run.experiment, run.id, actor="import", **how))
 
     def add(self, new: News) -> None:
         """Take what is new of a run; writes where much has gathered."""
@@ -166,7 +168,7 @@ class Batch:
 
     def flush(self) -> None:
         """Write what has gathered."""
-        if self._new:
+        if self._new or self._endings:
             self._write(list(self._new.values()))
         for source, marks in self.marks.items():
             self._store.keep(source, marks.items())
@@ -220,6 +222,7 @@ class Batch:
             there.add(name)
             about = new.head.about
             objectives = [{"metric": valid_text(metric), "direction": way} for metric, way in about.objectives]
+            objectives_said = [[each["metric"], each["direction"]] for each in objectives]
             events.append(
                 Event.new(
                     "experiment.created",
@@ -227,7 +230,8 @@ class Batch:
                     actor="import",
                     objectives=objectives,
                     description=scrub(valid_text(about.description)),
-                    user_attrs=redact(about.attributes),
+                    user_attrs=redact(about.attributes)
+                    | ({IMPORTED_OBJECTIVES: objectives_said} if objectives else {}),
                 )
             )
         _append(self._adv.store, events)

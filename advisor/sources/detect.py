@@ -23,6 +23,8 @@ PASSED_OVER: Final = frozenset(
 OWN: Final = frozenset({"migrations.lance", "events.lance"})
 """A store of ours, which is no other tool's data."""
 FOLDERS_AT_MOST: Final = 200_000
+CLOSED_SHOWN: Final = 20
+"""Folders that could not be listed and are named."""
 UNREADABLE: Final = {
     ".pkl": "a pickle, which can run any program when it is read",
     ".pickle": "a pickle, which can run any program when it is read",
@@ -71,13 +73,15 @@ def detect(target: str, readers: Sequence[Reader]) -> Detected:
     path = path.resolve()
     found: list[Found] = []
     refused: Counter[str] = Counter()
+    closed: list[str] = []
     n_folders = 0
-    for listing in _folders(path, readers, found, refused):
+    for listing in _folders(path, readers, found, refused, closed):
         n_folders += 1
         if n_folders > FOLDERS_AT_MOST:
             raise ImportFormatError(f"more than {FOLDERS_AT_MOST:,} folders below {target!r}; give one further down")
         del listing
-    return Detected(found, [_refusal(ending, n) for ending, n in sorted(refused.items())], n_folders)
+    reasons = [_refusal(ending, n) for ending, n in sorted(refused.items())]
+    return Detected(found, closed[:CLOSED_SHOWN] + reasons, n_folders)
 
 
 def nothing_found(target: str, detected: Detected, readers: Sequence[Reader]) -> ImportFormatError:
@@ -94,6 +98,8 @@ def _at_address(address: str, readers: Sequence[Reader]) -> Found:
         found = reader.find_address(address)
         if found is not None:
             return found
+    if address.startswith("sqlite:///") and not Path(address[10:]).exists():
+        raise ImportFormatError(f"there is no file {address[10:]!r}, which the address {address!r} names")
     scheme = address.split("://", 1)[0]
     raise ImportFormatError(f"no reader knows addresses that begin with {scheme}://; give a folder or a file instead")
 
@@ -112,12 +118,14 @@ def _at_file(path: Path, readers: Sequence[Reader]) -> Found:
     )
 
 
-def _folders(top: Path, readers: Sequence[Reader], found: list[Found], refused: Counter[str]) -> Iterator[Listing]:
+def _folders(
+    top: Path, readers: Sequence[Reader], found: list[Found], refused: Counter[str], closed: list[str]
+) -> Iterator[Listing]:
     """Walk from a folder down, adding what readers claim, not into what they claim whole."""
     waiting = [top]
     while waiting:
         path = waiting.pop()
-        listing = _listing(path)
+        listing = _listing(path, closed)
         if listing is None or (path != top and listing.folders & OWN):
             continue
         yield listing
@@ -143,7 +151,7 @@ def _ask(listing: Listing, readers: Sequence[Reader], found: list[Found]) -> tup
     return claimed, False
 
 
-def _listing(path: Path) -> Listing | None:
+def _listing(path: Path, closed: list[str]) -> Listing | None:
     folders, files = set(), set()
     try:
         with os.scandir(path) as entries:
@@ -152,7 +160,8 @@ def _listing(path: Path) -> Listing | None:
                     folders.add(entry.name)
                 elif entry.is_file(follow_symlinks=False):
                     files.add(entry.name)
-    except OSError:
+    except OSError as error:
+        closed.append(f"folder {str(path)!r} cannot be listed and was left out: {error.strerror}")
         return None
     return Listing(path, frozenset(folders), frozenset(files))
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Self
 from advisor.errors import AdvisorError, SourceError
 from advisor.redact import environment_secrets
 from advisor.sources import heads
-from advisor.sources.batch import Batch, Fresh, News
+from advisor.sources.batch import IMPORTED_OBJECTIVES, Batch, Fresh, News
 from advisor.sources.detect import Detected, detect
 from advisor.sources.interchange import OWN, import_path
 from advisor.sources.marks import Mark, Marks
@@ -40,6 +40,8 @@ Progress = Callable[[int, int], None]
 
 QUIET_S: Final = 120.0
 """A run whose tool does not record its end is taken as finished when nothing was written for two minutes."""
+RECHECK_S: Final = 30.0
+"""Between two looks at a run that its tool calls running: its process may be gone without having written anything."""
 GENERATIONS_AT_MOST: Final = 1_000
 
 
@@ -72,6 +74,8 @@ class Synced:
     news: frozenset[str]
     """Ids of runs that go on, or ended within a day, of which something was new."""
 
+    mixed: Mapping[str, int] = field(default_factory=dict)
+    """Experiment named after the folder given → how many folders its added runs are from, where these are several."""
     n_going_on: int = 0
     """Runs among those added or grown that may still go on."""
 
@@ -171,6 +175,8 @@ class Importer:
         self._sources: dict[tuple[str, str], Source] = {}
         self._marks: Marks | None = None
         self._seen: dict[str, dict[str, Mark]] = {}
+        self._names: dict[tuple[str, str], str] = {}
+        self._questions: dict[str, list[tuple[str, str]]] = {}
         self._secrets = environment_secrets()
         self.detected = detect(self._target, self._readers)
 
@@ -201,12 +207,14 @@ class Importer:
                 if progress is not None:
                     progress(n_done, max(total, n_done))
         batch.flush()
-        return Synced(tallies, dict(batch.added), frozenset(batch.news), n_going_on=batch.n_going_on)
+        return Synced(
+            tallies, dict(batch.added), frozenset(batch.news), mixed=self._mixed(batch), n_going_on=batch.n_going_on
+        )
 
     def plan(self) -> Synced:
         """Return what an import would bring, without reading curves and without writing: ``--dry-run``."""
-        state = self._adv.store.state()
-        ids = frozenset(state.all_ids())
+        has_store = self._adv.opening.place.holds_tables() is not False
+        ids = frozenset(self._adv.store.state().all_ids()) if has_store else frozenset()
         tallies, added = [], Counter[str]()
         for found in self.detected.found:
             tally = Tally(found.tool, found.path)
@@ -259,9 +267,12 @@ class Importer:
                 self._sync_own(found, tally, batch)
                 return
             source = self._open(found)
+            there = set()
             for entry in source.entries():
+                there.add(entry.place)
                 self._sync_run(found, entry, marks.get(entry.place), tally, batch, name)
                 yield
+            self._end_what_is_gone({place: mark for place, mark in marks.items() if place not in there}, batch, name)
             tally.notes += source.notes
             source.notes.clear()
         except (AdvisorError, RecordError) as error:  # also a reader's package that is not installed
@@ -274,6 +285,16 @@ class Importer:
         tally.n_curves, tally.n_points, tally.notes = done.n_curves, done.n_points, list(done.notes)
         batch.added.update(done.experiments)
         batch.look()
+
+    def _end_what_is_gone(self, gone: Mapping[str, Mark], batch: Batch, name: str) -> None:
+        """Finish runs that went on and whose files were deleted, once they have been quiet for long enough."""
+        now = self._adv.clock().timestamp()
+        for place, mark in gone.items():
+            if mark.look_at is not None and now >= mark.look_at and mark.run_id:
+                known = batch.known(mark.run_id)
+                if known is not None:
+                    batch.ends(known, state="finished")
+                self._remember(batch, name, place, replace(mark, look_at=None))
 
     def _open(self, found: Found) -> Source:
         key = (found.tool, found.path)
@@ -306,14 +327,17 @@ class Importer:
         tally.n_points += sum(len(points) for points in new.curves.values())
         mark = replace(new.mark, stamp=entry.stamp, look_at=self._look_at(run, new.head.state))
         self._remember(batch, name, entry.place, mark)
+        if new.known is None:
+            batch.folders.setdefault(new.head.experiment, set()).add(str(Path(found.path, entry.place).parent))
         batch.add(new)
 
     def _look_at(self, run: SourceRun, state: RunState) -> float | None:
         """Return when a run that goes on is looked at again, even where nothing was written meanwhile."""
         if state is not RunState.RUNNING:
             return None
-        silent_since = run.active if run.state is None and run.active is not None else self._adv.clock()
-        return silent_since.timestamp() + self._quiet_s
+        if run.state is None and run.active is not None:
+            return run.active.timestamp() + self._quiet_s
+        return self._adv.clock().timestamp() + RECHECK_S
 
     def _remember(self, batch: Batch, source: str, place: str, mark: Mark) -> None:
         self._seen[source][place] = mark
@@ -326,7 +350,7 @@ class Importer:
             run,
             tool=found.tool,
             run_id=run_id,
-            experiment=self._experiment,
+            experiment=self._experiment or self._name_of(run, found),
             state=heads.state_of(run, now=self._adv.clock(), quiet_s=self._quiet_s),
             path=found.path,
             secrets=self._secrets,
@@ -334,6 +358,35 @@ class Importer:
         if self._is_followed and known is None and head.is_recent(self._adv.clock()):
             head = head.followed()
         return News.of(head, known, fresh, had)
+
+    def _mixed(self, batch: Batch) -> dict[str, int]:
+        root = self._options.root
+        if self._experiment is not None or root is None or root.name not in batch.added:
+            return {}
+        n_folders = len(batch.folders[root.name])
+        # where each run has a folder of its own, folders tell nothing
+        return {root.name: n_folders} if 1 < n_folders <= batch.added[root.name] / 2 else {}
+
+    def _name_of(self, run: SourceRun, found: Found) -> str:
+        """Return the name of a run's experiment: another one where the tool's is taken by a different question."""
+        key = (found.path, run.experiment)
+        if key not in self._names:
+            name, wanted = run.experiment, list(run.about.objectives)
+            if wanted and self._asked(name) not in ([], wanted):
+                name = f"{name} ({Path(found.path).stem or found.tool})"
+            self._names[key] = name
+            self._questions.setdefault(name, wanted)
+        return self._names[key]
+
+    def _asked(self, name: str) -> list[tuple[str, str]]:
+        """Return the objectives of an experiment, of the store or of this import; none where there is none."""
+        record = self._adv.store.state().experiments.get(name)
+        if record is not None:  # what its tool said counts, whatever a person has made of it since
+            said = record.user_attrs.get(IMPORTED_OBJECTIVES)
+            if said is not None:
+                return [(str(metric), str(direction)) for metric, direction in said]
+            return [(str(each.metric), str(each.direction)) for each in record.objectives]
+        return self._questions.get(name, [])
 
     def _fresh(
         self, run: SourceRun, tool: str, mark: Mark | None, batch: Batch
@@ -362,7 +415,7 @@ class Importer:
                 points = dict(piece.curves)  # a file that was begun anew by the same training
             if points is not None:
                 return run_id, known, had, Fresh(points, piece, self._adv.store.delivered(run_id))
-            batch.replaced(known)
+            batch.ends(known, state="crashed", error="its files were replaced by another training's")
         raise SourceError(f"was replaced more than {GENERATIONS_AT_MOST:,} times")
 
     def _lengths_in_store(self, run_id: str) -> dict[str, tuple[int, int]]:

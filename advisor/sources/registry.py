@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from typing import Final
@@ -48,7 +49,8 @@ def reader_of(tool: str) -> Reader:
         if reader.tool == tool:
             return reader
     names = [reader.tool for reader in readers()]
-    raise ConfigError(f"there is no reader of {tool!r}; {did_you_mean(tool, names)}")
+    close = did_you_mean(tool, names) if get_close_matches(tool, names) else f"there are: {', '.join(names)}"
+    raise ConfigError(f"there is no reader of {tool!r}; {close}")
 
 
 def chosen(tools: Sequence[str]) -> tuple[Reader, ...]:

@@ -211,6 +211,34 @@ def test_the_same_run_at_two_places_comes_once(adv: Advisor, toy: ToyReader, tmp
     assert (done.n_added, done.n_points) == (1, 2)
 
 
+def test_two_questions_of_one_name_are_two_experiments(adv: Advisor, toy: ToyReader, tmp_path: Path) -> None:
+    for name, direction in (("a", "minimize"), ("b", "maximize")):
+        write_toy(tmp_path / "all" / name, "run", objectives=[("loss", direction)], curves={"loss": [1.0]})
+    sync(adv, tmp_path / "all")
+    found = {record.name: record.objectives[0].direction for record in adv.store.experiments()}
+    assert found == {"toys": "minimize", "toys (b)": "maximize"}
+    adv.experiment("toys", objective="acc", direction="maximize")
+    write_toy(tmp_path / "all" / "a", "later", objectives=[("loss", "minimize")], curves={"loss": [1.0]})
+    sync(adv, tmp_path / "all")
+    assert adv.store.count("toys") == 2
+
+
+def test_a_run_whose_file_is_deleted_ends(
+    adv: Advisor, toy: ToyReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_toy(tmp_path / "toys", "run", curves={"loss": [1.0]}, state=None)
+    write_toy(tmp_path / "toys", "other", curves={"loss": [1.0]})
+    with Importer(adv, path.parent) as importer:
+        importer.sync()
+        path.unlink()
+        importer.sync()
+        assert {run.state for run in adv.store.runs("toys")} == {RunState.RUNNING, RunState.FINISHED}
+        now = adv.clock()
+        monkeypatch.setattr(adv, "clock", lambda: now + timedelta(minutes=5))
+        importer.sync()
+    assert {run.state for run in adv.store.runs("toys")} == {RunState.FINISHED}
+
+
 def test_a_dry_run_writes_nothing(adv: Advisor, toy: ToyReader, tmp_path: Path) -> None:
     write_toy(tmp_path / "toys", "run", curves={"loss": [1.0]})
     with Importer(adv, tmp_path / "toys") as importer:

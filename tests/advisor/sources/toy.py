@@ -11,7 +11,19 @@ from typing import Any
 import numpy as np
 
 from advisor.errors import SourceError
-from advisor.sources.port import Cursor, Entry, Found, Listing, Options, Piece, Points, Reader, Source, SourceRun
+from advisor.sources.port import (
+    Cursor,
+    Entry,
+    Found,
+    Listing,
+    Options,
+    Piece,
+    Points,
+    Reader,
+    Source,
+    SourceExperiment,
+    SourceRun,
+)
 from advisor.sources.reading import read_json, stamp_of
 from storage.records import RunState
 
@@ -62,6 +74,7 @@ class ToySource(Source):
             attributes=said.get("attributes", {}),
             environment=said.get("environment", {}),
             artifacts=said.get("artifacts", []),
+            about=SourceExperiment(objectives=[tuple(each) for each in said.get("objectives", [])]),
             read=lambda cursor: self._read(path, cursor),
         )
 
