@@ -206,7 +206,8 @@ def _reasons(done: Synced) -> list[str]:
     for tally in done.tallies:
         for place, reason in tally.left_out.items():
             by_reason.setdefault(reason, []).append(place)
-        lines += list(Counter(tally.notes))
+    said = Counter(line for tally in done.tallies for line in dict.fromkeys(tally.notes))
+    lines += [line if n == 1 else f"{line} ({n:,} times)" for line, n in said.items()]
     for reason, places in by_reason.items():
         more = f" and {len(places) - 1:,} more" if len(places) > 1 else ""
         lines.insert(0, f"left out: {places[0]}{more}: {reason}")

@@ -154,7 +154,7 @@ def _replayed(origin: Origin, sheet: FactSheet) -> Narrative:
 def _finished(
     page: Page, sheet: FactSheet, text: Narrative, format: str, folder: str | None, origin: Origin
 ) -> Written:
-    folder = f"{_slug(page.title)}-pictures/" if folder is None else folder
+    folder = f"{_folder_name(page, origin)}-pictures/" if folder is None else folder
     plain = markdown.render(page, picture_folder=folder)
     files: dict[str, bytes] = {}
     if format == "html":
@@ -177,6 +177,12 @@ def _finished(
         plain=plain,
         origin=origin,
     )
+
+
+def _folder_name(page: Page, origin: Origin) -> str:
+    """Return a name that differs between experiments, also where the title is only about runs."""
+    title, experiment = _slug(page.title), _slug(origin.experiment)
+    return title if not origin.experiment or experiment in title else f"{experiment}-{title}"
 
 
 def _slug(title: str) -> str:
