@@ -15,7 +15,7 @@ export MKL_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format evals evals-findings train-head evals-suggest evals-search evals-documents bench-store build smoke clean
+.PHONY: help demo test lint format evals evals-findings evals-sources train-head evals-suggest evals-search evals-documents bench-store build smoke clean
 
 help: ## list what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/'
@@ -69,6 +69,12 @@ train-head: $(READY) ## rebuild what findings have learned (advisor/findings/dat
 evals-suggest: $(READY) ## suggestions with a past beside Optuna's, and their latency, in an hour; SUGGEST_ARGS=--quick in minutes
 	$(BIN)/python evals/suggest_transfer $(SUGGEST_ARGS)
 	$(BIN)/python evals/suggest_latency.py --out build/evals/suggest_latency.json $(filter --quick,$(SUGGEST_ARGS))
+
+evals-sources: $(READY) ## imports: speed, memory, how soon a watcher tells, damaged files; SOURCES_ARGS=--inputs=500 tries the latter
+	@mkdir -p build/evals
+	$(BIN)/python evals/sources_import.py --out build/evals/sources_import.json
+	$(BIN)/python evals/watch_latency.py --out build/evals/watch_latency.json
+	$(BIN)/python evals/sources_fuzz.py --out build/evals/sources_fuzz.json $(SOURCES_ARGS)
 
 evals-search: $(READY) ## how well searches find runs again, and how fast; SEARCH_ARGS=--quick tries it
 	@mkdir -p build/evals

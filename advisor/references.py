@@ -11,7 +11,8 @@ from difflib import get_close_matches
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from storage.errors import ExperimentNotFoundError, RecordError, RunNotFoundError, did_you_mean
+from storage.errors import ExperimentNotFoundError, FilterError, RecordError, RunNotFoundError, did_you_mean
+from storage.query import text_literal
 from storage.records import Experiment, Finding, Run
 from storage.store import RunStore
 
@@ -29,7 +30,7 @@ SEED_NAMES = frozenset({"seed", "random_seed", "random_state", "rng_seed", "manu
 
 
 def find_run(store: RunStore, reference: str) -> Run:
-    """Return a run by its id, the beginning of its id, ``EXPERIMENT#NUMBER``, or its number in the only experiment.
+    """Return a run by its id or its beginning, ``EXPERIMENT#NUMBER``, its number in the only experiment, or its name.
 
     Raises
     ------
@@ -51,12 +52,33 @@ def find_run(store: RunStore, reference: str) -> Run:
     try:
         return store.run(reference)
     except RunNotFoundError as error:
+        named = _named(store, reference)
+        if named is not None:
+            return named
         if not reference.isdecimal() or not experiments:
             raise
         if len(experiments) == 1:
             return _by_number(store, experiments[0], int(reference))
         hint = f"a run's number is written with its experiment, for instance {experiments[0]}#{reference}"
         raise RunNotFoundError(f"{error}; {hint}") from None
+
+
+def _named(store: RunStore, name: str) -> Run | None:
+    """Return the run that another tool called so.
+
+    Raises
+    ------
+    RunNotFoundError
+        If several are called so.
+    """
+    try:
+        found = store.runs(where=f"meta.name = {text_literal(name)}", limit=4)
+    except FilterError:  # no run has a name
+        return None
+    if len(found) > 1:
+        several = ", ".join(f"{run.experiment}#{run.number}" for run in found[:3])
+        raise RunNotFoundError(f"{name!r} is the name of more than one run: {several}{' …' if len(found) > 3 else ''}")
+    return found[0] if found else None
 
 
 def find(store: RunStore, reference: str) -> Experiment | Run:

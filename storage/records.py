@@ -468,6 +468,12 @@ class Run:
         return self.values[0] if self.values else None
 
     @property
+    def name(self) -> str | None:
+        """What people call it, where another tool or a script in its shape gave it a name."""
+        name = self.meta.get("name") or self.user_attrs.get("name")
+        return name if isinstance(name, str) else None
+
+    @property
     def was_over_when_imported(self) -> bool:
         """Whether another tool's run was over when it came here, so that its troubles are no news."""
         return self.source == "import" and self.state.is_over and (self.ended is None or self.ended <= self.created)

@@ -21,6 +21,8 @@ SHOWN: Final = 50
 """Rows of a table unless ``--limit`` says otherwise."""
 MAX_PARAMS: Final = 6
 """Parameters that get a column; those that vary come first."""
+MAX_NAME: Final = 32
+"""Characters of a run's name; its end tells runs of one folder apart."""
 MAX_METRICS: Final = 3
 """Metrics beside the objective that get a column; those that most runs have come first."""
 BEST: Final = "*"
@@ -110,9 +112,11 @@ def _print(adv: Advisor, runs: Sequence[Run], *, single: bool) -> None:
     objectives = {name: each.record.objective for name, each in experiments.items()}
     objective = objectives[runs[0].experiment] if single else None
     params, metrics = varying_first(runs)[:MAX_PARAMS], _metrics(runs, objectives)[:MAX_METRICS]
+    named = any(run.name for run in runs)
     columns = [
         Column("#", right=True),
         Column("run"),
+        *((Column("name", optional=True),) if named else ()),
         *(() if single else (Column("experiment"),)),
         Column("state"),
         Column("objective" if objective is None else f"{objective.metric} ({ARROWS[objective.direction]})", right=True),
@@ -126,6 +130,7 @@ def _print(adv: Advisor, runs: Sequence[Run], *, single: bool) -> None:
         [
             run.number,
             ids[run.id],
+            *((_shortened(run.name),) if named else ()),
             *(() if single else (run.experiment,)),
             run.state,
             shown(run.objective) + (BEST if run.id in best else " "),
@@ -140,6 +145,10 @@ def _print(adv: Advisor, runs: Sequence[Run], *, single: bool) -> None:
     print_table(columns, rows)
     if any(run.id in best for run in runs):
         note(f"{BEST} best run; {count(len(runs), 'run')}")
+
+
+def _shortened(name: str | None) -> str | None:
+    return name if name is None or len(name) <= MAX_NAME else f"…{name[1 - MAX_NAME :]}"
 
 
 def varying_first(runs: Sequence[Run]) -> list[str]:

@@ -59,6 +59,7 @@ def _as_json(run: Run) -> dict[str, Any]:
         "environment": run.environment,
         "data": run.data,
         "artifacts": run.artifacts,
+        "name": run.name,
         "meta": run.meta,
     }
 
@@ -66,6 +67,7 @@ def _as_json(run: Run) -> dict[str, Any]:
 def _print(run: Run, *, objective: Any) -> None:
     say(f"run #{run.number} of {run.experiment}: {run.state}")
     about = {
+        "name": run.name,
         "id": run.id,
         "objective" if objective is None else objective.metric: run.objective,
         "seed": run.seed,

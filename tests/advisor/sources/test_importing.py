@@ -16,8 +16,10 @@ import pytest
 import advisor
 from advisor.app import Advisor
 from advisor.errors import ConfigError, ImportFormatError
+from advisor.references import find_run
 from advisor.sources import registry
 from advisor.sources.importing import Importer, Synced
+from storage.errors import RunNotFoundError
 from storage.records import Run, RunState
 from tests.advisor.sources.toy import ToyReader, write_toy
 
@@ -76,6 +78,19 @@ def test_what_a_tool_knows_is_kept(adv: Advisor, toy: ToyReader, tmp_path: Path)
     assert run.curve("acc").steps.tolist() == [10, 20]
     assert run.metrics["acc"] == 0.9
     assert run.summary["loss"]["n_nonfinite"] == 2
+
+
+def test_a_run_is_found_by_the_name_that_its_tool_gave_it(adv: Advisor, toy: ToyReader, tmp_path: Path) -> None:
+    for name in ("run-17", "it's"):
+        write_toy(tmp_path / "toys", name, curves={"loss": [1.0]})
+    write_toy(tmp_path / "toys" / "below", "twin", curves={"loss": [1.0]})
+    write_toy(tmp_path / "toys", "twin", curves={"loss": [1.0]})
+    with pytest.raises(RunNotFoundError, match="no run"):
+        find_run(adv.store, "run-17")
+    sync(adv, tmp_path / "toys")
+    assert [find_run(adv.store, name).name for name in ("run-17", "it's")] == ["run-17", "it's"]
+    with pytest.raises(RunNotFoundError, match="'twin' is the name of more than one run: toys#"):
+        find_run(adv.store, "twin")
 
 
 def test_a_second_import_reads_nothing(adv: Advisor, toy: ToyReader, tmp_path: Path) -> None:
