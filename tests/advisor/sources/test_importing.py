@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ import advisor
 from advisor.app import Advisor
 from advisor.errors import ConfigError, ImportFormatError
 from advisor.sources import registry
+from advisor.sources.heads import head_of
 from advisor.sources.importing import Importer, Synced
+from advisor.sources.port import Piece, SourceRun
 from storage.records import Run, RunState
 from tests.advisor.sources.toy import ToyReader, write_toy
 
@@ -76,6 +78,15 @@ def test_what_a_tool_knows_is_kept(adv: Advisor, toy: ToyReader, tmp_path: Path)
     assert run.curve("acc").steps.tolist() == [10, 20]
     assert run.metrics["acc"] == 0.9
     assert run.summary["loss"]["n_nonfinite"] == 2
+
+
+def test_no_run_ends_before_it_started() -> None:
+    started = datetime(2026, 1, 1, 0, 0, 0, 708_010, tzinfo=UTC)
+    run = SourceRun(
+        key="a", experiment="e", read=lambda cursor: Piece({}), started=started, ended=started.replace(microsecond=0)
+    )
+    head = head_of(run, tool="toy", run_id="a", experiment=None, state=RunState.FINISHED, path="p", secrets=())
+    assert head.ended == started.isoformat()
 
 
 def test_a_second_import_reads_nothing(adv: Advisor, toy: ToyReader, tmp_path: Path) -> None:
