@@ -311,7 +311,7 @@ def test_after_damage_reading_goes_on_with_the_next_block(tmp_path: Path) -> Non
     steps = piece.curves["loss"].steps
     assert 4_000 < len(steps) < 6_000
     assert (steps[0], steps[-1]) == (0, 5_999)
-    assert any("is damaged in 1 places" in note for note in piece.notes)
+    assert any("is damaged in 1 place:" in note for note in piece.notes)
 
 
 def test_of_a_log_with_a_hole_the_beginning_is_read_at_once(tmp_path: Path) -> None:
