@@ -276,7 +276,7 @@ def _interval(value: object, where: str) -> float:
     try:
         return _positive(value, where)
     except ConfigError:
-        raise ConfigError(f"{where} must be a number of seconds, 'on' or 'off', not {value!r}") from None
+        raise ConfigError(f"{where} must be a positive number of seconds, 'on' or 'off', not {value!r}") from None
 
 
 def _hours(value: object, where: str) -> str:

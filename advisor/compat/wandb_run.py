@@ -182,6 +182,9 @@ class WandbRun(LiveRun):
         """Return what stands for a metric in the summary: its last value, or, where it was defined so, a mapping."""
         ways = self._how.get(name)
         if ways is None:
+            patterns = [pattern for pattern in self._how if pattern.endswith("*") and name.startswith(pattern[:-1])]
+            ways = self._how[max(patterns, key=len)] if patterns else None
+        if ways is None:
             return value
         before = self.summary.get(name)
         known = before if isinstance(before, dict) else {}
@@ -197,6 +200,7 @@ class WandbRun(LiveRun):
     ) -> Unsupported:
         """Say how a metric's summary is made: ``min``, ``max``, ``last``, several of them by commas.
 
+        A name that ends with ``*`` stands for all that begin so; of several that fit, the longest counts.
         The curves of a metric and of its step metric are both kept, by the run's own steps.
         """
         if summary is not None:

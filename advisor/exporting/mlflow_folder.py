@@ -46,6 +46,9 @@ def write(adv: Advisor, folder: Path, *, experiment: str | None) -> Exported:
         home = folder / number
         home.mkdir(parents=True, exist_ok=True)
         _write_yaml(home / "meta.yaml", _experiment(record, home, number))
+        (home / "tags").mkdir(exist_ok=True)
+        for tag, value in _experiment_tags(record).items():
+            _write_text(home / "tags" / tag, _cut(value, TAG_MAX, tally))
         runs = []
         for run, curves in runs_of(adv, record):
             tally.saw(curves)
@@ -77,6 +80,17 @@ def _experiment(record: Experiment, home: Path, number: str) -> dict[str, Any]:
     }
 
 
+def _experiment_tags(record: Experiment) -> dict[str, str]:
+    """Return what MLflow has tags for: the description, and the objective where there is exactly one."""
+    tags = {"mlflow.note.content": record.description} if record.description else {}
+    if len(record.objectives) == 1:
+        (objective,) = record.objectives
+        tags["mlflow.experiment.primaryMetric.name"] = objective.metric
+        is_greater_better = objective.direction == "maximize"
+        tags["mlflow.experiment.primaryMetric.greaterIsBetter"] = str(is_greater_better).lower()
+    return tags
+
+
 def _write_run(home: Path, run: Run, curves: Mapping[str, Curve], number: str, tally: Tally) -> None:
     for part in ("metrics", "params", "tags", "artifacts"):
         (home / part).mkdir(parents=True, exist_ok=True)
@@ -102,7 +116,8 @@ def _write_run(home: Path, run: Run, curves: Mapping[str, Curve], number: str, t
     _write_yaml(home / "meta.yaml", about)
     for metric, curve in curves.items():
         _write_lines(_place(home / "metrics", metric, tally), curve, _milliseconds(started))
-    for param, value in flat(run.params).items():
+    seed = {} if run.seed is None or "seed" in run.params else {"seed": run.seed}
+    for param, value in flat({**run.params, **seed}).items():
         _write_text(_place(home / "params", param, tally), _cut(value, PARAM_MAX, tally))
     tags = {"mlflow.runName": name, "mlflow.source.type": "LOCAL", "advisor.run_id": run.id}
     tags |= {"advisor.state": str(run.state), "advisor.number": str(run.number)}

@@ -132,9 +132,9 @@ UNUSUAL = Code(
 CRASHED = Code(
     "ADV110",
     slug="crashed",
-    title="its process vanished without a word; {n} values were kept",
+    title="{how}; {n} values were kept",
     severity=Severity.ERROR,
-    how_detected="The run's process is gone and left neither a result nor an exception.",
+    how_detected="The run's process is gone and left no result, or was recorded as killed.",
     why_it_matters="Killed by the system (often out of memory), by a scheduler or a power cut; it has no result.",
     what_to_do="Look at the kernel log (dmesg) and the scheduler's; lower the batch size; resume from a checkpoint.",
 )

@@ -538,16 +538,21 @@ _RULES: Sequence[Rule] = (never_learned, oscillating, overfitting, stopped_learn
 
 def failed(error: str | None) -> Symptom:
     """ADV111: the run says itself that it failed; information where a person ended it."""
-    lines = [line.strip() for line in (error or "").splitlines() if line.strip()]
-    said = lines[-1][:ERROR_MAX_CHARS] if lines else "no reason was kept"
+    said = _last_line(error) or "no reason was kept"
     severity = Severity.INFO if said.split(":")[0] == "KeyboardInterrupt" else None
     return Symptom(codes.FAILED, None, None, {"error": said}, severity)
+
+
+def _last_line(error: str | None) -> str:
+    lines = [line.strip() for line in (error or "").splitlines() if line.strip()]
+    return lines[-1][:ERROR_MAX_CHARS] if lines else ""
 
 
 def _state_symptoms(run: Run, curves: Mapping[str, Curve], now: datetime) -> Iterator[Symptom]:
     if run.state is RunState.CRASHED:
         n = sum(len(curve) for curve in curves.values())
-        yield Symptom(codes.CRASHED, None, None, {"n": n, "error": run.error})
+        how = _last_line(run.error) or "its process vanished without a word"
+        yield Symptom(codes.CRASHED, None, None, {"n": n, "error": run.error, "how": how})
     if run.state is RunState.FAILED:
         yield failed(run.error)
     if run.state is RunState.RUNNING and run.started is not None and not run.meta.get(UNRECORDED_END):

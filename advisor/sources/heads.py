@@ -113,6 +113,8 @@ def head_of(
     if run.artifacts:
         meta["artifacts"] = [_plain_values(link) for link in list(run.artifacts)[:ARTIFACTS_AT_MOST]]
     ended = run.ended or (run.active if state.is_over else None)
+    if ended is not None and run.started is not None:
+        ended = max(ended, run.started)  # tools keep the two by different clocks, one of them often in whole seconds
     return Head(
         run_id,
         experiment=_line(experiment or run.experiment) or "imported",

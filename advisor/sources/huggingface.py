@@ -37,7 +37,7 @@ from advisor.sources.reading import flat, from_seconds, number, plain, read_json
 from advisor.sources.tensorboard import read_curves
 from advisor.sources.tensorboard_folders import is_events, run_folders
 from advisor.sources.tensorboard_head import Head, order_of, read_head, writer_of
-from advisor.sources.values import from_text, seed_of
+from advisor.sources.values import counted, from_text, seed_of
 from storage.records import RunState
 
 STATE: Final = "trainer_state.json"
@@ -116,7 +116,13 @@ class TrainerSource(Source):
         if any(_is_plain(folder / ARGUMENTS) for folder in (self._folder, *(path.parent for path in paths))):
             self.notes.append(f"{ARGUMENTS} is a pickle, which can run any program when it is read; it was not opened")
         if events:
-            self.notes.append(f"{len(events)} event files of the same training were not read as runs of their own")
+            self.notes.append(
+                counted(
+                    len(events),
+                    "event file of the same training was not read as a run of its own",
+                    "event files of the same training were not read as runs of their own",
+                )
+            )
 
     def _load(self) -> SourceRun:
         path, state = _latest(self._folder)
@@ -235,12 +241,28 @@ def _read(path: Path, events: Sequence[Path], cursor: Cursor | None) -> Piece:
     del cursor
     state = _read_state(path)
     curves, n_bad = _history(state)
-    notes = [f"{n_bad} rows of the history have no step and were left out"] if n_bad else []
+    notes = (
+        [
+            counted(
+                n_bad,
+                "row of the history has no step and was left out",
+                "rows of the history have no step and were left out",
+            )
+        ]
+        if n_bad
+        else []
+    )
     last = [path for path in events if path.parent == events[-1].parent]
     if last:
         n_added = _add_tail(curves, read_curves(last, 0.0, None).curves, whole(state.get("global_step")) or 0)
         if n_added:
-            notes.append(f"{n_added} points after the last checkpoint come from event files")
+            notes.append(
+                counted(
+                    n_added,
+                    "point after the last checkpoint comes from event files",
+                    "points after the last checkpoint come from event files",
+                )
+            )
     return Piece(curves, notes=tuple(notes))
 
 

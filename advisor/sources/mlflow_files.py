@@ -21,6 +21,7 @@ from advisor.sources.mlflow_metrics import read_curves
 from advisor.sources.mlflow_run import ARTIFACTS_AT_MOST, Record, about_experiment, may_go_on, source_run
 from advisor.sources.port import Entry, Source, SourceExperiment, SourceRun
 from advisor.sources.reading import as_text, from_seconds, parse_yaml, plain, read_bytes, stamp_of, whole
+from advisor.sources.values import counted
 
 META: Final = "meta.yaml"
 META_MAX_BYTES: Final = 256 * 2**10
@@ -60,7 +61,13 @@ class FilesSource(Source):
                 load = partial(self._load, experiment, folder)
                 yield Entry(place, stamp=f"{stamp}/{_stamp(folder, run.seen)}", load=load)
         if n_deleted:
-            self.notes.append(f"{n_deleted} runs that were deleted in MLflow were left out")
+            self.notes.append(
+                counted(
+                    n_deleted,
+                    "run that was deleted in MLflow was left out",
+                    "runs that were deleted in MLflow were left out",
+                )
+            )
 
     def _experiments(self) -> Iterator[tuple[Path, list[_Run]]]:
         """Yield experiments and their runs."""
@@ -84,7 +91,13 @@ class FilesSource(Source):
     def _note_trash(self, folder: Path) -> None:
         n = sum(is_experiment(folder / name) for name in folders_in(folder))
         if n:
-            self.notes.append(f"{n} experiments that were deleted in MLflow were left out")
+            self.notes.append(
+                counted(
+                    n,
+                    "experiment that was deleted in MLflow was left out",
+                    "experiments that were deleted in MLflow were left out",
+                )
+            )
 
     def _load(self, experiment: Path, folder: Path) -> SourceRun:
         meta = read_meta(folder / META)

@@ -19,6 +19,7 @@ from advisor.sources.folders import files_below, shown
 from advisor.sources.growing import GrowingFile
 from advisor.sources.port import Cursor, Piece, Points
 from advisor.sources.reading import number, whole
+from advisor.sources.values import counted
 
 _REGULAR: Final = re.compile(rb"(?:[0-9]++ \S++ -?[0-9]++\n)*+")
 
@@ -68,7 +69,13 @@ def _read_files(folder: Path, start_ms: int | None, marks: dict[str, Any]) -> Pi
             notes.append(f"metric {metric!r} {error}")
             continue
         if n_lost:
-            notes.append(f"{n_lost} lines of metric {metric!r} are no points and were left out")
+            notes.append(
+                counted(
+                    n_lost,
+                    f"line of metric {metric!r} is no point and was left out",
+                    f"lines of metric {metric!r} are no points and were left out",
+                )
+            )
         if len(points):
             curves[metric] = points
     return Piece(curves, is_whole=not marks, cursor={"files": done} if done else None, notes=tuple(notes))

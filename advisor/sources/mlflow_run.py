@@ -28,6 +28,7 @@ STATES: Final[Mapping[Any, RunState]] = {
     5: RunState.CRASHED,
 }
 """By name, as databases and the server write them, and by number, as folders do."""
+KILLED: Final = "MLflow recorded that it was killed"
 NOTE: Final = "mlflow.note.content"
 ENVIRONMENT: Final[Mapping[str, str]] = {
     "mlflow.user": "user",
@@ -106,6 +107,7 @@ def source_run(record: Record, read: Callable[[Cursor | None], Piece]) -> Source
         seed=seed_of(params),
         started=from_ms(record.start_ms),
         ended=from_ms(record.end_ms),
+        error=KILLED if state is RunState.CRASHED else None,
         environment=_environment(record),
         meta=_meta(record),
         attributes=attributes,

@@ -22,6 +22,7 @@ from advisor.errors import SourceError
 from advisor.sources.mlflow_run import FINITE_MAX, Record, about_experiment, from_ms, source_run
 from advisor.sources.port import Cursor, Entry, Piece, Points, Source, SourceExperiment, SourceRun
 from advisor.sources.reading import number, parse_json, whole
+from advisor.sources.values import counted
 
 ANSWER_MAX_BYTES: Final = 64 * 2**20
 RUNS_AT_ONCE: Final = 500
@@ -135,7 +136,13 @@ class ServerSource(Source):
             if rows:
                 curves[metric] = _points(rows, start_ms)
         if n_lost:
-            notes.append(f"{n_lost} points without a number were left out")
+            notes.append(
+                counted(
+                    n_lost,
+                    "point without a number was left out",
+                    "points without a number were left out",
+                )
+            )
         if len(metrics) > METRICS_AT_MOST:
             notes.append(f"metrics beyond the first {METRICS_AT_MOST:,} were left out")
         return Piece(curves, notes=tuple(notes))

@@ -20,6 +20,7 @@ from advisor.sources.databases import Database
 from advisor.sources.mlflow_run import ACTIVE, FINITE_MAX, Record, about_experiment, from_ms, may_go_on, source_run
 from advisor.sources.port import Cursor, Entry, Piece, Points, Source, SourceExperiment, SourceRun
 from advisor.sources.reading import number, plain, whole
+from advisor.sources.values import counted
 
 TABLES: Final = frozenset({"experiments", "runs", "metrics", "params", "tags"})
 """What makes a database one of MLflow's."""
@@ -78,7 +79,13 @@ class SqliteSource(Source):
             head = zlib.crc32(repr((row, about)).encode(errors="replace"))
             yield Entry(place, stamp=f"{head:x}{stamps[run['run_uuid']]}", load=partial(self._load, run))
         if n_deleted:
-            self.notes.append(f"{n_deleted} runs that were deleted in MLflow were left out")
+            self.notes.append(
+                counted(
+                    n_deleted,
+                    "run that was deleted in MLflow was left out",
+                    "runs that were deleted in MLflow were left out",
+                )
+            )
 
     def _database(self, *, again: bool = False) -> Database:
         if again or self._open is None:
@@ -185,7 +192,11 @@ class _Collected:
     def notes(self) -> Iterator[str]:
         """Yield what was left out."""
         if self._n_lost:
-            yield f"{self._n_lost} rows of the table of metrics are no points and were left out"
+            yield counted(
+                self._n_lost,
+                "row of the table of metrics is no point and was left out",
+                "rows of the table of metrics are no points and were left out",
+            )
         if len(self._numbers) > METRICS_AT_MOST:
             yield f"metrics beyond the first {METRICS_AT_MOST:,} were left out"
 

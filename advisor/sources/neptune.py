@@ -24,7 +24,7 @@ from advisor.errors import SourceError
 from advisor.sources import reading
 from advisor.sources.gathered import METRICS_AT_MOST
 from advisor.sources.port import Cursor, Entry, Found, Listing, Options, Piece, Points, Reader, Source, SourceRun
-from advisor.sources.values import seed_of
+from advisor.sources.values import counted, seed_of
 from storage.errors import RecordError
 from storage.interchange import ParquetBatch, read_parquet
 from storage.records import RunState
@@ -235,7 +235,13 @@ def _read(paths: Sequence[Path], started_s: float, cursor: Cursor | None) -> Pie
         curves[name], is_fractional = _points(steps, values, times, started_s)
         n_fractional += is_fractional
     if n_fractional:
-        notes.append(f"{n_fractional} metrics have steps that are no whole numbers; their points are counted from 0")
+        notes.append(
+            counted(
+                n_fractional,
+                "metric has steps that are no whole numbers; its points are counted from 0",
+                "metrics have steps that are no whole numbers; their points are counted from 0",
+            )
+        )
     if len(parts) > METRICS_AT_MOST:
         notes.append(f"{len(parts) - METRICS_AT_MOST:,} metrics beyond {METRICS_AT_MOST:,} were left out")
     return Piece(curves, notes=tuple(notes))

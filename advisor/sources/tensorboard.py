@@ -8,6 +8,7 @@ process was on this machine.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from advisor.sources.tensorboard_events import Scalars
 from advisor.sources.tensorboard_folders import PARAMETERS, TWINS, RunFolder, claimed, is_events, run_folders
 from advisor.sources.tensorboard_head import Head, is_written, order_of, read_head, writer_of
 from advisor.sources.tfrecord import RecordFile
-from advisor.sources.values import seed_of
+from advisor.sources.values import counted, seed_of
 from storage.records import RunState
 
 REMEMBERED_AT_MOST: Final = 2_000
@@ -143,6 +144,11 @@ def _written(run: RunFolder) -> float | None:
 # -- curves
 
 
+def _one(kind: str) -> str:
+    """Return what was left out as one of it: ``histogram`` of ``histograms``, ``point of …`` of ``points of …``."""
+    return re.sub(r"^(\w+)s\b", r"\1", kind)
+
+
 def read_curves(paths: Sequence[Path], started_s: float, cursor: Cursor | None) -> Piece:
     """Return the scalars of a run's files, which are read in this order.
 
@@ -203,11 +209,23 @@ def _read(
         raise SourceError("; ".join(notes) or "has no event file any more")
     n_damaged += scalars.n_damaged
     if n_damaged:
-        notes.append(f"{n_damaged} damaged records were left out")
+        notes.append(
+            counted(
+                n_damaged,
+                "damaged record was left out",
+                "damaged records were left out",
+            )
+        )
     if n_long:
-        notes.append(f"{n_long} records of more than 64 MiB were passed over")
+        notes.append(
+            counted(
+                n_long, "record of more than 64 MiB was passed over", "records of more than 64 MiB were passed over"
+            )
+        )
     if scalars.left_out:
-        notes.append("left out: " + ", ".join(f"{n:,} {kind}" for kind, n in sorted(scalars.left_out.items())))
+        notes.append(
+            "left out: " + ", ".join(counted(n, _one(kind), kind) for kind, n in sorted(scalars.left_out.items()))
+        )
     cursor: dict[str, Any] = {"files": ends, "memory": scalars.memory(), "largest": scalars.largest_step}
     is_small = len(cursor["memory"]["others"]) <= REMEMBERED_AT_MOST
     return Piece(scalars.curves(started_s), is_whole=is_whole, cursor=cursor if is_small else None, notes=tuple(notes))

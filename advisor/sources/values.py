@@ -55,6 +55,15 @@ def _seed(value: Any) -> int | None:
     return None if isinstance(value, (bool, str)) else whole(value)
 
 
+def counted(n: int, one: str, many: str = "") -> str:
+    """Return a number with what it counts; ``many`` is ``one`` with an s where it is not given.
+
+    >>> counted(1, "image"), counted(2_000, "image"), counted(1, "run was left out", "runs were left out")
+    ('1 image', '2,000 images', '1 run was left out')
+    """
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
 def tag(name: str, value: str) -> str:
     """Return a tag that has a name and a value as one text, ``team=vision``; just the name where the value is none."""
     if value in ("", "true", "True"):

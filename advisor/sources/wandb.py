@@ -8,8 +8,10 @@ are left out and counted; console output and the machine's load (``system/…``)
 
 from __future__ import annotations
 
+import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -96,16 +98,34 @@ class LogSource(Source):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
+        self._begun: dict[Path, float] = {}
 
     def entries(self) -> Iterator[Entry]:
         """Yield runs in the order in which they were begun first."""
         by_run: dict[str, list[Log]] = {}
-        for log in sorted(_logs(self._path), key=lambda log: (log.order, str(log.path))):
+        for log in self._in_order():
             by_run.setdefault(log.run_id, []).append(log)
         for run_id, logs in by_run.items():
             for place, of_one in _apart(run_id, logs):
                 paths = [log.path for log in of_one]
                 yield Entry(place, stamp=reading.stamp_of(*paths), load=partial(_load, paths))
+
+    def _in_order(self) -> list[Log]:
+        """Return logs, oldest first: a folder's name has seconds, so those of one second are looked into."""
+        logs = list(_logs(self._path))
+        of_second = Counter(log.order for log in logs)
+        keyed = [(log.order, self._start(log.path) if of_second[log.order] > 1 else 0.0, log) for log in logs]
+        return [log for *_, log in sorted(keyed, key=lambda each: (*each[:2], str(each[2].path)))]
+
+    def _start(self, path: Path) -> float:
+        """Return when a log says that its run began, in seconds since 1970; ``inf`` where it does not say so yet."""
+        start = self._begun.get(path)
+        if start is None:
+            said = _beginning(path).get("start_time")
+            if said is None:
+                return math.inf
+            start = self._begun[path] = float(said)
+        return start
 
 
 def _logs(path: Path) -> Iterator[Log]:
@@ -122,7 +142,7 @@ def _logs(path: Path) -> Iterator[Log]:
             yield Log(path / entry.name, path.name, _id_of_log(entry.name))
         elif match := RUN_FOLDER.fullmatch(entry.name):
             log = path / entry.name / f"run-{match[2]}.wandb"
-            if not log.is_symlink():
+            if not os.path.islink(log):  # unlike a path's own method, it says no where the folder may not be read
                 yield Log(log, match[1], match[2])
 
 
@@ -139,7 +159,11 @@ def _apart(run_id: str, logs: list[Log]) -> Iterator[tuple[str, list[Log]]]:
 
 
 def _project_of(path: Path) -> str:
-    """Return the project that a log names among its first records."""
+    return str(_beginning(path).get("project", ""))
+
+
+def _beginning(path: Path) -> dict[str, Any]:
+    """Return what a log says of its run among its first records, nothing where it cannot be read."""
     said = wandb_log.Said()
     try:
         with reading.open_file(path) as file:
@@ -148,8 +172,8 @@ def _project_of(path: Path) -> str:
                 if said.run or i > 20:
                     break
     except SourceError:
-        return ""
-    return str(said.run.get("project", ""))
+        return {}
+    return said.run
 
 
 def _is_log_name(name: str) -> bool:
@@ -294,7 +318,7 @@ def _environment(said: wandb_log.Said, files: Path) -> dict[str, Any]:
     """Return code and machine: as the log says it, and where it does not, as the file beside it does."""
     out: dict[str, Any] = {}
     try:
-        beside = reading.read_json(files / "wandb-metadata.json", most=2**20) if not files.is_symlink() else {}
+        beside = reading.read_json(files / "wandb-metadata.json", most=2**20) if not os.path.islink(files) else {}
     except SourceError:
         beside = {}
     if isinstance(beside, dict):

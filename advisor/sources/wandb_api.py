@@ -19,7 +19,7 @@ from advisor.errors import MissingExtraError, SourceError
 from advisor.sources import reading
 from advisor.sources.gathered import NAN, Gathered
 from advisor.sources.port import Cursor, Entry, Options, Piece, Source, SourceRun
-from advisor.sources.values import seed_of
+from advisor.sources.values import counted, seed_of
 from advisor.sources.wandb_history import INTERNAL, leaves
 from storage.records import RunState
 
@@ -216,7 +216,13 @@ def _read(run: ApiRun, started_s: float, cursor: Cursor | None) -> Piece:
             n_left_out += _keep(row, step, time, gathered)
     notes = gathered.notes()
     if n_left_out:
-        notes.append(f"{n_left_out:,} values that are no numbers were left out")
+        notes.append(
+            counted(
+                n_left_out,
+                "value that is no number was left out",
+                "values that are no numbers were left out",
+            )
+        )
     return Piece(gathered.curves(), is_whole=after is None, cursor={"last": largest}, notes=tuple(notes))
 
 

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Final
 
 from advisor.errors import SourceError
 from advisor.sources import wire
+from advisor.sources.values import counted
 
 HEADER: Final = b":W&B" + struct.pack("<HB", 0xBEE1, 0)
 """How a log begins: a name, a number that the tool made from its own name, the version of the frame."""
@@ -54,11 +55,18 @@ class Lost:
         out = []
         if self.n_places:
             out.append(
-                f"{name} is damaged in {self.n_places} places: {self.n_bytes:,} bytes were passed over, "
+                f"{name} is damaged in {counted(self.n_places, 'place')}: {self.n_bytes:,} bytes were passed over, "
                 "reading went on with the next block"
             )
         if self.n_records:
-            out.append(f"{name}: {self.n_records:,} records could not be decoded and were left out")
+            out.append(
+                f"{name}: "
+                + counted(
+                    self.n_records,
+                    "record could not be decoded and was left out",
+                    "records could not be decoded and were left out",
+                )
+            )
         if self.is_blank:
             out.append(
                 f"{name} holds no record for more than {BLANK_AT_MOST * BLOCK // 2**20} MiB; the rest was not read"

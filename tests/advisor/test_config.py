@@ -113,6 +113,10 @@ def test_a_mistake_in_the_file_is_one_clear_sentence(tmp_path: Path, text: str, 
 
 
 def test_a_mistake_in_the_environment_names_the_variable(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^ADVISOR_SYSTEM_METRICS must be a positive number of seconds.*'on' or 'off'"
+    ):
+        resolve(environ={"ADVISOR_SYSTEM_METRICS": "-5"})
     with pytest.raises(ConfigError, match=r"ADVISOR_DIFF_LIMIT_BYTES.*'many'"):
         resolve(cwd=tmp_path, environ={"ADVISOR_DIFF_LIMIT_BYTES": "many"})
 

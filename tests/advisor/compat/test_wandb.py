@@ -360,3 +360,15 @@ def test_logging_without_a_run_says_what_to_do(caplog: pytest.LogCaptureFixture)
     for call in (lambda: wandb.log({"a": 1}), lambda: wandb.finish()):
         with pytest.raises(AdvisorError, match=r"call advisor.init"):
             call()
+
+
+def test_a_defined_metric_with_a_star_stands_for_all_that_begin_so(runs: Runs) -> None:
+    with wandb.init(project="globs") as run:
+        run.define_metric("val/*", summary="min")
+        run.define_metric("val/acc*", summary="max")
+        run.define_metric("val/exact", summary="max")
+        for value in (2.0, 1.0, 3.0):
+            run.log({"val/loss": value, "val/accuracy": value, "val/exact": value, "train/loss": value})
+        assert run.summary["val/loss"] == {"min": 1.0}
+        assert run.summary["val/accuracy"] == run.summary["val/exact"] == {"max": 3.0}
+        assert run.summary["train/loss"] == 3.0

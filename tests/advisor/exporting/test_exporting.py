@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import advisor
 from advisor.app import Advisor
 from advisor.cli import main
 from advisor.errors import ConfigError
@@ -23,6 +24,7 @@ from advisor.exporting import FORMATS, export
 from advisor.exporting.csv_tables import cell
 from advisor.exporting.protobuf import varint
 from advisor.exporting.tensorboard_events import crc32c
+from advisor.sources.importing import import_runs
 from storage.errors import ExperimentNotFoundError
 from tests.advisor.exporting.conftest import NASTY, ODD, add
 
@@ -128,7 +130,28 @@ def test_the_mlflow_folder_is_as_mlflow_writes_it(adv: Advisor, tmp_path: Path) 
     assert (run / "tags" / "mlflow.note.content").read_text() == "-a note\n\nx\ny"
     status = {yaml.safe_load(p.read_text())["status"] for p in home.glob("*/meta.yaml")}
     assert status == {1, 3, 4}
-    assert len(list(home.iterdir())) == 6  # no run's id led out of the folder
+    assert (
+        len(list(home.iterdir())) == 7
+    )  # five runs, the experiment's file and tags: no run's id led out of the folder
+
+
+def test_what_an_export_to_mlflow_says_comes_back(adv: Advisor, own: Advisor, tmp_path: Path) -> None:
+    export(adv, tmp_path / "out", format="mlflow", experiment="digits/mlp")
+    import_runs(own, tmp_path / "out")
+    (record,) = own.store.experiments()
+    assert [(each.metric, each.direction) for each in record.objectives] == [("loss", "minimize")]
+    assert record.description == "d"
+    assert own.store.run(A).seed == 7
+
+
+def test_runs_come_back_from_wandbs_logs_in_their_order(own: Advisor, tmp_path: Path) -> None:
+    own.experiment("sweep", objective="loss")
+    for i in range(6):
+        add(own, "sweep", f"{9 - i}" * 8, {"loss": [1.0]}, params={"i": i})
+    export(own, tmp_path / "out", format="wandb")
+    with advisor.open(tmp_path / "again", capture=False) as again:
+        import_runs(again, tmp_path / "out")
+        assert [run.params["i"] for run in sorted(again.runs(), key=lambda run: run.number)] == list(range(6))
 
 
 def test_names_that_would_be_a_file_and_a_folder_both_stay(own: Advisor, tmp_path: Path) -> None:

@@ -131,7 +131,15 @@ def test_a_run_much_slower_than_its_siblings_is_a_warning() -> None:
 
 
 def test_a_crash_without_a_word_is_an_error() -> None:
-    assert found(healthy(), state=RunState.CRASHED)["ADV110"].severity is Severity.ERROR
+    crash = found(healthy(), state=RunState.CRASHED)["ADV110"]
+    assert crash.severity is Severity.ERROR
+    assert crash.title.startswith("its process vanished without a word; ")
+
+
+def test_a_crash_of_which_something_was_recorded_says_so() -> None:
+    run = replace(a_run(state=RunState.CRASHED), error="MLflow recorded that it was killed")
+    (crash,) = judge(run, healthy(), objective=None, siblings=None, now=NOW).findings
+    assert crash.title.startswith("MLflow recorded that it was killed; ")
 
 
 def test_a_failed_run_is_an_error_with_the_exceptions_last_line() -> None:

@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from advisor.app import Advisor
 from advisor.errors import ConfigError, ImportFormatError
 from advisor.references import find_run
 from advisor.sources import registry
+from advisor.sources.heads import head_of
 from advisor.sources.importing import Importer, Synced
+from advisor.sources.port import Piece, SourceRun
 from storage.errors import RunNotFoundError
 from storage.records import Run, RunState
 from tests.advisor.sources.toy import ToyReader, write_toy
@@ -91,6 +93,15 @@ def test_a_run_is_found_by_the_name_that_its_tool_gave_it(adv: Advisor, toy: Toy
     assert [find_run(adv.store, name).name for name in ("run-17", "it's")] == ["run-17", "it's"]
     with pytest.raises(RunNotFoundError, match="'twin' is the name of more than one run: toys#"):
         find_run(adv.store, "twin")
+
+
+def test_no_run_ends_before_it_started() -> None:
+    started = datetime(2026, 1, 1, 0, 0, 0, 708_010, tzinfo=UTC)
+    run = SourceRun(
+        key="a", experiment="e", read=lambda cursor: Piece({}), started=started, ended=started.replace(microsecond=0)
+    )
+    head = head_of(run, tool="toy", run_id="a", experiment=None, state=RunState.FINISHED, path="p", secrets=())
+    assert head.ended == started.isoformat()
 
 
 def test_a_second_import_reads_nothing(adv: Advisor, toy: ToyReader, tmp_path: Path) -> None:

@@ -115,9 +115,11 @@ def test_parameters_tags_notes_and_code_keep_their_meaning(folder: str) -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_states_are_kept_and_a_running_run_says_when_it_was_active(folder: str) -> None:
-    states = {run.name: run.state for run, _ in read_all(READER, DATA / folder)}
+    runs = [run for run, _ in read_all(READER, DATA / folder)]
+    states = {run.name: run.state for run in runs}
     assert states["run FAILED"] is RunState.FAILED
     assert states["run KILLED"] is RunState.CRASHED
+    assert {run.name for run in runs if run.error == "MLflow recorded that it was killed"} == {"run KILLED"}
     assert states["run None"] is RunState.RUNNING
     assert states["long run"] is RunState.FINISHED
     assert named(DATA / folder, "run None")[0].active is not None

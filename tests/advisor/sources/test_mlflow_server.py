@@ -214,7 +214,7 @@ def test_hostile_answers_are_left_out() -> None:
         ((found, piece),) = read(address).values()
     assert (found.experiment, found.state, found.started) == ("1", None, None)
     assert piece.curves["m"].values.tolist() == [1.0]
-    assert piece.notes == ("1 points without a number were left out",)
+    assert piece.notes == ("1 point without a number was left out",)
 
 
 def test_addresses_of_other_trackers_and_schemes_are_not_mlflows() -> None:

@@ -82,7 +82,7 @@ def test_what_is_known_of_a_run_is_kept() -> None:
     assert run.ended == datetime(2025, 3, 1, 12, 6, 40, tzinfo=UTC)
     np.testing.assert_allclose(piece.curves["train/loss"].times[:3], [1.0, 1.1, 1.2], atol=0.0011)
     assert piece.notes[0] == "left out: 2 values of type string_series"
-    assert "1 metrics have steps that are no whole numbers" in piece.notes[1]
+    assert "1 metric has steps that are no whole numbers" in piece.notes[1]
 
 
 def test_a_failed_run_has_none_of_the_others_parameters() -> None:

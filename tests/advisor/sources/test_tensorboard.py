@@ -126,8 +126,8 @@ def test_parameters_of_tensorflows_plugin_hold_for_the_run_and_those_below_it() 
 
 
 def test_what_is_no_scalar_is_left_out_and_counted() -> None:
-    assert runs_of(DATA / TORCH / "logs")["long"][1].notes == ("left out: 1 histograms",)
-    assert runs_of(DATA / TENSORFLOW / "logs")["long"][1].notes == ("left out: 1 histograms, 1 images",)
+    assert runs_of(DATA / TORCH / "logs")["long"][1].notes == ("left out: 1 histogram",)
+    assert runs_of(DATA / TENSORFLOW / "logs")["long"][1].notes == ("left out: 1 histogram, 1 image",)
 
 
 def test_a_run_written_elsewhere_has_no_state_but_a_time_of_its_last_record() -> None:
@@ -277,7 +277,7 @@ def test_a_damaged_record_is_left_out_and_a_damaged_length_ends_the_file(tmp_pat
     file = write(tmp_path, BEGINNING, scalar("loss", 1.0, 1), bytes(bad), scalar("loss", 3.0, 3))
     piece = read(tmp_path)
     assert piece.curves["loss"].values.tolist() == [1.0, 3.0]
-    assert piece.notes == ("1 damaged records were left out",)
+    assert piece.notes == ("1 damaged record was left out",)
     content = file.read_bytes()
     with file.open("ab") as more:
         more.write(b"\x07" * 40 + scalar("loss", 4.0, 4))

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import advisor
 from advisor.errors import SourceError
+from advisor.sources.importing import import_runs
 from advisor.sources.port import Options, Piece, SourceRun
 from advisor.sources.wandb import WandbReader
 from advisor.sources.wandb_log import BLOCK, HEADER
@@ -67,9 +69,9 @@ def framed(records: list[bytes]) -> bytes:
     return bytes(out)
 
 
-def run_record(project: str = "toy", run_id: str = "r1", **more: Any) -> bytes:
-    del more
-    return part(17, part(1, run_id) + part(3, project) + part(17, part(1, 1_700_000_000)))
+def run_record(project: str = "toy", run_id: str = "r1", *, start: int = 1_700_000_000, nanos: int = 0) -> bytes:
+    begun = part(1, start) + part(2, nanos)
+    return part(17, part(1, run_id) + part(3, project) + part(17, begun))
 
 
 def history(step: int, *items: bytes) -> bytes:
@@ -309,7 +311,7 @@ def test_after_damage_reading_goes_on_with_the_next_block(tmp_path: Path) -> Non
     steps = piece.curves["loss"].steps
     assert 4_000 < len(steps) < 6_000
     assert (steps[0], steps[-1]) == (0, 5_999)
-    assert any("is damaged in 1 places" in note for note in piece.notes)
+    assert any("is damaged in 1 place:" in note for note in piece.notes)
 
 
 def test_of_a_log_with_a_hole_the_beginning_is_read_at_once(tmp_path: Path) -> None:
@@ -359,3 +361,40 @@ def test_without_a_word_of_its_end_a_run_goes_on_for_an_hour_and_is_then_crashed
     os.utime(log, (1_700_000_100, 1_700_000_100))
     run, _ = only(tmp_path)
     assert (run.state, run.active) == (RunState.CRASHED, datetime.fromtimestamp(1_700_000_100, UTC))
+
+
+def test_a_folder_that_may_not_be_read_is_left_out_and_the_rest_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        folder = tmp_path / "wandb" / f"offline-run-20260101_00000{ord(name) - 97}-{name}"
+        folder.mkdir(parents=True)
+        (folder / f"run-{name}.wandb").write_bytes(framed([run_record(run_id=name), history(0, value("loss", "1"))]))
+
+    def guarded(of: Any) -> Any:
+        def asked(path: Any, *args: Any, **more: Any) -> Any:
+            if f"-b{os.sep}" in str(path):
+                raise PermissionError(13, "Permission denied", str(path))
+            return of(path, *args, **more)
+
+        return asked
+
+    for call in ("open", "stat", "lstat"):  # the tests may run as root, to whom everything is allowed
+        monkeypatch.setattr(os, call, guarded(getattr(os, call)))
+    with advisor.open(tmp_path / "store", capture=False) as adv:
+        synced = import_runs(adv, tmp_path / "wandb")
+        assert synced.n_added == 2
+        assert {run.meta["run_id"] for run in adv.runs()} == {"a", "c"}
+    (left_out,) = [tally.left_out for tally in synced.tallies]
+    assert left_out == {"b": "'run-b.wandb' cannot be opened: Permission denied"}
+
+
+def test_runs_of_one_second_come_in_the_order_in_which_they_began(tmp_path: Path) -> None:
+    for i, name in enumerate("cab"):
+        folder = tmp_path / "wandb" / f"offline-run-20260101_000000-{name}"
+        folder.mkdir(parents=True)
+        (folder / f"run-{name}.wandb").write_bytes(framed([run_record(run_id=name, nanos=1_000 * (i + 1))]))
+    (tmp_path / "wandb" / "offline-run-20250101_000000-z").mkdir()
+    (tmp_path / "wandb" / "offline-run-20250101_000000-z" / "run-z.wandb").write_bytes(HEADER)
+    source = READER.open(find(READER, tmp_path / "wandb")[0], Options())
+    assert [entry.place for entry in source.entries()] == ["z", "c", "a", "b"]

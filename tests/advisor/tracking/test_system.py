@@ -222,5 +222,5 @@ def test_visible_gpus_are_those_named_by_number(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(("given", "seconds"), [("off", 0), ("0", 0), ("on", 15), ("60", 60), (False, 0), (2.5, 2.5)])
 def test_the_setting_is_a_word_or_seconds(tmp_path: Path, given: object, seconds: float) -> None:
     assert resolve(cwd=tmp_path, environ={}, system_metrics=given).system_metrics == seconds
-    with pytest.raises(ConfigError, match="a number of seconds, 'on' or 'off', not 'often'"):
+    with pytest.raises(ConfigError, match="a positive number of seconds, 'on' or 'off', not 'often'"):
         resolve(cwd=tmp_path, environ={"ADVISOR_SYSTEM_METRICS": "often"})
