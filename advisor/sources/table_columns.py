@@ -81,6 +81,7 @@ PARAMETER_NAMES: Final = re.compile(
 )
 """Columns of a results table that say what was tried, not what came of it."""
 ROLES: Final = ("step", "time", "run", "param", "metric", "ignore")
+STATE_ROLES: Final = "state what a column is with --column NAME=ROLE, where ROLE is " + ", ".join(ROLES)
 ABSENT: Final = frozenset({"", "none", "null", "na", "n/a", "-", "<na>"})
 """How programs write a cell without a value; NaN is a value."""
 
@@ -131,6 +132,8 @@ def roles_of(head: Chunk, stated: Mapping[str, str]) -> Roles:
     """
     names = tuple(head.columns)
     known = _stated(names, stated)
+    if not known:
+        _refuse_text(head)
     free = [name for name in names if name not in known]
     step = next((name for name in names if known.get(name) == "step"), None) or _first(free, STEPS, head, _is_step)
     time = next((name for name in names if known.get(name) == "time"), None)
@@ -159,7 +162,38 @@ def roles_of(head: Chunk, stated: Mapping[str, str]) -> Roles:
         value=value,
         epochs=_epochs(step, split, free, head),
     )
-    return _by_rows(roles, head, is_stated=is_stated, is_step_stated="step" in known.values())
+    roles = _by_rows(roles, head, is_stated=is_stated, is_step_stated="step" in known.values())
+    if not known:
+        _refuse_empty(roles, head)
+    return roles
+
+
+def _refuse_text(head: Chunk) -> None:
+    """Refuse a file that only looks like a table: any text has lines, and so one column."""
+    names = tuple(head.columns)
+    if len(names) == 1:
+        raise SourceError(
+            f"has one column only ({names[0][:60]!r}), so it is no table of runs, or its columns are separated by "
+            f"something else than a comma, tab, semicolon or |; {STATE_ROLES}"
+        )
+
+
+def _refuse_empty(roles: Roles, head: Chunk) -> None:
+    """Refuse a table of which nothing would become a curve."""
+    no_values = {roles.step, roles.time, roles.split, *roles.runs, *roles.ignored}
+    rest = [cells for name, cells in head.columns.items() if name not in no_values]
+    # A run that has just begun may have written nothing but steps.
+    if (
+        head.n_rows
+        and not any(is_number_column(cells) for cells in rest)
+        and (roles.is_row_a_run or not rest or any(map(is_text, rest)))
+    ):
+        raise SourceError(f"has no column of numbers to be curves (it has {_listed(roles.names)}); {STATE_ROLES}")
+
+
+def is_number_column(cells: Sequence[Any]) -> bool:
+    """Return whether a column holds any number, and rather numbers than text."""
+    return not is_text(cells) and any(not is_absent(cell) for cell in cells)
 
 
 def _by_rows(roles: Roles, head: Chunk, *, is_stated: bool, is_step_stated: bool) -> Roles:
@@ -189,7 +223,7 @@ def _by_rows(roles: Roles, head: Chunk, *, is_stated: bool, is_step_stated: bool
         return replace(roles, step=index)
     raise SourceError(
         f"has no column of steps that is known (it has {_listed(roles.names)}), and nothing says that each row is "
-        "a run; state the role of a column: 'step', or 'run' for one that names runs"
+        f"a run; {STATE_ROLES}"
     )
 
 
@@ -205,7 +239,9 @@ def _stated(names: Sequence[str], stated: Mapping[str, str]) -> dict[str, str]:
 
 
 def _listed(names: Sequence[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return ", ".join(name[:40] for name in names[:most]) + (
+        f" and {len(names) - most} more" if len(names) > most else ""
+    )
 
 
 def _named(names: Sequence[str], wanted: Sequence[str]) -> str | None:

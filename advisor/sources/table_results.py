@@ -21,6 +21,7 @@ from advisor.sources.table_columns import (
     STATES,
     Roles,
     is_absent,
+    is_number_column,
     is_text,
     labels_of,
     seconds,
@@ -84,6 +85,16 @@ class Results:
     def labels(self) -> list[str]:
         """Return the labels of all runs, in the order in which they begin."""
         return list(self._groups)
+
+    def has_metrics(self) -> bool:
+        """Return whether any row has a value of any metric."""
+        roles = self._roles
+        known = {roles.step, roles.time, roles.split, *roles.runs, *roles.ignored}
+        return any(
+            is_number_column(cells)
+            for name, cells in self._all.columns.items()
+            if name not in known and not self._is_param(name)
+        )
 
     def stamp(self, label: str) -> str:
         """Return a text that changes when anything of a run does."""

@@ -17,7 +17,7 @@ from advisor.errors import SourceError
 from advisor.sources import sidecars
 from advisor.sources.port import Cursor, Entry, Found, Listing, Options, Piece, Reader, Source, SourceRun
 from advisor.sources.reading import from_seconds, stamp_of
-from advisor.sources.table_columns import Roles, roles_of
+from advisor.sources.table_columns import STATE_ROLES, Roles, roles_of
 from advisor.sources.table_curves import constants, read_table, start_of
 from advisor.sources.table_files import Chunk, Form, look
 from advisor.sources.table_results import Results
@@ -100,6 +100,8 @@ class TableSource(Source):
             yield Entry(".", stamp=stamp, load=self._load_one)
             return
         results = self._read_results(form, roles)
+        if roles.is_row_a_run and results.labels() and not self._options.columns and not results.has_metrics():
+            raise SourceError(f"has rows that would be runs without any metric; {STATE_ROLES}")
         if results.n_unnamed:
             self.notes.append(f"{results.n_unnamed} rows name no run and were left out")
         labels = results.labels()

@@ -276,6 +276,25 @@ def test_a_table_that_may_mean_anything_is_refused_with_what_to_state(tmp_path: 
         one(write(tmp_path / "t.csv", text))
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("a.log", "".join(f"2026-11-01 10:00:00 INFO step {i} loss 1.0\n" for i in range(50)), "one column only"),
+        ("a.log", "".join(f"2026-11-01 10:00:00,{i:03} INFO step loss\n" for i in range(50)), "no column of numbers"),
+        ("poem.txt", "The fog comes\non little cat feet.\n\nIt sits looking\n" * 10, "one column only"),
+        ("poem.txt", "The fog, it comes\non little, cat feet.\nIt sits, looking\n" * 10, "no column of numbers"),
+        ("p.csv", "name,street,city\n" + "".join(f"n{i},{i} Road,c{i}\n" for i in range(25)), "no column of numbers"),
+        ("t.txt", "step loss\n" + "".join(f"{i} {i / 2}\n" for i in range(20)), "separated by something else"),
+        ("r.csv", "name,lr,acc\na,0.1,\nb,0.2,\n", "runs without any metric"),
+        ("s.csv", "step,said\n0,hello\n1,world\n", "no column of numbers"),
+    ],
+)
+def test_what_would_become_runs_without_values_is_refused(tmp_path: Path, name: str, text: str, reason: str) -> None:
+    with pytest.raises(SourceError, match=reason) as refused:
+        runs_of(write(tmp_path / name, text))
+    assert "--column NAME=ROLE" in str(refused.value)
+
+
 def test_what_is_stated_decides(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", "k,loss,g,time,step\n0,1,a,7,1.5\n5,2,a,8,2.5\n0,3,b,9,3.5\n")
     runs = runs_of(path, k="step", g="run", time="metric", step="ignore")
