@@ -60,6 +60,7 @@ TIMES: Final = (
     "date",
     "created_at",
     "time",
+    "time_s",
     "elapsed",
     "time/time_elapsed",
     "_runtime",
@@ -114,10 +115,14 @@ class Roles:
     """Where steps count anew each epoch: the column of epochs, the first one, and how many steps one has."""
     has_params: bool = True
     """False where all columns but the steps are metrics, whatever their names."""
+    said: Mapping[str, str] = field(default_factory=dict)
+    """Of a form that is known: columns that are neither parameters nor metrics → what they say of the run."""
+    is_export: bool = False
+    """Whether ``advisor export`` wrote the table."""
 
     def is_param(self, name: str) -> bool:
         """Return whether a column holds a parameter, by what was stated or by its name."""
-        if name in self.metrics or not self.has_params:
+        if name in self.metrics or name in self.said or not self.has_params:
             return False
         return name in self.params or name.lower().startswith(PARAMETER_PREFIXES)
 
@@ -140,7 +145,7 @@ def roles_of(head: Chunk, stated: Mapping[str, str]) -> Roles:
     time = time or _first([name for name in free if name != step], TIMES, head, _is_time)
     free = [name for name in free if name not in (step, time)]
     split = None if step is None else _first(free, SPLITS, head, _is_split)
-    value = None if step is None else _long(free, head)
+    value = _long(free, head, METRIC_NAMES if step is not None else METRIC_NAMES[:2])
     runs = tuple(name for name in names if known.get(name) == "run")
     is_stated = bool(runs)
     if not runs:
@@ -198,11 +203,19 @@ def is_number_column(cells: Sequence[Any]) -> bool:
 
 def _by_rows(roles: Roles, head: Chunk, *, is_stated: bool, is_step_stated: bool) -> Roles:
     """Decide between one row a step and one row a run."""
+    if roles.step is None and roles.value is not None:
+        rest = set(roles.names) - {*roles.value, *roles.runs, *roles.ignored, *roles.params, roles.time}
+        if not roles.runs and rest:
+            raise SourceError(
+                f"has one value a row (of the metric in {roles.value[0]!r}) and no column of steps or of runs that is "
+                f"known (it has {_listed(roles.names)}); {STATE_ROLES}"
+            )
+        return roles
     labels = [label for label in labels_of(head, roles.runs) if label]
     if roles.step is not None:
         steps, _ = numbers(head.columns[roles.step])
         is_named = len(labels) == head.n_rows and head.n_rows > 1 and not is_step_stated
-        is_table = is_named and not _goes_on(labels, steps) and not _is_counting(steps)
+        is_table = is_named and roles.value is None and not _goes_on(labels, steps) and not _is_counting(steps)
         seeds = _named(roles.names, (SEED,))
         if is_table:
             return replace(roles, step=None, is_row_a_run=True, split=None, value=None)
@@ -236,6 +249,26 @@ def _stated(names: Sequence[str], stated: Mapping[str, str]) -> dict[str, str]:
     if missing and not known:
         raise SourceError(f"has no column {missing[0]!r}; it has {_listed(names)}")
     return known
+
+
+def with_stated(roles: Roles, stated: Mapping[str, str]) -> Roles:
+    """Return the roles of a form that is known, with what a person stated of further columns.
+
+    Raises
+    ------
+    SourceError
+        If there is no such role, or none of the columns.
+    """
+    known = _stated(roles.names, stated)
+    by_role = {role: frozenset(name for name in known if known[name] == role) for role in ROLES}
+    return replace(
+        roles,
+        params=by_role["param"],
+        metrics=by_role["metric"],
+        ignored=by_role["ignore"],
+        runs=tuple(name for name in roles.names if name in by_role["run"]) or roles.runs,
+        said={name: what for name, what in roles.said.items() if name not in known},
+    )
 
 
 def _listed(names: Sequence[str], most: int = 8) -> str:
@@ -308,9 +341,9 @@ def is_training(cell: Any) -> bool:
     return str(cell).strip().lower() in ("train", "training", "fit")
 
 
-def _long(free: Sequence[str], head: Chunk) -> tuple[str, str] | None:
+def _long(free: Sequence[str], head: Chunk, wanted: Sequence[str]) -> tuple[str, str] | None:
     """Return the columns of a metric's name and value, where a table has one value a row."""
-    name, value = _named(free, METRIC_NAMES), _named(free, METRIC_VALUES)
+    name, value = _named(free, wanted), _named(free, METRIC_VALUES)
     if name is None or value is None or not is_text(head.columns[name]) or is_text(head.columns[value]):
         return None
     return name, value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,7 @@ class Curves:
         self._roles, self._started_s = roles, started_s
         self._parts: dict[str, list[Points]] = {}
         self._texts: set[str] = set()
+        self._n_of: Counter[str] = Counter()
 
     def add(self, chunk: Chunk) -> None:
         """Take some rows."""
@@ -51,6 +53,10 @@ class Curves:
 
     def _add(self, prefix: str, chunk: Chunk) -> None:
         steps, has_step = self._steps(chunk)
+        if self._roles.step is None and self._roles.value is not None:  # then each metric counts its own rows
+            metric = f"{prefix}{next(reversed(chunk.columns))}"
+            steps = np.arange(self._n_of[metric], self._n_of[metric] + chunk.n_rows)
+            self._n_of[metric] += chunk.n_rows
         times = self._times(chunk)
         self.n_rows += chunk.n_rows
         self.n_without_step += int((~has_step).sum())
@@ -85,7 +91,7 @@ class Curves:
 
     def _is_metric(self, name: str) -> bool:
         roles = self._roles
-        if name in (roles.step, roles.time, roles.split, *roles.runs) or name in roles.ignored or name in self._texts:
+        if name in (roles.step, roles.time, roles.split, *roles.runs, *roles.ignored, *roles.said, *self._texts):
             return False
         return not roles.is_param(name)
 
@@ -212,7 +218,8 @@ def read_table(
         for chunk in table.chunks():
             curves.add(chunk)
         mark = table.mark()
-        again = None if mark is None else {"table": mark, "rows": curves.n_rows, "roles": key}
+        is_counted = roles.step is None and roles.value is not None  # by metric, which a cursor does not hold
+        again = None if mark is None or is_counted else {"table": mark, "rows": curves.n_rows, "roles": key}
         return Piece(curves.curves(), is_whole=not table.goes_on, cursor=again, notes=tuple(curves.notes()))
 
 

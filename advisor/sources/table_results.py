@@ -9,6 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from advisor.errors import SourceError
 from advisor.sources.port import Piece
+from advisor.sources.reading import from_iso, from_seconds, whole
 from advisor.sources.table_columns import (
     PARAMETER_NAMES,
     STATES,
@@ -28,6 +30,7 @@ from advisor.sources.table_columns import (
 )
 from advisor.sources.table_curves import Curves, value_of, without_prefix
 from advisor.sources.table_files import Chunk, Form, TableFile
+from advisor.sources.table_forms import duration_of, unescaped
 from storage.records import RunState
 
 TABLE_MAX_BYTES: Final = 256 * 2**20
@@ -58,6 +61,12 @@ class Row:
     state: RunState | None = None
     started_s: float | None = None
     commit: str | None = None
+    duration: timedelta | None = None
+    ended: datetime | None = None
+    experiment: str | None = None
+    error: str | None = None
+    seed: int | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
 
 
 class Results:
@@ -74,6 +83,9 @@ class Results:
             raise SourceError(f"is a table of many runs of more than {TABLE_MAX_BYTES:,} bytes; write one file a run")
         self._roles = roles
         self._all = _whole(path, form)
+        if roles.is_export:
+            cells = {name: unescaped(cells) for name, cells in self._all.columns.items()}
+            self._all = Chunk(cells, self._all.n_rows, self._all.n_ragged)
         self._texts = {name for name, cells in self._all.columns.items() if is_text(cells)}
         time = roles.time if roles.time in self._all.columns else None
         self._times = seconds(self._all.columns[time]) if time is not None else None
@@ -89,7 +101,7 @@ class Results:
     def has_metrics(self) -> bool:
         """Return whether any row has a value of any metric."""
         roles = self._roles
-        known = {roles.step, roles.time, roles.split, *roles.runs, *roles.ignored}
+        known = {roles.step, roles.time, roles.split, *roles.runs, *roles.ignored, *roles.said}
         return any(
             is_number_column(cells)
             for name, cells in self._all.columns.items()
@@ -111,9 +123,14 @@ class Results:
             roles = self._roles
             if name in (roles.time, roles.split, *roles.runs, *(roles.value or ())) or name in roles.ignored:
                 continue
-            some = [cells[i] for i in rows if not is_absent(cells[i])]
-            if some:
+            # Ours is empty only where there is nothing: a parameter may well be "none".
+            some = [cells[i] for i in rows if (cells[i] != "" if roles.is_export else not is_absent(cells[i]))]
+            if some and name in roles.said:
+                _take_said(row, name, roles.said[name], some[0])
+            elif some:
                 self._take(row, name, some)
+        if row.started_s is not None and row.ended is None and row.duration is not None:
+            row.ended = _later(row.started_s, row.duration)
         if self._times is not None and self._times[1]:
             found = self._times[0][rows]
             finite = found[np.isfinite(found)]
@@ -154,7 +171,12 @@ class Results:
         if self._roles.runs:
             return label or None
         for name, cells in self._all.columns.items():
-            if name in self._texts and name.lower() not in (*STATES, *NOTES) and not is_absent(cells[first]):
+            if (
+                name in self._texts
+                and name not in self._roles.said
+                and name.lower() not in (*STATES, *NOTES)
+                and not is_absent(cells[first])
+            ):
                 return str(cells[first])[:NAME_CHARACTERS]
         return label
 
@@ -178,7 +200,46 @@ class Results:
         if self._roles.is_param(name):
             return True
         is_named = PARAMETER_NAMES.fullmatch(name) is not None and name not in self._roles.metrics
-        return is_named and (self._roles.is_row_a_run or name.lower() == "seed")
+        is_of_runs = self._roles.is_row_a_run or self._roles.value is not None
+        return is_named and name not in self._roles.said and (is_of_runs or name.lower() == "seed")
+
+
+def _take_said(row: Row, name: str, what: str, cell: Any) -> None:
+    """Take what a column of a form that is known says of a run."""
+    text = str(cell).strip()
+    match what:
+        case "name":
+            row.name = text[:NAME_CHARACTERS]
+        case "state":
+            known = STATES_OF.get(text.lower())
+            row.state = known or (RunState(text) if text in frozenset(RunState) else RunState.FINISHED)
+        case "notes":
+            row.notes += [note for note in text.split("\n\n") if note]
+        case "tags;" | "tags,":
+            row.tags += [tag.strip() for tag in text.split("; " if what == "tags;" else ",") if tag.strip()]
+        case "started":
+            started = from_iso(text)
+            row.started_s = None if started is None else started.timestamp()
+        case "ended":
+            row.ended = from_iso(text)
+        case "duration":
+            row.duration = duration_of(cell)
+        case "seed":
+            row.seed = whole(text)
+        case "experiment" | "error":
+            setattr(row, what, text)
+        case "meta":
+            row.meta[name.removeprefix("meta.")] = value_of(cell)
+    if name == "meta.name":
+        row.name = text[:NAME_CHARACTERS]
+
+
+def _later(started_s: float, duration: timedelta) -> datetime | None:
+    started = from_seconds(started_s)
+    try:
+        return None if started is None else started + duration
+    except OverflowError:
+        return None
 
 
 def _whole(path: Path, form: Form) -> Chunk:

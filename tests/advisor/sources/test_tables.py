@@ -207,6 +207,58 @@ def test_a_table_with_one_value_a_row_has_its_metrics_names_in_a_column(tmp_path
     assert (points(piece, "Value"), piece.curves["Value"].times.tolist()) == ([(3, 0.25), (4, 0.5)], [0.0, 1.0])
 
 
+def test_a_table_with_one_value_a_row_has_a_curve_a_metric_also_without_steps(tmp_path: Path) -> None:
+    runs = runs_of(write(tmp_path / "t.csv", "metric,value,run\nloss,1,a\nacc,5,a\nloss,3,a\nloss,2,b\n"))
+    assert (points(runs["a"][1], "loss"), points(runs["a"][1], "acc")) == ([(0, 1.0), (1, 3.0)], [(0, 5.0)])
+    assert points(runs["b"][1], "loss") == [(0, 2.0)]
+    runs = runs_of(write(tmp_path / "u.csv", "metric,value,step,run,time_s\nloss,1,0,a,2\nacc,5,0,b,3\n"))
+    assert [list(piece.curves) for _, piece in runs.values()] == [["loss"], ["acc"]]
+    with pytest.raises(SourceError, match=r"one value a row .* --column NAME=ROLE"):
+        runs_of(write(tmp_path / "v.csv", "metric,value,place\nloss,1,a\nacc,5,a\n"))
+
+
+RUNS_CSV = (
+    "run_id,experiment,number,state,objective,seed,started,ended,duration_s,params.lr,params.opt,metrics.loss,meta.name,"
+    "tags,notes,error\n"
+    "01A,exp,1,pruned,0.5,7,2026-01-01T00:00:00+00:00,2026-01-01T00:01:00+00:00,60.0,0.1,none,0.5,mine,a; b,n1,\n"
+    "01B,'-exp,2,failed,,,,,,0.2,'=x,,,,,why\n"
+)
+CURVES_CSV = (
+    "run_id,experiment,metric,step,value,time_s\n01A,exp,loss,0,1.5,0.25\n01A,exp,'-acc,3,NaN,\n"
+    "01A,exp,loss,1,-inf,0.5\n01C,exp,loss,1,1,\n"
+)
+
+
+def test_an_export_as_csv_is_read_back(tmp_path: Path) -> None:
+    write(tmp_path / "runs.csv", RUNS_CSV)
+    write(tmp_path / "curves.csv", CURVES_CSV)
+    (found,) = READER.find(listing(tmp_path))
+    assert found.claims == {"runs.csv", "curves.csv"}
+    with READER.open(found, Options(root=tmp_path)) as source:
+        first, second = [entry.load() for entry in source.entries()]
+        assert source.notes == ["the curves of 1 runs that runs.csv does not name were left out"]
+    assert (first.key, first.name, first.experiment, first.state) == ("01A", "mine", "exp", RunState.PRUNED)
+    assert (first.params, first.seed, first.tags) == ({"lr": 0.1, "opt": "none"}, 7, ["a", "b"])
+    assert (first.notes, str(first.ended)) == (["n1"], "2026-01-01 00:01:00+00:00")
+    piece = first.read(None)
+    np.testing.assert_equal(
+        {metric: points(piece, metric) for metric in piece.curves},
+        {"loss": [(0, 1.5), (1, -math.inf)], "-acc": [(3, math.nan)]},
+    )
+    assert piece.curves["loss"].times.tolist() == [0.25, 0.5]
+    assert (second.params, second.experiment, second.error) == ({"lr": 0.2, "opt": "=x"}, "-exp", "why")
+    assert (second.state, second.read(None).curves) == (RunState.FAILED, {})
+
+
+def test_curves_of_an_export_are_read_without_its_runs(tmp_path: Path) -> None:
+    runs = runs_of(write(tmp_path / "curves.csv", CURVES_CSV))
+    assert {name: (run.experiment, sorted(piece.curves)) for name, (run, piece) in runs.items()} == {
+        "01A": ("exp", ["-acc", "loss"]),
+        "01C": ("exp", ["loss"]),
+    }
+    assert runs["01A"][0].params == {}
+
+
 def test_the_index_of_a_data_frame_is_steps_where_nothing_else_is_and_no_metric(tmp_path: Path) -> None:
     _, piece = one(write(tmp_path / "a.csv", ",loss,val_loss\n0,1,2\n1,3,4\n2,5,6\n"))
     assert points(piece, "loss") == [(0, 1.0), (1, 3.0), (2, 5.0)]
