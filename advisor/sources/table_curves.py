@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -15,12 +17,19 @@ from numpy.typing import NDArray
 from advisor.sources.points import METRICS_AT_MOST
 from advisor.sources.port import Cursor, Piece, Points
 from advisor.sources.reading import from_seconds, plain
-from advisor.sources.table_columns import Roles, is_absent, is_text, is_training, numbers, seconds
+from advisor.sources.table_columns import PARAMETER_NAMES, Roles, is_absent, is_text, is_training, numbers, seconds
 from advisor.sources.table_files import Chunk, Form, TableFile, look
 from advisor.sources.values import from_text
 
 STEP_MOST: Final = 2.0**62
 PARAMETER_CHARACTERS: Final = 1_000
+_BARE: Final = re.compile(
+    r"[+-]?(?:\.[0-9]{1,40}(?:[eE][+-]?[0-9]{1,3})?|[0-9]{1,40}\.?[0-9]{0,40}[eE][+-][0-9]{1,3})"
+    r"|\+[0-9]{1,40}\.?[0-9]{0,40}(?:[eE][+-]?[0-9]{1,3})?"
+)
+"""Numbers that Python would not write so, and that are hardly a version or an id."""
+_ANY: Final = re.compile(r"[+-]?(?:[0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?")
+_LIST: Final = re.compile(r"\[.*\]", re.DOTALL)
 
 
 class Curves:
@@ -179,7 +188,7 @@ def constants(head: Chunk, roles: Roles) -> dict[str, Any]:
             continue
         is_named = roles.is_param(name)
         if is_named or (is_text(cells) and len(set(map(str, some))) == 1):
-            out[without_prefix(name)] = value_of(some[0])
+            out[without_prefix(name)] = value_of(some[0], name)
     return out
 
 
@@ -192,11 +201,39 @@ def without_prefix(name: str) -> str:
     return name
 
 
-def value_of(cell: Any) -> Any:
-    """Return a cell as a parameter's value."""
-    if isinstance(cell, str):
-        return from_text(cell.strip()) if len(cell) <= PARAMETER_CHARACTERS else cell[:PARAMETER_CHARACTERS] + "…"
-    return plain(cell)
+def value_of(cell: Any, name: str = "") -> Any:
+    """Return a cell as a parameter's value.
+
+    Numbers as no program writes them are numbers where they can be nothing else, and elsewhere where the column's name
+    says so: ``3.10`` is a version, but not a learning rate.
+
+    >>> [value_of(cell) for cell in (".1", "-.5e-2", "1.E-3", "+1e4", "3.10", "1.2.3", "[0.9, 1]")]
+    [0.1, -0.005, 0.001, 10000.0, '3.10', '1.2.3', [0.9, 1]]
+    >>> [value_of(cell, "optimizer.lr") for cell in ("0.10", "+1", "cosine")]
+    [0.1, 1, 'cosine']
+    """
+    if not isinstance(cell, str):
+        return plain(cell)
+    text = cell.strip()
+    if len(text) > PARAMETER_CHARACTERS:
+        return text[:PARAMETER_CHARACTERS] + "…"
+    value = from_text(text)
+    if not isinstance(value, str):
+        return value
+    if _LIST.fullmatch(text):
+        return _list_of(text)
+    is_named = PARAMETER_NAMES.fullmatch(without_prefix(name)) is not None
+    if _BARE.fullmatch(text) or (is_named and _ANY.fullmatch(text)):
+        found = float(text)
+        return int(text) if text.lstrip("+-").isdigit() and abs(found) < 2**63 else found
+    return value
+
+
+def _list_of(text: str) -> Any:
+    try:
+        return plain(json.loads(text))
+    except (ValueError, RecursionError):
+        return plain(text)
 
 
 def read_table(

@@ -168,6 +168,11 @@ class Results:
         return [name.lower() for name in self._roles.runs] == ["seed"]
 
     def _name(self, label: str, first: int) -> str | None:
+        if self._roles.is_export and self._roles.is_row_a_run:
+            return None  # its label is an id; a name is among what was said
+        if self._roles.runs and self._roles.said and self._roles.is_row_a_run:
+            cell = self._all.columns[self._roles.runs[0]][first]  # its label has a number where names repeat
+            return None if is_absent(cell) else str(cell).strip()[:NAME_CHARACTERS]
         if self._roles.runs:
             return label or None
         for name, cells in self._all.columns.items():
@@ -194,7 +199,7 @@ class Results:
         elif is_text_column and lower in COMMITS:
             row.commit = str(first)
         elif self._is_param(name) or (is_text_column and len(set(map(str, some))) == 1):
-            row.params[without_prefix(name)] = value_of(first)
+            row.params[without_prefix(name)] = value_of(first, name)
 
     def _is_param(self, name: str) -> bool:
         if self._roles.is_param(name):

@@ -314,6 +314,34 @@ def test_names_that_never_repeat_and_hyperparameters_make_a_table_of_results(tmp
     assert (run.params, list(piece.curves)) == ({"lr": 0.2, "epochs": 10}, ["acc"])
 
 
+def test_numbers_are_parameters_however_they_are_written(tmp_path: Path) -> None:
+    text = 'name,lr,config/wd,config/python,config/betas,acc\na,.1,1e-3,3.10,"[0.9, 1]",1\nb,0.10,1.E-4,3.9,[],2\n'
+    runs = runs_of(write(tmp_path / "t.csv", text))
+    assert runs["a"][0].params == {"lr": 0.1, "wd": 0.001, "python": "3.10", "betas": [0.9, 1]}
+    assert (runs["b"][0].params["lr"], runs["b"][0].params["wd"]) == (0.1, 1e-4)
+
+
+def test_an_export_of_the_page_of_wandb_says_what_its_columns_are(tmp_path: Path) -> None:
+    text = (
+        '"Name","State","Notes","User","Tags","Created","Runtime","Sweep","lr","optimizer","val/loss","epoch"\n'
+        '"fog-1","finished","first","ann","a, b","2026-01-01T00:00:00.000Z","90","s1","0.1","adam","0.5","3"\n'
+        '"fog-1","crashed","-","ann","","2026-01-01T01:00:00.000Z","1h 2m 3s","","0.2","sgd","NaN","4"\n'
+    )
+    path = write(tmp_path / "wandb_export_2026.csv", text)
+    first, second = (run for run, _ in read_all(READER, path, Options(root=path)))
+    assert (first.name, first.state, first.notes, first.tags) == ("fog-1", RunState.FINISHED, ["first"], ["a", "b"])
+    assert (str(first.started), str(first.ended)) == ("2026-01-01 00:00:00+00:00", "2026-01-01 00:01:30+00:00")
+    assert (first.params, first.meta) == ({"lr": 0.1, "optimizer": "adam"}, {"User": "ann", "Sweep": "s1"})
+    assert (second.name, second.state, second.meta) == ("fog-1", RunState.CRASHED, {"User": "ann"})
+    assert (str(second.ended), second.notes) == ("2026-01-01 02:02:03+00:00", [])
+    assert {metric: points(first.read(None), metric) for metric in first.read(None).curves} == {
+        "val/loss": [(0, 0.5)],
+        "epoch": [(0, 3.0)],
+    }
+    told, _ = read_all(READER, path, Options(root=path, columns={"epoch": "param"}))
+    assert told[0].params["epoch"] == 3
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
