@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from advisor.sources.points import METRICS_AT_MOST
 from advisor.sources.port import Cursor, Piece, Points
 from advisor.sources.reading import from_seconds, plain
-from advisor.sources.table_columns import PARAMETER_NAMES, Roles, is_absent, is_text, is_training, numbers, seconds
+from advisor.sources.table_cells import is_absent, is_text, numbers, seconds
+from advisor.sources.table_columns import PARAMETER_NAMES, Roles, is_training
 from advisor.sources.table_files import Chunk, Form, TableFile, look
 from advisor.sources.values import from_text
 
@@ -47,6 +48,7 @@ class Curves:
         self.n_rows = n_rows
         self.n_without_step = 0
         self.n_ragged = 0
+        self.n_unreadable = 0
         self.n_no_number = 0
         self._roles, self._started_s = roles, started_s
         self._parts: dict[str, list[Points]] = {}
@@ -56,6 +58,7 @@ class Curves:
     def add(self, chunk: Chunk) -> None:
         """Take some rows."""
         self.n_ragged += chunk.n_ragged
+        self.n_unreadable += chunk.n_unreadable
         for prefix, some in labelled(chunk, self._roles):
             if some.n_rows:
                 self._add(prefix, some)
@@ -63,7 +66,7 @@ class Curves:
     def _add(self, prefix: str, chunk: Chunk) -> None:
         steps, has_step = self._steps(chunk)
         if self._roles.step is None and self._roles.value is not None:  # then each metric counts its own rows
-            metric = f"{prefix}{next(reversed(chunk.columns))}"
+            metric = f"{prefix}{list(chunk.columns)[-1]}"
             steps = np.arange(self._n_of[metric], self._n_of[metric] + chunk.n_rows)
             self._n_of[metric] += chunk.n_rows
         times = self._times(chunk)
@@ -91,12 +94,12 @@ class Curves:
 
     def notes(self) -> list[str]:
         """Return what was left out."""
-        counts = {
-            "rows have no step": self.n_without_step,
-            "rows are longer than the header, or no rows": self.n_ragged,
-            "cells hold no number": self.n_no_number,
-        }
-        return [f"{n:,} {what}; they were left out" for what, n in counts.items() if n]
+        left_out = [
+            _left_out(self.n_without_step, "row has no step", "rows have no step"),
+            *notes_of_rows(self.n_ragged, self.n_unreadable),
+            _left_out(self.n_no_number, "cell holds no number", "cells hold no number"),
+        ]
+        return [note for note in left_out if note]
 
     def _is_metric(self, name: str) -> bool:
         roles = self._roles
@@ -133,6 +136,20 @@ class Curves:
             return np.full(chunk.n_rows, math.nan)
         values, is_absolute = found
         return values - self._started_s if is_absolute and self._started_s is not None else values
+
+
+def notes_of_rows(n_ragged: int, n_unreadable: int) -> list[str]:
+    """Return what of rows was left out: what goes beyond the header, and lines that are no rows."""
+    out = []
+    if n_ragged:
+        rows = "1 row is" if n_ragged == 1 else f"{n_ragged:,} rows are"
+        out.append(f"{rows} longer than the header; what goes beyond it was left out")
+    return out + [note for note in [_left_out(n_unreadable, "line is no row", "lines are no rows")] if note]
+
+
+def _left_out(n: int, one: str, many: str) -> str:
+    """Return a note on ``n`` things that were left out, empty where there are none."""
+    return "" if not n else f"1 {one}; it was left out" if n == 1 else f"{n:,} {many}; they were left out"
 
 
 def labelled(chunk: Chunk, roles: Roles) -> Iterator[tuple[str, Chunk]]:

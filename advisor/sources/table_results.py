@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -18,17 +18,9 @@ import numpy as np
 from advisor.errors import SourceError
 from advisor.sources.port import Piece
 from advisor.sources.reading import from_iso, from_seconds, whole
-from advisor.sources.table_columns import (
-    PARAMETER_NAMES,
-    STATES,
-    Roles,
-    is_absent,
-    is_number_column,
-    is_text,
-    labels_of,
-    seconds,
-)
-from advisor.sources.table_curves import Curves, value_of, without_prefix
+from advisor.sources.table_cells import is_absent, is_number_column, is_text, seconds
+from advisor.sources.table_columns import PARAMETER_NAMES, STATES, Roles, labels_of
+from advisor.sources.table_curves import Curves, notes_of_rows, value_of, without_prefix
 from advisor.sources.table_files import Chunk, Form, TableFile
 from advisor.sources.table_forms import duration_of, unescaped
 from storage.records import RunState
@@ -85,7 +77,7 @@ class Results:
         self._all = _whole(path, form)
         if roles.is_export:
             cells = {name: unescaped(cells) for name, cells in self._all.columns.items()}
-            self._all = Chunk(cells, self._all.n_rows, self._all.n_ragged)
+            self._all = replace(self._all, columns=cells)
         self._texts = {name for name, cells in self._all.columns.items() if is_text(cells)}
         time = roles.time if roles.time in self._all.columns else None
         self._times = seconds(self._all.columns[time]) if time is not None else None
@@ -107,6 +99,16 @@ class Results:
             for name, cells in self._all.columns.items()
             if name not in known and not self._is_param(name)
         )
+
+    def notes(self) -> list[str]:
+        """Return what of the table was left out, whichever run it is of."""
+        notes = notes_of_rows(self._all.n_ragged, self._all.n_unreadable)
+        if self.n_unnamed:
+            rows = (
+                "1 row names no run and was" if self.n_unnamed == 1 else f"{self.n_unnamed:,} rows name no run and were"
+            )
+            notes.append(f"{rows} left out")
+        return notes
 
     def stamp(self, label: str) -> str:
         """Return a text that changes when anything of a run does."""
@@ -249,7 +251,7 @@ def _later(started_s: float, duration: timedelta) -> datetime | None:
 
 def _whole(path: Path, form: Form) -> Chunk:
     columns: dict[str, list[Any]] = {}
-    n_rows = n_ragged = 0
+    n_rows = n_ragged = n_unreadable = 0
     with TableFile(path, form) as table:
         for chunk in table.chunks():
             for name in chunk.columns.keys() - columns.keys():
@@ -257,4 +259,5 @@ def _whole(path: Path, form: Form) -> Chunk:
             for name, cells in columns.items():
                 cells += chunk.columns.get(name) or [None] * chunk.n_rows
             n_rows, n_ragged = n_rows + chunk.n_rows, n_ragged + chunk.n_ragged
-    return Chunk(columns, n_rows, n_ragged)
+            n_unreadable += chunk.n_unreadable
+    return Chunk(columns, n_rows, n_ragged, n_unreadable)

@@ -26,6 +26,13 @@ from advisor.sources.values import seed_of
 from storage.records import RunState
 
 ENDINGS: Final = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq"})
+KINDS: Final = {"jsonl": "JSON lines", "parquet": "Parquet"}
+BY_ENDING: Final = {
+    **dict.fromkeys((".jsonl", ".ndjson"), "JSON lines"),
+    **dict.fromkeys((".parquet", ".pq"), "Parquet"),
+    ".csv": "CSV",
+    ".tsv": "TSV",
+}
 MAYBE: Final = frozenset({".json", ".txt", ".dat", ".log"})
 """Endings of files that may be tables, which their beginning decides."""
 NAMES: Final = (
@@ -52,34 +59,34 @@ class TablesReader(Reader):
     """Knows tables by their beginning."""
 
     tool = "tables"
-    title = "tables (CSV, JSON lines, Parquet)"
+    title = "table"
 
     def find(self, at: Listing) -> Sequence[Found]:
         """Claim files whose names say that they are curves, if they are."""
         out = []
         if is_export(at.path, at.files):
             claims = frozenset({EXPORT_RUNS, EXPORT_CURVES})
-            out.append(Found(self.tool, str(at.path / EXPORT_RUNS), what="table", claims=claims))
+            out.append(Found(self.tool, str(at.path / EXPORT_RUNS), what="CSV export of advisor", claims=claims))
         for name in NAMES:
             if name in at.files or (name == "scalars.json" and _log_of(at)):
                 path = at.path / (name if name in at.files else str(_log_of(at)))
                 if _is_table_of_runs(path):
                     beside = sidecars.names_in(at.files) | {part for part, of in PARTS.items() if of == name} & at.files
-                    out.append(Found(self.tool, str(path), what="table", claims=frozenset({path.name}) | beside))
+                    out.append(Found(self.tool, str(path), what=_form_of(path), claims=frozenset({path.name}) | beside))
         return out
 
     def find_file(self, path: Path) -> Found | None:
         """Return what any file is that is a table."""
         ending = path.suffix.lower()
         if ending in ENDINGS:
-            return Found(self.tool, str(path), what="table")
+            return Found(self.tool, str(path), what=_form_of(path))
         if ending not in MAYBE:
             return None
         try:
             look(path)
         except SourceError:
             return None
-        return Found(self.tool, str(path), what="table")
+        return Found(self.tool, str(path), what=_form_of(path))
 
     def open(self, found: Found, options: Options) -> Source:
         """Open a table."""
@@ -113,8 +120,7 @@ class TableSource(Source):
             return
         if roles.is_row_a_run and results.labels() and not self._options.columns and not results.has_metrics():
             raise SourceError(f"has rows that would be runs without any metric; {STATE_ROLES}")
-        if results.n_unnamed:
-            self.notes.append(f"{results.n_unnamed} rows name no run and were left out")
+        self.notes += results.notes()
         labels = results.labels()
         if labels == [""]:  # a column of seeds that is empty
             yield Entry(".", stamp=results.stamp(""), load=partial(self._load_row, results, ""))
@@ -126,8 +132,10 @@ class TableSource(Source):
         """Yield the runs of an export, with their curves from the file beside."""
         labels, of_curves = results.labels(), set(curves.labels())
         lost = len(of_curves - set(labels))
+        self.notes += [*results.notes(), *curves.notes()]
         if lost:
-            self.notes.append(f"the curves of {lost:,} runs that {EXPORT_RUNS} does not name were left out")
+            runs = "1 run" if lost == 1 else f"{lost:,} runs"
+            self.notes.append(f"the curves of {runs} that {EXPORT_RUNS} does not name were left out")
         for label in labels:
             source = curves if label in of_curves else None
             stamp = f"{results.stamp(label)}/{'-' if source is None else source.stamp(label)}"
@@ -243,6 +251,20 @@ def written(path: Path) -> datetime | None:
         return from_seconds(path.stat().st_mtime)
     except OSError:
         return None
+
+
+def _form_of(path: Path) -> str:
+    """Return what a table is called by how it is written; by its name, where it cannot be read."""
+    ending = path.suffix.lower()
+    try:
+        form = look(path)[0]
+    except SourceError:
+        return BY_ENDING.get(ending, "text")
+    if form.kind != "csv":
+        return KINDS[form.kind]
+    if curves_beside(path) is not None:
+        return "CSV export of advisor"
+    return {"\t": "TSV", "|": "text"}.get(form.delimiter, "CSV")
 
 
 def _roles_of(head: Chunk, stated: Mapping[str, str]) -> Roles:

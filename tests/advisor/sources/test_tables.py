@@ -129,9 +129,39 @@ def test_ragged_rows_and_words_are_left_out_and_counted(tmp_path: Path) -> None:
     assert points(piece, "acc") == [(0, 2.0), (2, 4.0), (3, 6.0), (4, 10.0)]
     assert piece.notes == (
         "2 rows have no step; they were left out",
-        "1 rows are longer than the header, or no rows; they were left out",
-        "1 cells hold no number; they were left out",
+        "1 row is longer than the header; what goes beyond it was left out",
+        "1 cell holds no number; it was left out",
     )
+
+
+def test_what_rows_are_left_out_of_is_said_of_many_runs_and_of_lines_too(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "run,step,loss\na,0,1,9\na,1,2,9\n,2,3\n")
+    found = READER.find_file(path)
+    assert found is not None
+    with READER.open(found, Options(root=path)) as source:
+        list(source.entries())
+        assert source.notes == [
+            "2 rows are longer than the header; what goes beyond it was left out",
+            "1 row names no run and was left out",
+        ]
+    _, piece = one(write(tmp_path / "t.jsonl", '{"step": 0, "loss": 1}\nnothing\n'))
+    assert piece.notes == ("1 line is no row; it was left out",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "what"),
+    [
+        ("t.csv", "step,loss\n0,1\n", "CSV"),
+        ("t.txt", "step;loss\n0;1\n", "CSV"),
+        ("t.tsv", "step\tloss\n0\t1\n", "TSV"),
+        ("t.json", '{"step": 0, "loss": 1}\n', "JSON lines"),
+        ("t.parquet", "PAR1 nothing", "Parquet"),
+    ],
+)
+def test_what_is_found_is_called_by_its_form(tmp_path: Path, name: str, text: str, what: str) -> None:
+    found = READER.find_file(write(tmp_path / name, text))
+    assert found is not None
+    assert (READER.title, found.what) == ("table", what)
 
 
 def test_a_header_within_and_steps_that_go_back_are_kept_in_order(tmp_path: Path) -> None:
@@ -236,7 +266,7 @@ def test_an_export_as_csv_is_read_back(tmp_path: Path) -> None:
     assert found.claims == {"runs.csv", "curves.csv"}
     with READER.open(found, Options(root=tmp_path)) as source:
         first, second = [entry.load() for entry in source.entries()]
-        assert source.notes == ["the curves of 1 runs that runs.csv does not name were left out"]
+        assert source.notes == ["the curves of 1 run that runs.csv does not name were left out"]
     assert (first.key, first.name, first.experiment, first.state) == ("01A", "mine", "exp", RunState.PRUNED)
     assert (first.params, first.seed, first.tags) == ({"lr": 0.1, "opt": "none"}, 7, ["a", "b"])
     assert (first.notes, str(first.ended)) == (["n1"], "2026-01-01 00:01:00+00:00")
