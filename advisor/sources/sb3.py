@@ -25,7 +25,8 @@ from advisor.sources.port import Cursor, Entry, Found, Listing, Options, Piece, 
 from advisor.sources.reading import flat, from_seconds, number, open_file, parse_json, plain, read_yaml, stamp_of
 from advisor.sources.sidecars import NAMES as PARAMETERS
 from advisor.sources.sidecars import read_beside
-from advisor.sources.table_columns import Roles, numbers
+from advisor.sources.table_cells import numbers
+from advisor.sources.table_columns import Roles
 from advisor.sources.table_curves import Curves
 from advisor.sources.table_files import Form, TableFile, look
 from advisor.sources.tensorboard_folders import is_events

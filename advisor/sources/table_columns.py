@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.errors import SourceError
-from advisor.sources.reading import from_iso, number
+from advisor.sources.table_cells import is_absent, is_number_column, is_text, numbers, seconds
 from advisor.sources.table_files import Chunk
 
 STEPS: Final = (
@@ -60,6 +60,7 @@ TIMES: Final = (
     "date",
     "created_at",
     "time",
+    "time_s",
     "elapsed",
     "time/time_elapsed",
     "_runtime",
@@ -81,8 +82,7 @@ PARAMETER_NAMES: Final = re.compile(
 )
 """Columns of a results table that say what was tried, not what came of it."""
 ROLES: Final = ("step", "time", "run", "param", "metric", "ignore")
-ABSENT: Final = frozenset({"", "none", "null", "na", "n/a", "-", "<na>"})
-"""How programs write a cell without a value; NaN is a value."""
+STATE_ROLES: Final = "state what a column is with --column NAME=ROLE, where ROLE is " + ", ".join(ROLES)
 
 
 ROWS_A_RUN: Final = 3
@@ -113,10 +113,14 @@ class Roles:
     """Where steps count anew each epoch: the column of epochs, the first one, and how many steps one has."""
     has_params: bool = True
     """False where all columns but the steps are metrics, whatever their names."""
+    said: Mapping[str, str] = field(default_factory=dict)
+    """Of a form that is known: columns that are neither parameters nor metrics → what they say of the run."""
+    is_export: bool = False
+    """Whether ``advisor export`` wrote the table."""
 
     def is_param(self, name: str) -> bool:
         """Return whether a column holds a parameter, by what was stated or by its name."""
-        if name in self.metrics or not self.has_params:
+        if name in self.metrics or name in self.said or not self.has_params:
             return False
         return name in self.params or name.lower().startswith(PARAMETER_PREFIXES)
 
@@ -131,13 +135,15 @@ def roles_of(head: Chunk, stated: Mapping[str, str]) -> Roles:
     """
     names = tuple(head.columns)
     known = _stated(names, stated)
+    if not known:
+        _refuse_text(head)
     free = [name for name in names if name not in known]
     step = next((name for name in names if known.get(name) == "step"), None) or _first(free, STEPS, head, _is_step)
     time = next((name for name in names if known.get(name) == "time"), None)
     time = time or _first([name for name in free if name != step], TIMES, head, _is_time)
     free = [name for name in free if name not in (step, time)]
     split = None if step is None else _first(free, SPLITS, head, _is_split)
-    value = None if step is None else _long(free, head)
+    value = _long(free, head, METRIC_NAMES if step is not None else METRIC_NAMES[:2])
     runs = tuple(name for name in names if known.get(name) == "run")
     is_stated = bool(runs)
     if not runs:
@@ -159,16 +165,50 @@ def roles_of(head: Chunk, stated: Mapping[str, str]) -> Roles:
         value=value,
         epochs=_epochs(step, split, free, head),
     )
-    return _by_rows(roles, head, is_stated=is_stated, is_step_stated="step" in known.values())
+    roles = _by_rows(roles, head, is_stated=is_stated, is_step_stated="step" in known.values())
+    if not known:
+        _refuse_empty(roles, head)
+    return roles
+
+
+def _refuse_text(head: Chunk) -> None:
+    """Refuse a file that only looks like a table: any text has lines, and so one column."""
+    names = tuple(head.columns)
+    if len(names) == 1:
+        raise SourceError(
+            f"has one column only ({names[0][:60]!r}), so it is no table of runs, or its columns are separated by "
+            f"something else than a comma, tab, semicolon or |; {STATE_ROLES}"
+        )
+
+
+def _refuse_empty(roles: Roles, head: Chunk) -> None:
+    """Refuse a table of which nothing would become a curve."""
+    no_values = {roles.step, roles.time, roles.split, *roles.runs, *roles.ignored}
+    rest = [cells for name, cells in head.columns.items() if name not in no_values]
+    # A run that has just begun may have written nothing but steps.
+    if (
+        head.n_rows
+        and not any(is_number_column(cells) for cells in rest)
+        and (roles.is_row_a_run or not rest or any(map(is_text, rest)))
+    ):
+        raise SourceError(f"has no column of numbers to be curves (it has {_listed(roles.names)}); {STATE_ROLES}")
 
 
 def _by_rows(roles: Roles, head: Chunk, *, is_stated: bool, is_step_stated: bool) -> Roles:
     """Decide between one row a step and one row a run."""
+    if roles.step is None and roles.value is not None:
+        rest = set(roles.names) - {*roles.value, *roles.runs, *roles.ignored, *roles.params, roles.time}
+        if not roles.runs and rest:
+            raise SourceError(
+                f"has one value a row (of the metric in {roles.value[0]!r}) and no column of steps or of runs that is "
+                f"known (it has {_listed(roles.names)}); {STATE_ROLES}"
+            )
+        return roles
     labels = [label for label in labels_of(head, roles.runs) if label]
     if roles.step is not None:
         steps, _ = numbers(head.columns[roles.step])
         is_named = len(labels) == head.n_rows and head.n_rows > 1 and not is_step_stated
-        is_table = is_named and not _goes_on(labels, steps) and not _is_counting(steps)
+        is_table = is_named and roles.value is None and not _goes_on(labels, steps) and not _is_counting(steps)
         seeds = _named(roles.names, (SEED,))
         if is_table:
             return replace(roles, step=None, is_row_a_run=True, split=None, value=None)
@@ -189,7 +229,7 @@ def _by_rows(roles: Roles, head: Chunk, *, is_stated: bool, is_step_stated: bool
         return replace(roles, step=index)
     raise SourceError(
         f"has no column of steps that is known (it has {_listed(roles.names)}), and nothing says that each row is "
-        "a run; state the role of a column: 'step', or 'run' for one that names runs"
+        f"a run; {STATE_ROLES}"
     )
 
 
@@ -204,8 +244,30 @@ def _stated(names: Sequence[str], stated: Mapping[str, str]) -> dict[str, str]:
     return known
 
 
+def with_stated(roles: Roles, stated: Mapping[str, str]) -> Roles:
+    """Return the roles of a form that is known, with what a person stated of further columns.
+
+    Raises
+    ------
+    SourceError
+        If there is no such role, or none of the columns.
+    """
+    known = _stated(roles.names, stated)
+    by_role = {role: frozenset(name for name in known if known[name] == role) for role in ROLES}
+    return replace(
+        roles,
+        params=by_role["param"],
+        metrics=by_role["metric"],
+        ignored=by_role["ignore"],
+        runs=tuple(name for name in roles.names if name in by_role["run"]) or roles.runs,
+        said={name: what for name, what in roles.said.items() if name not in known},
+    )
+
+
 def _listed(names: Sequence[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return ", ".join(name[:40] for name in names[:most]) + (
+        f" and {len(names) - most} more" if len(names) > most else ""
+    )
 
 
 def _named(names: Sequence[str], wanted: Sequence[str]) -> str | None:
@@ -272,9 +334,9 @@ def is_training(cell: Any) -> bool:
     return str(cell).strip().lower() in ("train", "training", "fit")
 
 
-def _long(free: Sequence[str], head: Chunk) -> tuple[str, str] | None:
+def _long(free: Sequence[str], head: Chunk, wanted: Sequence[str]) -> tuple[str, str] | None:
     """Return the columns of a metric's name and value, where a table has one value a row."""
-    name, value = _named(free, METRIC_NAMES), _named(free, METRIC_VALUES)
+    name, value = _named(free, wanted), _named(free, METRIC_VALUES)
     if name is None or value is None or not is_text(head.columns[name]) or is_text(head.columns[value]):
         return None
     return name, value
@@ -283,58 +345,6 @@ def _long(free: Sequence[str], head: Chunk) -> tuple[str, str] | None:
 def _is_counting(steps: NDArray[np.float64]) -> bool:
     """Return whether steps go up row by row: then a column that never repeats is a label of rows, not of runs."""
     return steps.size > 2 and bool((np.diff(steps) > 0).all())
-
-
-# -- cells
-
-
-def is_absent(cell: Any) -> bool:
-    """Return whether a cell has no value."""
-    return cell is None or (isinstance(cell, str) and cell.strip().lower() in ABSENT)
-
-
-def is_text(cells: Sequence[Any]) -> bool:
-    """Return whether a column holds text rather than numbers, by its first values."""
-    some = [cell for cell in cells if not is_absent(cell)][:100]
-    return bool(some) and sum(number(cell) is None for cell in some) * 2 > len(some)
-
-
-def numbers(cells: Sequence[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return a column as numbers, and which cells hold one: shape (n,) each."""
-    try:
-        values = np.array([float(cell) for cell in cells], dtype=np.float64)
-        return values, np.ones(len(values), dtype=bool)
-    except (ValueError, TypeError, OverflowError):
-        pass
-    try:
-        there = np.array([cell is not None and cell != "" for cell in cells], dtype=bool)
-        values = np.array([float(cell) if has else math.nan for cell, has in zip(cells, there, strict=True)])
-        return values, there
-    except (ValueError, TypeError, OverflowError):
-        found = [None if is_absent(cell) else number(cell) for cell in cells]
-    return (
-        np.array([math.nan if value is None else value for value in found], dtype=np.float64),
-        np.array([value is not None for value in found], dtype=bool),
-    )
-
-
-def seconds(cells: Sequence[Any]) -> tuple[NDArray[np.float64], bool] | None:
-    """Return a column of times as seconds, NaN where there is none, and whether they count from 1970.
-
-    Otherwise they count from the run's start. None where the column holds no times.
-    """
-    values, there = numbers(cells)
-    if there.any():
-        some = values[there & np.isfinite(values)]
-        typical = float(np.median(some)) if some.size else math.nan
-        for unit in (1e9, 1e6, 1e3):
-            if typical > 1e8 * unit:
-                return values / unit, True
-        return (values, typical > 1e8) if typical >= 0 else None
-    moments = [None if is_absent(cell) else from_iso(cell) for cell in cells]
-    if not any(moments):
-        return None
-    return np.array([math.nan if moment is None else moment.timestamp() for moment in moments]), True
 
 
 def labels_of(chunk: Chunk, columns: Sequence[str]) -> list[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,12 +17,20 @@ from numpy.typing import NDArray
 from advisor.sources.points import METRICS_AT_MOST
 from advisor.sources.port import Cursor, Piece, Points
 from advisor.sources.reading import from_seconds, plain
-from advisor.sources.table_columns import Roles, is_absent, is_text, is_training, numbers, seconds
+from advisor.sources.table_cells import is_absent, is_text, numbers, seconds
+from advisor.sources.table_columns import PARAMETER_NAMES, Roles, is_training
 from advisor.sources.table_files import Chunk, Form, TableFile, look
 from advisor.sources.values import from_text
 
 STEP_MOST: Final = 2.0**62
 PARAMETER_CHARACTERS: Final = 1_000
+_BARE: Final = re.compile(
+    r"[+-]?(?:\.[0-9]{1,40}(?:[eE][+-]?[0-9]{1,3})?|[0-9]{1,40}\.?[0-9]{0,40}[eE][+-][0-9]{1,3})"
+    r"|\+[0-9]{1,40}\.?[0-9]{0,40}(?:[eE][+-]?[0-9]{1,3})?"
+)
+"""Numbers that Python would not write so, and that are hardly a version or an id."""
+_ANY: Final = re.compile(r"[+-]?(?:[0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?")
+_LIST: Final = re.compile(r"\[.*\]", re.DOTALL)
 
 
 class Curves:
@@ -37,20 +48,27 @@ class Curves:
         self.n_rows = n_rows
         self.n_without_step = 0
         self.n_ragged = 0
+        self.n_unreadable = 0
         self.n_no_number = 0
         self._roles, self._started_s = roles, started_s
         self._parts: dict[str, list[Points]] = {}
         self._texts: set[str] = set()
+        self._n_of: Counter[str] = Counter()
 
     def add(self, chunk: Chunk) -> None:
         """Take some rows."""
         self.n_ragged += chunk.n_ragged
+        self.n_unreadable += chunk.n_unreadable
         for prefix, some in labelled(chunk, self._roles):
             if some.n_rows:
                 self._add(prefix, some)
 
     def _add(self, prefix: str, chunk: Chunk) -> None:
         steps, has_step = self._steps(chunk)
+        if self._roles.step is None and self._roles.value is not None:  # then each metric counts its own rows
+            metric = f"{prefix}{list(chunk.columns)[-1]}"
+            steps = np.arange(self._n_of[metric], self._n_of[metric] + chunk.n_rows)
+            self._n_of[metric] += chunk.n_rows
         times = self._times(chunk)
         self.n_rows += chunk.n_rows
         self.n_without_step += int((~has_step).sum())
@@ -76,16 +94,16 @@ class Curves:
 
     def notes(self) -> list[str]:
         """Return what was left out."""
-        counts = {
-            "rows have no step": self.n_without_step,
-            "rows are longer than the header, or no rows": self.n_ragged,
-            "cells hold no number": self.n_no_number,
-        }
-        return [f"{n:,} {what}; they were left out" for what, n in counts.items() if n]
+        left_out = [
+            _left_out(self.n_without_step, "row has no step", "rows have no step"),
+            *notes_of_rows(self.n_ragged, self.n_unreadable),
+            _left_out(self.n_no_number, "cell holds no number", "cells hold no number"),
+        ]
+        return [note for note in left_out if note]
 
     def _is_metric(self, name: str) -> bool:
         roles = self._roles
-        if name in (roles.step, roles.time, roles.split, *roles.runs) or name in roles.ignored or name in self._texts:
+        if name in (roles.step, roles.time, roles.split, *roles.runs, *roles.ignored, *roles.said, *self._texts):
             return False
         return not roles.is_param(name)
 
@@ -118,6 +136,20 @@ class Curves:
             return np.full(chunk.n_rows, math.nan)
         values, is_absolute = found
         return values - self._started_s if is_absolute and self._started_s is not None else values
+
+
+def notes_of_rows(n_ragged: int, n_unreadable: int) -> list[str]:
+    """Return what of rows was left out: what goes beyond the header, and lines that are no rows."""
+    out = []
+    if n_ragged:
+        rows = "1 row is" if n_ragged == 1 else f"{n_ragged:,} rows are"
+        out.append(f"{rows} longer than the header; what goes beyond it was left out")
+    return out + [note for note in [_left_out(n_unreadable, "line is no row", "lines are no rows")] if note]
+
+
+def _left_out(n: int, one: str, many: str) -> str:
+    """Return a note on ``n`` things that were left out, empty where there are none."""
+    return "" if not n else f"1 {one}; it was left out" if n == 1 else f"{n:,} {many}; they were left out"
 
 
 def labelled(chunk: Chunk, roles: Roles) -> Iterator[tuple[str, Chunk]]:
@@ -173,7 +205,7 @@ def constants(head: Chunk, roles: Roles) -> dict[str, Any]:
             continue
         is_named = roles.is_param(name)
         if is_named or (is_text(cells) and len(set(map(str, some))) == 1):
-            out[without_prefix(name)] = value_of(some[0])
+            out[without_prefix(name)] = value_of(some[0], name)
     return out
 
 
@@ -186,11 +218,39 @@ def without_prefix(name: str) -> str:
     return name
 
 
-def value_of(cell: Any) -> Any:
-    """Return a cell as a parameter's value."""
-    if isinstance(cell, str):
-        return from_text(cell.strip()) if len(cell) <= PARAMETER_CHARACTERS else cell[:PARAMETER_CHARACTERS] + "…"
-    return plain(cell)
+def value_of(cell: Any, name: str = "") -> Any:
+    """Return a cell as a parameter's value.
+
+    Numbers as no program writes them are numbers where they can be nothing else, and elsewhere where the column's name
+    says so: ``3.10`` is a version, but not a learning rate.
+
+    >>> [value_of(cell) for cell in (".1", "-.5e-2", "1.E-3", "+1e4", "3.10", "1.2.3", "[0.9, 1]")]
+    [0.1, -0.005, 0.001, 10000.0, '3.10', '1.2.3', [0.9, 1]]
+    >>> [value_of(cell, "optimizer.lr") for cell in ("0.10", "+1", "cosine")]
+    [0.1, 1, 'cosine']
+    """
+    if not isinstance(cell, str):
+        return plain(cell)
+    text = cell.strip()
+    if len(text) > PARAMETER_CHARACTERS:
+        return text[:PARAMETER_CHARACTERS] + "…"
+    value = from_text(text)
+    if not isinstance(value, str):
+        return value
+    if _LIST.fullmatch(text):
+        return _list_of(text)
+    is_named = PARAMETER_NAMES.fullmatch(without_prefix(name)) is not None
+    if _BARE.fullmatch(text) or (is_named and _ANY.fullmatch(text)):
+        found = float(text)
+        return int(text) if text.lstrip("+-").isdigit() and abs(found) < 2**63 else found
+    return value
+
+
+def _list_of(text: str) -> Any:
+    try:
+        return plain(json.loads(text))
+    except (ValueError, RecursionError):
+        return plain(text)
 
 
 def read_table(
@@ -212,7 +272,8 @@ def read_table(
         for chunk in table.chunks():
             curves.add(chunk)
         mark = table.mark()
-        again = None if mark is None else {"table": mark, "rows": curves.n_rows, "roles": key}
+        is_counted = roles.step is None and roles.value is not None  # by metric, which a cursor does not hold
+        again = None if mark is None or is_counted else {"table": mark, "rows": curves.n_rows, "roles": key}
         return Piece(curves.curves(), is_whole=not table.goes_on, cursor=again, notes=tuple(curves.notes()))
 
 

@@ -61,6 +61,8 @@ class Chunk:
     n_rows: int
     n_ragged: int = 0
     """Rows with more cells than there are columns."""
+    n_unreadable: int = 0
+    """Lines that are no rows at all."""
 
 
 def look(path: Path) -> tuple[Form, Chunk]:
@@ -306,7 +308,7 @@ def _json_chunk(text: str) -> Chunk:
         else:
             bad += 1
     names = list(dict.fromkeys(name for row in rows for name in row))[:COLUMNS_AT_MOST]
-    return Chunk({name: [row.get(name) for row in rows] for name in names}, len(rows), bad)
+    return Chunk({name: [row.get(name) for row in rows] for name in names}, len(rows), n_unreadable=bad)
 
 
 def _is_json_line(line: str) -> bool:

@@ -17,14 +17,22 @@ from advisor.errors import SourceError
 from advisor.sources import sidecars
 from advisor.sources.port import Cursor, Entry, Found, Listing, Options, Piece, Reader, Source, SourceRun
 from advisor.sources.reading import from_seconds, stamp_of
-from advisor.sources.table_columns import Roles, roles_of
+from advisor.sources.table_columns import STATE_ROLES, Roles, roles_of
 from advisor.sources.table_curves import constants, read_table, start_of
 from advisor.sources.table_files import Chunk, Form, look
+from advisor.sources.table_forms import EXPORT_CURVES, EXPORT_RUNS, curves_beside, is_export, known_roles
 from advisor.sources.table_results import Results
 from advisor.sources.values import seed_of
 from storage.records import RunState
 
 ENDINGS: Final = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq"})
+KINDS: Final = {"jsonl": "JSON lines", "parquet": "Parquet"}
+BY_ENDING: Final = {
+    **dict.fromkeys((".jsonl", ".ndjson"), "JSON lines"),
+    **dict.fromkeys((".parquet", ".pq"), "Parquet"),
+    ".csv": "CSV",
+    ".tsv": "TSV",
+}
 MAYBE: Final = frozenset({".json", ".txt", ".dat", ".log"})
 """Endings of files that may be tables, which their beginning decides."""
 NAMES: Final = (
@@ -51,31 +59,34 @@ class TablesReader(Reader):
     """Knows tables by their beginning."""
 
     tool = "tables"
-    title = "tables (CSV, JSON lines, Parquet)"
+    title = "table"
 
     def find(self, at: Listing) -> Sequence[Found]:
         """Claim files whose names say that they are curves, if they are."""
         out = []
+        if is_export(at.path, at.files):
+            claims = frozenset({EXPORT_RUNS, EXPORT_CURVES})
+            out.append(Found(self.tool, str(at.path / EXPORT_RUNS), what="CSV export of advisor", claims=claims))
         for name in NAMES:
             if name in at.files or (name == "scalars.json" and _log_of(at)):
                 path = at.path / (name if name in at.files else str(_log_of(at)))
                 if _is_table_of_runs(path):
                     beside = sidecars.names_in(at.files) | {part for part, of in PARTS.items() if of == name} & at.files
-                    out.append(Found(self.tool, str(path), what="table", claims=frozenset({path.name}) | beside))
+                    out.append(Found(self.tool, str(path), what=_form_of(path), claims=frozenset({path.name}) | beside))
         return out
 
     def find_file(self, path: Path) -> Found | None:
         """Return what any file is that is a table."""
         ending = path.suffix.lower()
         if ending in ENDINGS:
-            return Found(self.tool, str(path), what="table")
+            return Found(self.tool, str(path), what=_form_of(path))
         if ending not in MAYBE:
             return None
         try:
             look(path)
         except SourceError:
             return None
-        return Found(self.tool, str(path), what="table")
+        return Found(self.tool, str(path), what=_form_of(path))
 
     def open(self, found: Found, options: Options) -> Source:
         """Open a table."""
@@ -90,6 +101,9 @@ class TableSource(Source):
         self._path, self._options = path, options
         self._looked: tuple[str, Form, Chunk, Roles] | None = None
         self._results: tuple[str, Results] | None = None
+        self._beside = curves_beside(path)
+        """Where the curves of the table's runs are, if ``advisor export`` wrote both."""
+        self._curves: tuple[str, Results] | None = None
 
     def entries(self) -> Iterator[Entry]:
         """Yield the table as one run, or its runs in the order in which they begin."""
@@ -100,8 +114,13 @@ class TableSource(Source):
             yield Entry(".", stamp=stamp, load=self._load_one)
             return
         results = self._read_results(form, roles)
-        if results.n_unnamed:
-            self.notes.append(f"{results.n_unnamed} rows name no run and were left out")
+        curves = self._read_curves()
+        if curves is not None:
+            yield from self._exported(results, curves)
+            return
+        if roles.is_row_a_run and results.labels() and not self._options.columns and not results.has_metrics():
+            raise SourceError(f"has rows that would be runs without any metric; {STATE_ROLES}")
+        self.notes += results.notes()
         labels = results.labels()
         if labels == [""]:  # a column of seeds that is empty
             yield Entry(".", stamp=results.stamp(""), load=partial(self._load_row, results, ""))
@@ -109,11 +128,33 @@ class TableSource(Source):
         for label in labels:
             yield Entry(label, stamp=results.stamp(label), load=partial(self._load_row, results, label))
 
+    def _exported(self, results: Results, curves: Results) -> Iterator[Entry]:
+        """Yield the runs of an export, with their curves from the file beside."""
+        labels, of_curves = results.labels(), set(curves.labels())
+        lost = len(of_curves - set(labels))
+        self.notes += [*results.notes(), *curves.notes()]
+        if lost:
+            runs = "1 run" if lost == 1 else f"{lost:,} runs"
+            self.notes.append(f"the curves of {runs} that {EXPORT_RUNS} does not name were left out")
+        for label in labels:
+            source = curves if label in of_curves else None
+            stamp = f"{results.stamp(label)}/{'-' if source is None else source.stamp(label)}"
+            yield Entry(label, stamp=stamp, load=partial(self._load_row, results, label, source))
+
+    def _read_curves(self) -> Results | None:
+        if self._beside is None:
+            return None
+        stamp = stamp_of(self._beside)
+        if self._curves is None or self._curves[0] != stamp:
+            form, head = look(self._beside)
+            self._curves = stamp, Results(self._beside, form, _roles_of(head, {}))
+        return self._curves[1]
+
     def _look(self) -> tuple[Form, Chunk, Roles]:
         stamp = stamp_of(self._path)
         if self._looked is None or self._looked[0] != stamp:
             form, head = look(self._path)
-            self._looked = stamp, form, head, roles_of(head, self._options.columns)
+            self._looked = stamp, form, head, _roles_of(head, self._options.columns)
         return self._looked[1:]
 
     def _read_results(self, form: Form, roles: Roles) -> Results:
@@ -126,22 +167,33 @@ class TableSource(Source):
         _, head, roles = self._look()
         return run_of_table(self._path, head, roles, self._options)
 
-    def _load_row(self, results: Results, label: str) -> SourceRun:
+    def _load_row(self, results: Results, label: str, curves: Results | None = None) -> SourceRun:
         row = results.row(label)
         has_ended = self._looked is not None and self._looked[3].is_row_a_run
         environment = {} if row.commit is None else {"git_commit": row.commit}
+        key = f"{self._path.absolute()}#{label}" if label else str(self._path.absolute())
+        is_export = self._beside is not None
+
+        def read(_: Cursor | None) -> Piece:
+            if is_export:
+                return Piece({}) if curves is None else curves.piece(label, row.started_s)
+            return results.piece(label, row.started_s)
+
         return SourceRun(
-            key=f"{self._path.absolute()}#{label}" if label else str(self._path.absolute()),
-            experiment=experiment_of(self._path, self._options),
-            read=lambda _: results.piece(label, row.started_s),
+            key=label if is_export else key,  # the id by which the store that was exported knew the run
+            experiment=row.experiment or experiment_of(self._path, self._options),
+            read=read,
             name=row.name,
             state=row.state or (RunState.FINISHED if has_ended else None),
             active=written(self._path),
             params=row.params,
             tags=row.tags,
             notes=row.notes,
-            seed=seed_of(row.params),
+            seed=seed_of(row.params) if row.seed is None else row.seed,
             started=from_seconds(row.started_s),
+            ended=row.ended,
+            error=row.error,
+            meta=row.meta,
             environment=environment,
         )
 
@@ -201,11 +253,29 @@ def written(path: Path) -> datetime | None:
         return None
 
 
+def _form_of(path: Path) -> str:
+    """Return what a table is called by how it is written; by its name, where it cannot be read."""
+    ending = path.suffix.lower()
+    try:
+        form = look(path)[0]
+    except SourceError:
+        return BY_ENDING.get(ending, "text")
+    if form.kind != "csv":
+        return KINDS[form.kind]
+    if curves_beside(path) is not None:
+        return "CSV export of advisor"
+    return {"\t": "TSV", "|": "text"}.get(form.delimiter, "CSV")
+
+
+def _roles_of(head: Chunk, stated: Mapping[str, str]) -> Roles:
+    return known_roles(head, stated) or roles_of(head, stated)
+
+
 def _is_table_of_runs(path: Path) -> bool:
     """Return whether a table's meaning can be told."""
     try:
         _, head = look(path)
-        roles_of(head, {})
+        _roles_of(head, {})
     except SourceError:
         return False
     return head.n_rows > 0

@@ -129,9 +129,39 @@ def test_ragged_rows_and_words_are_left_out_and_counted(tmp_path: Path) -> None:
     assert points(piece, "acc") == [(0, 2.0), (2, 4.0), (3, 6.0), (4, 10.0)]
     assert piece.notes == (
         "2 rows have no step; they were left out",
-        "1 rows are longer than the header, or no rows; they were left out",
-        "1 cells hold no number; they were left out",
+        "1 row is longer than the header; what goes beyond it was left out",
+        "1 cell holds no number; it was left out",
     )
+
+
+def test_what_rows_are_left_out_of_is_said_of_many_runs_and_of_lines_too(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "run,step,loss\na,0,1,9\na,1,2,9\n,2,3\n")
+    found = READER.find_file(path)
+    assert found is not None
+    with READER.open(found, Options(root=path)) as source:
+        list(source.entries())
+        assert source.notes == [
+            "2 rows are longer than the header; what goes beyond it was left out",
+            "1 row names no run and was left out",
+        ]
+    _, piece = one(write(tmp_path / "t.jsonl", '{"step": 0, "loss": 1}\nnothing\n'))
+    assert piece.notes == ("1 line is no row; it was left out",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "what"),
+    [
+        ("t.csv", "step,loss\n0,1\n", "CSV"),
+        ("t.txt", "step;loss\n0;1\n", "CSV"),
+        ("t.tsv", "step\tloss\n0\t1\n", "TSV"),
+        ("t.json", '{"step": 0, "loss": 1}\n', "JSON lines"),
+        ("t.parquet", "PAR1 nothing", "Parquet"),
+    ],
+)
+def test_what_is_found_is_called_by_its_form(tmp_path: Path, name: str, text: str, what: str) -> None:
+    found = READER.find_file(write(tmp_path / name, text))
+    assert found is not None
+    assert (READER.title, found.what) == ("table", what)
 
 
 def test_a_header_within_and_steps_that_go_back_are_kept_in_order(tmp_path: Path) -> None:
@@ -207,6 +237,58 @@ def test_a_table_with_one_value_a_row_has_its_metrics_names_in_a_column(tmp_path
     assert (points(piece, "Value"), piece.curves["Value"].times.tolist()) == ([(3, 0.25), (4, 0.5)], [0.0, 1.0])
 
 
+def test_a_table_with_one_value_a_row_has_a_curve_a_metric_also_without_steps(tmp_path: Path) -> None:
+    runs = runs_of(write(tmp_path / "t.csv", "metric,value,run\nloss,1,a\nacc,5,a\nloss,3,a\nloss,2,b\n"))
+    assert (points(runs["a"][1], "loss"), points(runs["a"][1], "acc")) == ([(0, 1.0), (1, 3.0)], [(0, 5.0)])
+    assert points(runs["b"][1], "loss") == [(0, 2.0)]
+    runs = runs_of(write(tmp_path / "u.csv", "metric,value,step,run,time_s\nloss,1,0,a,2\nacc,5,0,b,3\n"))
+    assert [list(piece.curves) for _, piece in runs.values()] == [["loss"], ["acc"]]
+    with pytest.raises(SourceError, match=r"one value a row .* --column NAME=ROLE"):
+        runs_of(write(tmp_path / "v.csv", "metric,value,place\nloss,1,a\nacc,5,a\n"))
+
+
+RUNS_CSV = (
+    "run_id,experiment,number,state,objective,seed,started,ended,duration_s,params.lr,params.opt,metrics.loss,meta.name,"
+    "tags,notes,error\n"
+    "01A,exp,1,pruned,0.5,7,2026-01-01T00:00:00+00:00,2026-01-01T00:01:00+00:00,60.0,0.1,none,0.5,mine,a; b,n1,\n"
+    "01B,'-exp,2,failed,,,,,,0.2,'=x,,,,,why\n"
+)
+CURVES_CSV = (
+    "run_id,experiment,metric,step,value,time_s\n01A,exp,loss,0,1.5,0.25\n01A,exp,'-acc,3,NaN,\n"
+    "01A,exp,loss,1,-inf,0.5\n01C,exp,loss,1,1,\n"
+)
+
+
+def test_an_export_as_csv_is_read_back(tmp_path: Path) -> None:
+    write(tmp_path / "runs.csv", RUNS_CSV)
+    write(tmp_path / "curves.csv", CURVES_CSV)
+    (found,) = READER.find(listing(tmp_path))
+    assert found.claims == {"runs.csv", "curves.csv"}
+    with READER.open(found, Options(root=tmp_path)) as source:
+        first, second = [entry.load() for entry in source.entries()]
+        assert source.notes == ["the curves of 1 run that runs.csv does not name were left out"]
+    assert (first.key, first.name, first.experiment, first.state) == ("01A", "mine", "exp", RunState.PRUNED)
+    assert (first.params, first.seed, first.tags) == ({"lr": 0.1, "opt": "none"}, 7, ["a", "b"])
+    assert (first.notes, str(first.ended)) == (["n1"], "2026-01-01 00:01:00+00:00")
+    piece = first.read(None)
+    np.testing.assert_equal(
+        {metric: points(piece, metric) for metric in piece.curves},
+        {"loss": [(0, 1.5), (1, -math.inf)], "-acc": [(3, math.nan)]},
+    )
+    assert piece.curves["loss"].times.tolist() == [0.25, 0.5]
+    assert (second.params, second.experiment, second.error) == ({"lr": 0.2, "opt": "=x"}, "-exp", "why")
+    assert (second.state, second.read(None).curves) == (RunState.FAILED, {})
+
+
+def test_curves_of_an_export_are_read_without_its_runs(tmp_path: Path) -> None:
+    runs = runs_of(write(tmp_path / "curves.csv", CURVES_CSV))
+    assert {name: (run.experiment, sorted(piece.curves)) for name, (run, piece) in runs.items()} == {
+        "01A": ("exp", ["-acc", "loss"]),
+        "01C": ("exp", ["loss"]),
+    }
+    assert runs["01A"][0].params == {}
+
+
 def test_the_index_of_a_data_frame_is_steps_where_nothing_else_is_and_no_metric(tmp_path: Path) -> None:
     _, piece = one(write(tmp_path / "a.csv", ",loss,val_loss\n0,1,2\n1,3,4\n2,5,6\n"))
     assert points(piece, "loss") == [(0, 1.0), (1, 3.0), (2, 5.0)]
@@ -262,6 +344,34 @@ def test_names_that_never_repeat_and_hyperparameters_make_a_table_of_results(tmp
     assert (run.params, list(piece.curves)) == ({"lr": 0.2, "epochs": 10}, ["acc"])
 
 
+def test_numbers_are_parameters_however_they_are_written(tmp_path: Path) -> None:
+    text = 'name,lr,config/wd,config/python,config/betas,acc\na,.1,1e-3,3.10,"[0.9, 1]",1\nb,0.10,1.E-4,3.9,[],2\n'
+    runs = runs_of(write(tmp_path / "t.csv", text))
+    assert runs["a"][0].params == {"lr": 0.1, "wd": 0.001, "python": "3.10", "betas": [0.9, 1]}
+    assert (runs["b"][0].params["lr"], runs["b"][0].params["wd"]) == (0.1, 1e-4)
+
+
+def test_an_export_of_the_page_of_wandb_says_what_its_columns_are(tmp_path: Path) -> None:
+    text = (
+        '"Name","State","Notes","User","Tags","Created","Runtime","Sweep","lr","optimizer","val/loss","epoch"\n'
+        '"fog-1","finished","first","ann","a, b","2026-01-01T00:00:00.000Z","90","s1","0.1","adam","0.5","3"\n'
+        '"fog-1","crashed","-","ann","","2026-01-01T01:00:00.000Z","1h 2m 3s","","0.2","sgd","NaN","4"\n'
+    )
+    path = write(tmp_path / "wandb_export_2026.csv", text)
+    first, second = (run for run, _ in read_all(READER, path, Options(root=path)))
+    assert (first.name, first.state, first.notes, first.tags) == ("fog-1", RunState.FINISHED, ["first"], ["a", "b"])
+    assert (str(first.started), str(first.ended)) == ("2026-01-01 00:00:00+00:00", "2026-01-01 00:01:30+00:00")
+    assert (first.params, first.meta) == ({"lr": 0.1, "optimizer": "adam"}, {"User": "ann", "Sweep": "s1"})
+    assert (second.name, second.state, second.meta) == ("fog-1", RunState.CRASHED, {"User": "ann"})
+    assert (str(second.ended), second.notes) == ("2026-01-01 02:02:03+00:00", [])
+    assert {metric: points(first.read(None), metric) for metric in first.read(None).curves} == {
+        "val/loss": [(0, 0.5)],
+        "epoch": [(0, 3.0)],
+    }
+    told, _ = read_all(READER, path, Options(root=path, columns={"epoch": "param"}))
+    assert told[0].params["epoch"] == 3
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -274,6 +384,25 @@ def test_names_that_never_repeat_and_hyperparameters_make_a_table_of_results(tmp
 def test_a_table_that_may_mean_anything_is_refused_with_what_to_state(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(SourceError, match=reason):
         one(write(tmp_path / "t.csv", text))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("a.log", "".join(f"2026-11-01 10:00:00 INFO step {i} loss 1.0\n" for i in range(50)), "one column only"),
+        ("a.log", "".join(f"2026-11-01 10:00:00,{i:03} INFO step loss\n" for i in range(50)), "no column of numbers"),
+        ("poem.txt", "The fog comes\non little cat feet.\n\nIt sits looking\n" * 10, "one column only"),
+        ("poem.txt", "The fog, it comes\non little, cat feet.\nIt sits, looking\n" * 10, "no column of numbers"),
+        ("p.csv", "name,street,city\n" + "".join(f"n{i},{i} Road,c{i}\n" for i in range(25)), "no column of numbers"),
+        ("t.txt", "step loss\n" + "".join(f"{i} {i / 2}\n" for i in range(20)), "separated by something else"),
+        ("r.csv", "name,lr,acc\na,0.1,\nb,0.2,\n", "runs without any metric"),
+        ("s.csv", "step,said\n0,hello\n1,world\n", "no column of numbers"),
+    ],
+)
+def test_what_would_become_runs_without_values_is_refused(tmp_path: Path, name: str, text: str, reason: str) -> None:
+    with pytest.raises(SourceError, match=reason) as refused:
+        runs_of(write(tmp_path / name, text))
+    assert "--column NAME=ROLE" in str(refused.value)
 
 
 def test_what_is_stated_decides(tmp_path: Path) -> None:
