@@ -264,7 +264,9 @@ def _form_of(path: Path) -> str:
         return KINDS[form.kind]
     if curves_beside(path) is not None:
         return "CSV export of advisor"
-    return {"\t": "TSV", "|": "text"}.get(form.delimiter, "CSV")
+    if len(form.names) < 2:
+        return "text"
+    return "TSV" if form.delimiter == "\t" else "CSV"
 
 
 def _roles_of(head: Chunk, stated: Mapping[str, str]) -> Roles:
