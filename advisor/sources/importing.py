@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Final, Self
 from advisor.errors import AdvisorError, SourceError
 from advisor.redact import environment_secrets
 from advisor.sources import heads
-from advisor.sources.batch import IMPORTED_OBJECTIVES, Batch, Fresh, News
+from advisor.sources.batch import Batch, Fresh, News
 from advisor.sources.detect import Detected, detect
 from advisor.sources.interchange import OWN, import_path
 from advisor.sources.marks import Mark, Marks
 from advisor.sources.points import after, bounded, checksum_of, goes_on
 from advisor.sources.port import Entry, Found, Options, Piece, Source, SourceRun
+from advisor.sources.questions import Questions
 from advisor.sources.registry import chosen, reader_of
 from storage.errors import RecordError
 from storage.records import Run, RunState
@@ -175,8 +176,7 @@ class Importer:
         self._sources: dict[tuple[str, str], Source] = {}
         self._marks: Marks | None = None
         self._seen: dict[str, dict[str, Mark]] = {}
-        self._names: dict[tuple[str, str], str] = {}
-        self._questions: dict[str, list[tuple[str, str]]] = {}
+        self._questions = Questions(adv)
         self._secrets = environment_secrets()
         self.detected = detect(self._target, self._readers)
 
@@ -206,6 +206,9 @@ class Importer:
                 n_done += 1
                 if progress is not None:
                     progress(n_done, max(total, n_done))
+        there = {f"{found.tool} {found.path}" for found in self.detected.found}
+        for name in self._seen.keys() - there:
+            self._end_what_is_gone(self._seen[name], batch, name)
         batch.flush()
         return Synced(
             tallies, dict(batch.added), frozenset(batch.news), mixed=self._mixed(batch), n_going_on=batch.n_going_on
@@ -289,7 +292,7 @@ class Importer:
     def _end_what_is_gone(self, gone: Mapping[str, Mark], batch: Batch, name: str) -> None:
         """Finish runs that went on and whose files were deleted, once they have been quiet for long enough."""
         now = self._adv.clock().timestamp()
-        for place, mark in gone.items():
+        for place, mark in list(gone.items()):
             if mark.look_at is not None and now >= mark.look_at and mark.run_id:
                 known = batch.known(mark.run_id)
                 if known is not None:
@@ -350,7 +353,7 @@ class Importer:
             run,
             tool=found.tool,
             run_id=run_id,
-            experiment=self._experiment or self._name_of(run, found),
+            experiment=self._experiment or self._questions.name_of(run, found),
             state=heads.state_of(run, now=self._adv.clock(), quiet_s=self._quiet_s),
             path=found.path,
             secrets=self._secrets,
@@ -363,30 +366,9 @@ class Importer:
         root = self._options.root
         if self._experiment is not None or root is None or root.name not in batch.added:
             return {}
-        n_folders = len(batch.folders[root.name])
+        n_folders = len(batch.folders.get(root.name, ()))
         # where each run has a folder of its own, folders tell nothing
         return {root.name: n_folders} if 1 < n_folders <= batch.added[root.name] / 2 else {}
-
-    def _name_of(self, run: SourceRun, found: Found) -> str:
-        """Return the name of a run's experiment: another one where the tool's is taken by a different question."""
-        key = (found.path, run.experiment)
-        if key not in self._names:
-            name, wanted = run.experiment, list(run.about.objectives)
-            if wanted and self._asked(name) not in ([], wanted):
-                name = f"{name} ({Path(found.path).stem or found.tool})"
-            self._names[key] = name
-            self._questions.setdefault(name, wanted)
-        return self._names[key]
-
-    def _asked(self, name: str) -> list[tuple[str, str]]:
-        """Return the objectives of an experiment, of the store or of this import; none where there is none."""
-        record = self._adv.store.state().experiments.get(name)
-        if record is not None:  # what its tool said counts, whatever a person has made of it since
-            said = record.user_attrs.get(IMPORTED_OBJECTIVES)
-            if said is not None:
-                return [(str(metric), str(direction)) for metric, direction in said]
-            return [(str(each.metric), str(each.direction)) for each in record.objectives]
-        return self._questions.get(name, [])
 
     def _fresh(
         self, run: SourceRun, tool: str, mark: Mark | None, batch: Batch

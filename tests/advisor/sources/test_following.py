@@ -100,6 +100,20 @@ def test_a_folder_that_goes_away_and_comes_back_is_survived(adv: Advisor, tmp_pa
     assert len(told) == 1
 
 
+def test_runs_whose_folder_is_gone_end(adv: Advisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_toy(tmp_path / "all" / "a", "run", curves={"train_loss": [2.0]}, state=None)
+    write_toy(tmp_path / "all" / "b", "run", curves={"train_loss": [3.0]}, state="finished")
+    with Follower(adv, str(tmp_path / "all")) as follower:
+        follower._detect_every_s = 0.0
+        follower()
+        shutil.rmtree(tmp_path / "all" / "a")
+        now = adv.clock()
+        monkeypatch.setattr(adv, "clock", lambda: now + timedelta(hours=1))
+        follower._detect_every_s = 0.0
+        follower()
+    assert {run.state for run in adv.store.runs("toys")} == {RunState.FINISHED}
+
+
 def test_a_half_written_file_is_read_when_it_is_whole(adv: Advisor, tmp_path: Path) -> None:
     told: list[str] = []
     path = write_toy(tmp_path / "toys", "run", curves={"train_loss": [2.0]}, state="running")
