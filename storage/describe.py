@@ -32,6 +32,8 @@ NOTE_HEAD = 400
 """Characters of the notes that come early, where every encoder reads them."""
 NOTE_TAIL = 2_000
 """Characters of the notes at most, the rest at the end, where word search reads them."""
+MAX_NAME = 120
+"""Characters of a run's name, which its tool or a person gave it."""
 MAX_WORD = 60
 """Characters of one name or value."""
 
@@ -123,6 +125,7 @@ def describe(run: Run, experiment: Experiment, *, siblings_rank: Mapping[str, tu
     parts = [
         f"experiment {words(experiment.name)}",
         _status(run),
+        f"named {_plain(run.name)[:MAX_NAME]}" if run.name else "",
         *_findings(run.findings),
         f"error {_last_line(run.error)}" if run.error else "",
         _listed("tags", map(_plain, run.tags)),

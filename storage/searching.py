@@ -394,6 +394,7 @@ def _passages(corpus: Corpus, at: int) -> list[tuple[str, str]]:
     """Return what is told of a run as (kind, text), what was written first and nothing twice."""
     parts = [part.partition(" ") for part in corpus.text[at]]
     kinds = {"note": "note", "finding": "finding", "error": "error", "tags": "tag", "status": "state", "more": "note"}
+    kinds["named"] = "name"
     out = [(kinds[key], text) for key, _, text in parts if key in kinds]
     return out + [("configuration", f"{key} {text}") for key, _, text in parts if key not in kinds]
 

@@ -91,6 +91,7 @@ def test_a_run_is_found_by_the_name_that_its_tool_gave_it(adv: Advisor, toy: Toy
         find_run(adv.store, "run-17")
     sync(adv, tmp_path / "toys")
     assert [find_run(adv.store, name).name for name in ("run-17", "it's")] == ["run-17", "it's"]
+    assert adv.search("run-17")[0].run.name == "run-17"
     with pytest.raises(RunNotFoundError, match="'twin' is the name of more than one run: toys#"):
         find_run(adv.store, "twin")
 
