@@ -223,8 +223,12 @@ class Importer:
             tally = Tally(found.tool, found.path)
             tallies.append(tally)
             try:
-                for entry in () if found.tool == OWN else self._open(found).entries():
+                if found.tool == OWN:
+                    continue
+                source = self._open(found)
+                for entry in source.entries():
                     self._plan_run(found, entry, ids, tally, added)
+                tally.notes += source.notes
             except AdvisorError as error:
                 tally.left_out[found.path] = str(error)
         return Synced(tallies, dict(added), frozenset())

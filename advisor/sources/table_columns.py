@@ -90,6 +90,15 @@ ROWS_A_RUN: Final = 3
 rows of a run are most likely its steps."""
 
 
+NAMES_SAID: Final = 6
+"""Columns that are named in a sentence."""
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name[:40]) for name in names[:NAMES_SAID])
+    return shown if len(names) <= NAMES_SAID else f"{shown} and {len(names) - NAMES_SAID} more"
+
+
 @dataclass(frozen=True, slots=True)
 class Roles:
     """What the columns of one table are."""
@@ -117,6 +126,15 @@ class Roles:
     """Of a form that is known: columns that are neither parameters nor metrics → what they say of the run."""
     is_export: bool = False
     """Whether ``advisor export`` wrote the table."""
+
+    def in_words(self, params: Sequence[str]) -> str:
+        """Return what the columns were taken for, in one line, given the parameters that came of them."""
+        counted = "each row is a run" if self.is_row_a_run else "rows are counted as steps"
+        parts = [counted if self.step is None else f"steps are in {self.step!r}"]
+        if self.runs:
+            parts.append(f"runs are told apart by {_some(self.runs)}")
+        parts.append(f"parameters are {_some(params)}" if params else "no column is a parameter")
+        return "; ".join([*parts, "other columns of numbers are metrics"])
 
     def is_param(self, name: str) -> bool:
         """Return whether a column holds a parameter, by what was stated or by its name."""

@@ -18,7 +18,7 @@ from advisor.sources import sidecars
 from advisor.sources.port import Cursor, Entry, Found, Listing, Options, Piece, Reader, Source, SourceRun
 from advisor.sources.reading import from_seconds, stamp_of
 from advisor.sources.table_columns import STATE_ROLES, Roles, roles_of
-from advisor.sources.table_curves import constants, read_table, start_of
+from advisor.sources.table_curves import constants, read_table, start_of, without_prefix
 from advisor.sources.table_files import Chunk, Form, look
 from advisor.sources.table_forms import EXPORT_CURVES, EXPORT_RUNS, curves_beside, is_export, known_roles
 from advisor.sources.table_results import Results
@@ -99,6 +99,7 @@ class TableSource(Source):
     def __init__(self, path: Path, options: Options) -> None:
         super().__init__()
         self._path, self._options = path, options
+        self._has_said = False
         self._looked: tuple[str, Form, Chunk, Roles] | None = None
         self._results: tuple[str, Results] | None = None
         self._beside = curves_beside(path)
@@ -163,9 +164,18 @@ class TableSource(Source):
             self._results = stamp, Results(self._path, form, roles)
         return self._results[1]
 
+    def _told(self, run: SourceRun) -> SourceRun:
+        """Say once what the columns were taken for, where that was guessed; return the run."""
+        _, _, roles = self._look()
+        if not (self._has_said or roles.is_export or roles.said):
+            self._has_said = True
+            params = [name for name in roles.names if without_prefix(name) in run.params]
+            self.notes.append(f"{self._path.name}: {roles.in_words(params)}; --column NAME=ROLE says otherwise")
+        return run
+
     def _load_one(self) -> SourceRun:
         _, head, roles = self._look()
-        return run_of_table(self._path, head, roles, self._options)
+        return self._told(run_of_table(self._path, head, roles, self._options))
 
     def _load_row(self, results: Results, label: str, curves: Results | None = None) -> SourceRun:
         row = results.row(label)
@@ -179,7 +189,7 @@ class TableSource(Source):
                 return Piece({}) if curves is None else curves.piece(label, row.started_s)
             return results.piece(label, row.started_s)
 
-        return SourceRun(
+        run = SourceRun(
             key=label if is_export else key,  # the id by which the store that was exported knew the run
             experiment=row.experiment or experiment_of(self._path, self._options),
             read=read,
@@ -196,6 +206,7 @@ class TableSource(Source):
             meta=row.meta,
             environment=environment,
         )
+        return self._told(run)
 
 
 def run_of_table(

@@ -513,3 +513,19 @@ def test_damaged_tables_end_in_a_run_or_a_refusal(tmp_path: Path) -> None:
     write(source / "b" / "config.yaml", "a: [1, 2]\nb: {c: d}\n")
     pd.DataFrame({"step": range(9), "loss": range(9)}).to_parquet(source / "metrics.parquet")
     assert_survives(READER, source, n=60, seed=2, scratch=tmp_path / "to")
+
+
+def test_what_columns_were_taken_for_is_said_once(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text("lr,hidden,val_loss\n0.1,3,0.5\n0.2,4,0.4\n")
+    reader = TablesReader()
+    found = reader.find_file(path)
+    assert found is not None
+    with reader.open(found, Options(root=path)) as source:
+        for entry in source.entries():
+            entry.load()
+        (said,) = source.notes
+    assert said == (
+        "results.csv: each row is a run; parameters are 'lr', 'hidden'; other columns of numbers are metrics; "
+        "--column NAME=ROLE says otherwise"
+    )
