@@ -551,7 +551,8 @@ def _last_line(error: str | None) -> str:
 def _state_symptoms(run: Run, curves: Mapping[str, Curve], now: datetime) -> Iterator[Symptom]:
     if run.state is RunState.CRASHED:
         n = sum(len(curve) for curve in curves.values())
-        how = _last_line(run.error) or "its process vanished without a word"
+        recorded = _last_line(run.error) if run.source in ("import", "followed") else ""
+        how = recorded or "its process vanished without a word"
         yield Symptom(codes.CRASHED, None, None, {"n": n, "error": run.error, "how": how})
     if run.state is RunState.FAILED:
         yield failed(run.error)

@@ -137,7 +137,7 @@ def test_a_crash_without_a_word_is_an_error() -> None:
 
 
 def test_a_crash_of_which_something_was_recorded_says_so() -> None:
-    run = replace(a_run(state=RunState.CRASHED), error="MLflow recorded that it was killed")
+    run = replace(a_run(state=RunState.CRASHED), error="MLflow recorded that it was killed", source="import")
     (crash,) = judge(run, healthy(), objective=None, siblings=None, now=NOW).findings
     assert crash.title.startswith("MLflow recorded that it was killed; ")
 
