@@ -20,8 +20,10 @@ from advisor.cli.session import Session, command
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
+    from advisor.config import Settings
+    from advisor.notify.desk import Desk
     from advisor.sources.following import Follower
-    from advisor.watching import Round
+    from advisor.watching import Round, Watcher
 
 NOTE_EVERY_S = 3600.0
 """Between two lines that say that the watcher lives."""
@@ -65,10 +67,8 @@ def register(app: typer.Typer) -> None:
         """Watch all runs of all processes; each trouble is told once, grouped, and tried until it arrives."""
         from advisor.config import resolve
         from advisor.errors import ConfigError
-        from advisor.notify import open_channel
-        from advisor.notify.desk import Desk, policy_of
         from advisor.sources.port import Options
-        from advisor.watching import EVERY_S, Watcher, picture_of
+        from advisor.watching import Watcher
 
         if once and every is not None:
             raise ConfigError("--once and --every exclude each other; leave one out")
@@ -78,8 +78,6 @@ def register(app: typer.Typer) -> None:
                 raise ConfigError("the store is named twice, as an argument and by --store; leave one out")
             session, experiment = session.later(target, as_json=False), None
         settings = resolve(store=session.store)
-        addresses = notify or list(settings.notify) or ["console"]
-        channels = [open_channel(address) for address in addresses]
         follows = experiment is not None and _holds_runs(session, experiment)
         with session.open(notify=(), create=follows) as adv, contextlib.ExitStack() as stack:
             follower = None
@@ -88,33 +86,49 @@ def register(app: typer.Typer) -> None:
                 follower, experiment = stack.enter_context(_follower(adv, experiment, how)), None
             elif experiment is not None:
                 experiment = adv.experiment(experiment, create=False).record.name
-            desk = Desk(
-                adv.store,
-                channels,
-                policy=policy_of(settings),
-                clock=adv.clock,
-                experiments=None if experiment is None else {experiment},
-                picture=lambda finding: picture_of(adv.store, finding),
-            )
+            desk = _desk(adv, settings, notify or list(settings.notify) or ["console"], experiment)
             watcher = Watcher(adv, desk, experiment=experiment, feed=follower)
             if once:
                 _show(watcher.once(), as_json=session.as_json)
                 _write_due(adv)
                 return 0
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: watcher.stop())
-            where = ", ".join(channel.describe() for channel in desk.channels)
             of = f", experiment {experiment}" if experiment else f", fed from {target}" if follower else ""
+            where = ", ".join(channel.describe() for channel in desk.channels)
             note(f"watching {adv.store.uri}{of}; telling {where}")
-            last = -float("inf")
-            for seen in watcher.watch(EVERY_S if every is None else every):
-                _write_due(adv)
-                if session.as_json:
-                    print_json(_as_json(seen))
-                elif seen.time.timestamp() - last >= NOTE_EVERY_S:
-                    last = seen.time.timestamp()
-                    note(f"{seen.time.astimezone():%Y-%m-%d %H:%M} {_words(seen)}")
+            _go_on(adv, watcher, every, as_json=session.as_json)
         return 0
+
+
+def _desk(adv: Advisor, settings: Settings, addresses: Sequence[str], experiment: str | None) -> Desk:
+    """Return what decides what is told, and tells it."""
+    from advisor.notify import open_channel
+    from advisor.notify.desk import Desk, policy_of
+    from advisor.watching import picture_of
+
+    return Desk(
+        adv.store,
+        [open_channel(address) for address in addresses],
+        policy=policy_of(settings),
+        clock=adv.clock,
+        experiments=None if experiment is None else {experiment},
+        picture=lambda finding: picture_of(adv.store, finding),
+    )
+
+
+def _go_on(adv: Advisor, watcher: Watcher, every: float | None, *, as_json: bool) -> None:
+    """Watch until a signal ends it, and say now and then that it lives."""
+    from advisor.watching import EVERY_S
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: watcher.stop())
+    last = -float("inf")
+    for seen in watcher.watch(EVERY_S if every is None else every):
+        _write_due(adv)
+        if as_json:
+            print_json(_as_json(seen))
+        elif seen.time.timestamp() - last >= NOTE_EVERY_S:
+            last = seen.time.timestamp()
+            note(f"{seen.time.astimezone():%Y-%m-%d %H:%M} {_words(seen)}")
 
 
 def _write_due(adv: Advisor) -> None:

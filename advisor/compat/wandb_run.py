@@ -16,7 +16,8 @@ from typing import Any, Final
 from advisor.compat.unsupported import NotKept, Unsupported, say_once
 from advisor.compat.wandb_config import Config
 from advisor.compat.wandb_files import Artifact, Files
-from advisor.compat.wandb_summary import Summary, flat
+from advisor.compat.wandb_summary import Summary
+from advisor.nested import flat
 from advisor.tracking.attached import AttachedRun
 from advisor.tracking.run import LiveRun, as_float, whole_step
 from storage.records import RunState

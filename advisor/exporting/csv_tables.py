@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from advisor.exporting.taken import Exported, Tally, flat, records, runs_of, said_of
+from advisor.exporting.taken import Exported, Tally, records, runs_of, said_of
+from advisor.nested import flat
 from storage.records import Run
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from advisor.exporting.taken import Exported, Tally, flat, open_suggestions, plain_id, records, runs_of, said_of
+from advisor.exporting.taken import Exported, Tally, open_suggestions, plain_id, records, runs_of, said_of
+from advisor.nested import flat
 from storage.records import Curve, Experiment, Run, RunState
 
 if TYPE_CHECKING:

@@ -94,17 +94,6 @@ def said_of(run: Run) -> dict[str, Any]:
     return out
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, names joined by points."""
-    out: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            out |= flat(value, f"{prefix}{name}.")
-        else:
-            out[f"{prefix}{name}"] = value
-    return out
-
-
 def plain_id(run_id: str) -> str:
     """Return a run's id as any program takes it for a name of a file; ids of other programs may hold anything."""
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", run_id):

@@ -18,7 +18,8 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import numpy as np
 
 from advisor.exporting.protobuf import data, double, integer, single, text
-from advisor.exporting.taken import Exported, Tally, flat, folder_name, open_suggestions, records, runs_of
+from advisor.exporting.taken import Exported, Tally, folder_name, open_suggestions, records, runs_of
+from advisor.nested import flat
 from storage.records import Curve, Run, RunState
 
 if TYPE_CHECKING:

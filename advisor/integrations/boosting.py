@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from advisor.integrations.common import Session, begin
 from advisor.integrations.estimators import is_estimator, params_of
-from storage.records import Finding
+from advisor.integrations.session import HoldsSession
 
 if TYPE_CHECKING:
-    from advisor.tracking.run import LiveRun
+    pass
 
 BROKE_OFF: Final = "the training broke off before its end"
 
 
-class BoostingCallback:
+class BoostingCallback(HoldsSession):
     """Base of the callbacks; usable as a context manager, which ends the run when the block is left.
 
     Attributes
@@ -40,16 +40,6 @@ class BoostingCallback:
         self._experiment, self._params, self._prune, self._how = experiment, params, prune, how
         self._session: Session | None = None
         self._ended = False
-
-    @property
-    def run(self) -> LiveRun | None:
-        """The run, None before the training has begun."""
-        return None if self._session is None else self._session.run
-
-    @property
-    def findings(self) -> list[Finding]:
-        """What was found wrong so far."""
-        return [] if self._session is None else self._session.findings
 
     @property
     def why_stopped(self) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from advisor.errors import ConfigError
 from advisor.integrations.checking import inputs_and_labels, tried
 from advisor.integrations.common import Session, agreed, begin, flat, framework, scalars, trains_now
+from advisor.integrations.session import HoldsSession
 from storage.records import Finding
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ IN_STATE: Final = "advisor"
 NO_END: Final = "the Trainer never said that the training had ended, so an exception ended it"
 
 
-class AdvisorCallback(_transformers.TrainerCallback):  # type: ignore[misc]  # without the framework, of no known type
+class AdvisorCallback(HoldsSession, _transformers.TrainerCallback):  # type: ignore[misc]  # without the framework, of no known type
     """Logs a training of the ``Trainer`` into a run.
 
     The run begins with ``train()`` and is ended half a minute after it, at the next training or at the program's end,
@@ -104,16 +105,6 @@ class AdvisorCallback(_transformers.TrainerCallback):  # type: ignore[misc]  # w
         self._session: Session | None = None
         self._training = self._summed = self._evaluating = False
         self._hook: Any = None
-
-    @property
-    def run(self) -> LiveRun | None:
-        """The run, None before it begins."""
-        return None if self._session is None else self._session.run
-
-    @property
-    def findings(self) -> list[Finding]:
-        """What was found wrong so far."""
-        return [] if self._session is None else self._session.findings
 
     def __enter__(self) -> AdvisorCallback:
         return self

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from advisor.errors import ConfigError
 from advisor.integrations.checking import tried
 from advisor.integrations.common import Session, agreed, begin, flat, framework, trains_now
+from advisor.integrations.session import HoldsSession
 from advisor.tracking.run import as_float
 from storage.records import Finding
 
@@ -24,7 +25,7 @@ _keras: Any = framework("keras", "keras")
 NO_END: Final = "Keras never said that the training had ended, so an exception ended it"
 
 
-class AdvisorCallback(_keras.callbacks.Callback):  # type: ignore[misc]  # without the framework, of no known type
+class AdvisorCallback(HoldsSession, _keras.callbacks.Callback):  # type: ignore[misc]  # without the framework, of no known type
     """Logs ``fit`` into a run.
 
     The run begins with ``fit`` and is ended half a minute after it, at the next training or at the program's end, so
@@ -84,16 +85,6 @@ class AdvisorCallback(_keras.callbacks.Callback):  # type: ignore[misc]  # witho
         self._session: Session | None = None
         self._fitting = self._first = False
         self._epoch = self._n_batches = 0
-
-    @property
-    def run(self) -> LiveRun | None:
-        """The run, None before it begins."""
-        return None if self._session is None else self._session.run
-
-    @property
-    def findings(self) -> list[Finding]:
-        """What was found wrong so far."""
-        return [] if self._session is None else self._session.findings
 
     def __enter__(self) -> AdvisorCallback:
         return self

@@ -239,3 +239,19 @@ def trains_now(training: object) -> bool:
     """Return whether this thread trains just this, and a run has begun for it: what a second callback asks first."""
     session = _open.get(threading.get_ident())
     return session is not None and session._training is training and bool(session._no_end)
+
+
+class HoldsSession:
+    """What every callback tells of the run that it feeds; a base beside the framework's own class."""
+
+    _session: Session | None = None
+
+    @property
+    def run(self) -> LiveRun | None:
+        """The run, None before it begins."""
+        return None if self._session is None else self._session.run
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What was found wrong so far."""
+        return [] if self._session is None else self._session.findings
