@@ -15,7 +15,7 @@ export MKL_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format evals evals-findings evals-sources train-head evals-suggest evals-search evals-documents bench-store build smoke clean
+.PHONY: help demo test browser lint format evals evals-findings evals-sources train-head evals-suggest evals-search evals-documents bench-store build smoke clean
 
 help: ## list what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/'
@@ -25,6 +25,9 @@ demo: $(READY) ## the whole story on real trainings, offline, in about a minute
 
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+browser: ## install Debian's Chromium, in which the tests look at the page
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
 lint: $(READY) ## style, types, architecture
 	$(BIN)/ruff check .

@@ -33,6 +33,7 @@ from advisor.cli import (
     report,
     runs,
     search,
+    serve,
     show,
     silence,
     store,
@@ -45,8 +46,8 @@ from advisor.cli import (
 from advisor.cli.session import remember
 
 COMMANDS: Final = (
-    demo, runs, show, search, log, check, verdict, watch, silence, report, compare, digest, verify, suggest, optimize,
-    forecast, ledger, tell, experiment, lifecycle, importing, export, store, doctor,
+    demo, runs, show, search, log, check, verdict, watch, silence, report, compare, digest, verify, serve, suggest,
+    optimize, forecast, ledger, tell, experiment, lifecycle, importing, export, store, doctor,
 )  # fmt: skip
 """Modules of the commands, in the order of the help."""
 MISTAKE: Final = 2

@@ -16,40 +16,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from advisor.strict_json import plain
+
 CELL_MAX: Final = 200
 """Most characters of one cell."""
 ABSENT: Final = "-"
 """What stands where there is no value."""
-
-
-# -- JSON
-
-
-def plain(value: Any) -> Any:
-    """Return a value as what strict JSON can say.
-
-    >>> plain({"loss": float("nan"), "at": (1, float("-inf"))})
-    {'loss': 'NaN', 'at': [1, '-Infinity']}
-    """
-    if isinstance(value, str | Path):
-        return str(value)
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else _word(value)
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(inner) for inner in value]
-    if hasattr(value, "tolist"):  # numpy's scalars and arrays
-        return plain(value.tolist())
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
-
-
-def _word(value: float) -> str:
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def print_json(value: Any) -> None:

@@ -1,0 +1,74 @@
+"""``advisor serve``: the page, and the JSON API beside it."""
+
+from __future__ import annotations
+
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from advisor.cli.output import note, say
+from advisor.cli.session import Session, command
+
+PORT = 8517
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(app, "serve", panel="Look")
+    def serve(
+        session: Session,
+        host: Annotated[
+            str,
+            typer.Option(
+                "--host", metavar="ADDRESS", help="Address to listen on; beyond this machine a token is asked for."
+            ),
+        ] = "127.0.0.1",
+        port: Annotated[
+            int, typer.Option("--port", min=0, max=65_535, metavar="N", help="Port; 0 takes a free one.")
+        ] = PORT,
+        token: Annotated[
+            str | None,
+            typer.Option(
+                "--token",
+                metavar="TEXT",
+                envvar="ADVISOR_TOKEN",
+                show_envvar=False,
+                help="What every request has to bring, at least 16 characters; better given as $ADVISOR_TOKEN.",
+            ),
+        ] = None,
+        read_only: Annotated[bool, typer.Option("--read-only", help="Show everything, change nothing.")] = False,
+        allow_host: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--allow-host", metavar="NAME", help="Another name that the page is asked for under, as of a proxy."
+            ),
+        ] = None,
+        browser: Annotated[
+            bool, typer.Option("--open/--no-open", help="Whether to open the page in a browser.")
+        ] = False,
+    ) -> None:
+        """Show the store as a page in the browser, live, on this machine only unless told otherwise."""
+        from advisor.errors import MissingExtraError
+
+        try:
+            from advisor.web.options import Options
+            from advisor.web.serving import bind, serve
+        except ImportError as error:
+            raise MissingExtraError.of("the page", "web") from error
+        wanted = Options(host=host, port=port, token=token, read_only=read_only, names=tuple(allow_host or ()))
+        with session.open(create=not read_only) as adv:
+            sock, options = bind(wanted)
+            address = options.address + (f"?token={options.token}" if options.token else "")
+            try:
+                serve(adv, options, sock=sock, started=lambda: _tell(address, open_it=browser))
+            finally:
+                sock.close()
+
+
+def _tell(address: str, *, open_it: bool) -> None:
+    say(address)
+    note("the page is served; Ctrl-C ends it")
+    if open_it:
+        webbrowser.open(address)

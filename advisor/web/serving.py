@@ -1,0 +1,97 @@
+"""Serve the application: a socket, uvicorn, and a clean end.
+
+Leaves out what is served. Invariant: nothing but loopback is listened on without a token.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from advisor.errors import ConfigError, MissingExtraError
+from advisor.web.options import Options
+
+if TYPE_CHECKING:
+    from advisor.app import Advisor
+
+log = logging.getLogger(__name__)
+
+AT_ONCE: Final = 200
+"""Connections that are served together; the next one is told to come again."""
+MIN_TOKEN: Final = 16
+END_WITHIN_S: Final = 3
+"""How long requests under way are waited for at the end."""
+
+
+def bind(options: Options) -> tuple[socket.socket, Options]:
+    """Listen on the address; port 0 takes a free one. Return the socket and the options as they hold now.
+
+    An address that others can reach gets a token where none was given.
+
+    Raises
+    ------
+    ConfigError
+        If the address cannot be listened on, or the token is too short.
+    """
+    if options.token is not None and len(options.token) < MIN_TOKEN:
+        raise ConfigError(
+            f"the token has {len(options.token)} characters; give {MIN_TOKEN} or more that nobody can guess"
+        )
+    if not options.is_loopback and options.token is None:
+        options = replace(options, token=secrets.token_urlsafe(24))
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((options.host.strip("[]"), options.port))
+    except (OSError, OverflowError) as error:
+        sock.close()
+        raise ConfigError(
+            f"{options.host}:{options.port} cannot be listened on ({error}); give another --port, or 0 for a free one"
+        ) from error
+    return sock, replace(options, port=sock.getsockname()[1])
+
+
+def serve(adv: Advisor, options: Options, *, sock: socket.socket, started: Callable[[], None] | None = None) -> None:
+    """Serve until the process is told to end (SIGINT, SIGTERM).
+
+    Parameters
+    ----------
+    started
+        Called once requests are answered.
+
+    Raises
+    ------
+    MissingExtraError
+        If what serves is not installed.
+    """
+    try:
+        import uvicorn
+
+        from advisor.web.app import create_app
+    except ImportError as error:
+        raise MissingExtraError.of("the page", "web") from error
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if started is not None:
+                started()
+
+    config = uvicorn.Config(
+        create_app(adv, options),
+        log_level="warning",
+        access_log=False,  # addresses hold what people search for
+        server_header=False,
+        date_header=False,
+        limit_concurrency=AT_ONCE,
+        timeout_graceful_shutdown=END_WITHIN_S,
+        h11_max_incomplete_event_size=64 * 1024,
+        proxy_headers=False,
+        ws="none",
+    )
+    Server(config).run(sockets=[sock])
