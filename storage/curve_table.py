@@ -106,6 +106,10 @@ class CurveTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def version(self) -> int:
+        """Return the commit that the table is at; merging makes commits too."""
+        return self._database.version(TABLE)
+
     # -- writing
 
     def append(self, chunks: Sequence[CurveChunk]) -> int:

@@ -167,6 +167,9 @@ class LanceRunStore(RunStore):
         """Return the current fold. It belongs to the store: read it, do not keep or change it."""
         return self._folding.state()
 
+    def stamp(self) -> str:
+        return f"{self.journal_table.version()}.{self.curve_table.version()}"
+
     # -- experiments
 
     @moving_on

@@ -72,6 +72,10 @@ class PastStore(RunStore):
         assert self._folded is not None  # it has just been made
         return self._folded
 
+    def stamp(self) -> str:
+        """Return the store's stamp and the commit: renamed experiments are looked up in the present."""
+        return f"{self.version} of {self._store.stamp()}"
+
     def journal(
         self,
         *,

@@ -737,6 +737,28 @@ class RunStoreContract:
         with pytest.raises(RecordError, match="keeps no file"):
             store.open_artifact("../../etc/passwd")
 
+    def test_the_stamp_is_another_one_after_each_change_in_any_process(self, store: RunStore, uri: str) -> None:
+        other = self.open_store(uri)
+        seen = [other.stamp()]
+        add_experiment(store)
+        seen.append(other.stamp())
+        run = add_run(store)
+        seen.append(other.stamp())
+        store.append_curves([chunk(run.id, 1.0)])  # the journal does not change with it
+        seen.append(other.stamp())
+        store.append([Event.new("run.state", "digits", run.id, state="finished")])
+        seen.append(other.stamp())
+        assert len(set(seen)) == len(seen)
+        assert store.stamp() == seen[-1]
+
+    def test_the_stamp_stays_while_only_reads_happen(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_finished(store, loss=0.1)
+        store.append_curves([chunk(run.id, 0.1)])
+        before = store.stamp()
+        _ = (store.runs(), store.experiments(), store.curves(), store.best("digits"), store.count("digits"))
+        assert store.stamp() == before
+
     def test_compaction_changes_nothing_that_is_read(self, store: RunStore, uri: str) -> None:
         add_experiment(store)
         for i in range(10):
