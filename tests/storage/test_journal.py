@@ -140,6 +140,7 @@ OF_RUNS: list[tuple[str, dict[str, Any]]] = [
     ("run.summarized", {"summary": {"acc": {"n": 1, "last": 0.5, "last_finite": 0.5, "min": 0.2, "max": 0.5}}}),
     ("run.noted", {"text": "n"}),
     ("run.tagged", {"tags": ["a"]}),
+    ("run.untagged", {"tags": ["a", "c"]}),
     ("run.data", {"name": "d"}),
     ("run.artifact", {"name": "f", "sha256": "0", "size": 1}),
     ("finding.opened", {"finding_id": "f", **FINDING}),
