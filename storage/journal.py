@@ -970,7 +970,7 @@ def handled_kinds() -> frozenset[str]:
     return frozenset(_HANDLERS) - {REMOVED}
 
 
-NOT_SAID: Final = frozenset({"finding.judged"})
+NOT_SAID: Final = frozenset({"finding.judged", "run.untagged"})
 """Kinds that a fold may have passed over whose checkpoint does not say which ones it knew."""
 
 

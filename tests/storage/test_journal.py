@@ -376,7 +376,7 @@ def test_a_kept_fold_says_which_kinds_it_knew_and_one_from_before_that_may_lack_
     kept = folded([CREATED]).checkpoint()
     assert passed_over(kept) == frozenset()
     assert passed_over({**kept, "kinds": [kind for kind in kept["kinds"] if kind != "run.moved"]}) == {"run.moved"}
-    assert passed_over({name: kept[name] for name in kept if name != "kinds"}) == {"finding.judged"}
+    assert passed_over({name: kept[name] for name in kept if name != "kinds"}) == {"finding.judged", "run.untagged"}
 
 
 def test_every_kind_of_event_has_an_effect() -> None:
