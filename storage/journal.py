@@ -169,6 +169,11 @@ class State:
         """Return how many runs there are."""
         return sum(self._n_visible().values())
 
+    def n_runs_each(self) -> dict[str, int]:
+        """Return how many runs each experiment has, by its name."""
+        counts = self._n_visible()
+        return {record.name: counts.get(record.number, 0) for record in self.experiments.values()}
+
     def id_of(self, experiment: str, number: int) -> str | None:
         """Return the id of an experiment's run by its number, None where there is none."""
         exp = self._numbers.get(experiment)

@@ -343,6 +343,9 @@ class LanceRunStore(RunStore):
     def delivered(self, run_id: str) -> int:
         return self.curve_table.delivered(run_id)
 
+    def delivered_of(self, run_ids: Collection[str]) -> dict[str, int]:
+        return self.curve_table.delivered_of(run_ids)
+
     # -- search
 
     @moving_on

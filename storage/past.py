@@ -179,6 +179,10 @@ class PastStore(RunStore):
         """Return how many of a run's log calls are kept now."""
         return self._store.delivered(run_id)
 
+    def delivered_of(self, run_ids: Collection[str]) -> dict[str, int]:
+        """Return how many log calls of runs are kept now."""
+        return self._store.delivered_of(run_ids)
+
     def open_artifact(self, sha256: str) -> BinaryIO:
         """Open a kept file."""
         return self._store.open_artifact(sha256)

@@ -517,6 +517,17 @@ class RunStoreContract:
         np.testing.assert_array_equal(curve.values, [1.0, math.inf, 3.0, math.nan])
         assert store.delivered(run.id) == 4
 
+    def test_how_much_of_several_runs_has_come_is_told_in_one_call(self, store: RunStore, uri: str) -> None:
+        add_experiment(store)
+        first, second, silent = (add_run(store) for _ in range(3))
+        store.append_curves([chunk(first.id, 1.0, 2.0, metric=m) for m in ("a", "b")] + [chunk(second.id, 1.0)])
+        ids = [first.id, second.id, silent.id, "nobody"]
+        assert store.delivered_of(ids) == {first.id: 2, second.id: 1}
+        self.open_store(uri).append_curves([chunk(second.id, 0.5, first=1), chunk(second.id, 0.2, first=2)])
+        assert store.delivered_of(ids) == {first.id: 2, second.id: 3}
+        assert store.delivered_of([second.id]) == {second.id: 3}
+        assert store.delivered_of([]) == {}
+
     def test_curves_of_several_runs_come_in_one_call(self, store: RunStore) -> None:
         add_experiment(store)
         runs = [add_run(store) for _ in range(3)]
