@@ -609,6 +609,8 @@ class State:
         changes: dict[str, Any] = {"state": state}
         if run.started is None and state is RunState.RUNNING:
             changes["started"] = event.time
+        if run.seed is None and event.body.get("seed") is not None:  # of one that was queued without a seed
+            changes["seed"] = event.body["seed"]
         if state.is_over:
             changes["ended"] = read_time(event.body.get("ended")) or event.time
             changes["error"] = event.body.get("error")
