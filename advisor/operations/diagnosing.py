@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from advisor.documents import numbers
 from advisor.documents.fact_paths import difference_fact, finding_facts, run_facts
-from advisor.documents.facts_of_incident import evidence_of
 from advisor.errors import AdvisorError
+from advisor.findings.evidence import worded
 from advisor.operations import bounds, find
 from advisor.operations.operation import Answer, Asked, Operation, Told, untrusted
 from advisor.operations.suggesting import ForecastTold, forecast_told
@@ -119,7 +119,7 @@ def _looked_at(adv: Advisor, record: Experiment, run: Run) -> tuple[Judgement | 
         return None, [f"its curves have {n_points:,} points: only what checks and watchers kept is told"]
     curves: Mapping[str, Curve] = of_training(adv.store.curves([run.id]).get(run.id, {}))
     judgement = judge(run, curves, objective=record.objective, siblings=None, now=adv.clock())
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = field(default_factory=dict)
     for each in judgement.not_judged:
         reasons.setdefault(each.reason, []).append(CODES[each.check].slug if each.check in CODES else each.check)
     return judgement, [f"{reason}: not checked for {', '.join(dict.fromkeys(s))}" for reason, s in reasons.items()]
@@ -144,8 +144,8 @@ def _told(finding: Finding, *, is_kept: bool) -> DiagnosisTold:
 
 def in_words(finding: Finding) -> list[str]:
     """Return what a finding rests on, one figure a line."""
-    told = [(name, value) for name, value in evidence_of(finding.evidence) if name != "hint"]
-    return [f"{name}: {numbers.parameter(value, limit=bounds.NAME)}" for name, value in told]
+    told = worded(finding.evidence)[: bounds.ENTRIES]
+    return [f"{bounds.name(name)}: {numbers.parameter(value, limit=bounds.NAME)}" for name, value in told]
 
 
 def hint_of(finding: Finding) -> str | None:
