@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from msgspec import Meta, field
+from msgspec import Meta
 
 from advisor.documents.fact_paths import difference_fact, encoded
 from advisor.operations import bounds, find
@@ -158,7 +158,7 @@ def _data(run: Run) -> dict[str, Any]:
 
 
 def _metrics(adv: Advisor, runs: Sequence[Run]) -> Iterator[MetricTold]:
-    objectives: dict[str, Objective] = field(default_factory=dict)
+    objectives: dict[str, Objective] = {}
     for name in {run.experiment for run in runs}:
         objectives |= {each.metric: each for each in adv.store.experiment(name).objectives}
     names = dict.fromkeys([*objectives, *(name for run in runs for name in run.metrics)])

@@ -140,8 +140,8 @@ def _told(curve: Curve, asked: CurvesAsked) -> CurveTold:
 
 def _facts(adv: Advisor, run: Run, metrics: list[str]) -> Iterator[Fact]:
     record = adv.store.experiment(run.experiment)
-    for field in ["objective", *(f"{key}.{encoded(metric)}" for key in _FACTS for metric in metrics)]:
-        fact = run_fact(record, run, field)
+    for name in ["objective", *(f"{key}.{encoded(metric)}" for key in _FACTS for metric in metrics)]:
+        fact = run_fact(record, run, name)
         if fact is not None:
             yield fact
 

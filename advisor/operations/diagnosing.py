@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from msgspec import Meta, field
+from msgspec import Meta
 
 from advisor.documents import numbers
 from advisor.documents.fact_paths import difference_fact, finding_facts, run_facts
@@ -119,7 +119,7 @@ def _looked_at(adv: Advisor, record: Experiment, run: Run) -> tuple[Judgement | 
         return None, [f"its curves have {n_points:,} points: only what checks and watchers kept is told"]
     curves: Mapping[str, Curve] = of_training(adv.store.curves([run.id]).get(run.id, {}))
     judgement = judge(run, curves, objective=record.objective, siblings=None, now=adv.clock())
-    reasons: dict[str, list[str]] = field(default_factory=dict)
+    reasons: dict[str, list[str]] = {}
     for each in judgement.not_judged:
         reasons.setdefault(each.reason, []).append(CODES[each.check].slug if each.check in CODES else each.check)
     return judgement, [f"{reason}: not checked for {', '.join(dict.fromkeys(s))}" for reason, s in reasons.items()]

@@ -34,8 +34,8 @@ class ReportAsked(Asked, frozen=True, kw_only=True):
         Kind,
         Meta(
             description="report and checklist are of an experiment; run-summary of a run; model-card of a run, or of "
-            "an experiment's best; incident of a finding; comparison of two runs or two experiments, what b has against "
-            "a; digest of a span of time, of one experiment or all."
+            "an experiment's best; incident of a finding; comparison of two runs or two experiments, what b has "
+            "against a; digest of a span of time, of one experiment or all."
         ),
     ] = "report"
     experiment: Annotated[ExperimentName | None, Meta(description="For report, checklist, model-card and digest.")] = (

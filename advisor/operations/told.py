@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from msgspec import Meta, field
+from msgspec import Meta
 
 from advisor.documents.fact import Fact
 from advisor.documents.fact_paths import run_facts
@@ -156,7 +156,7 @@ def finding_told(finding: Finding, *, experiment: str | None = None, state: Find
 
 def facts_told(facts: Iterable[Fact], *, most: int = MAX_FACTS) -> list[FactTold]:
     """Return facts as an answer has them, each id once, a bounded number of them."""
-    found: dict[str, FactTold] = field(default_factory=dict)
+    found: dict[str, FactTold] = {}
     for fact in facts:
         if len(found) >= most:
             break
