@@ -34,6 +34,8 @@ FACTS: Final = "facts"
 """The field of an answer that has its figures once more, with ids to cite them by; in the text form it comes last."""
 REPLACES: Final = frozenset({"set_tags"})
 """What puts something in the place of something else; all else that writes only adds, and the journal keeps all."""
+FACTS_SHOWN: Final = 40
+"""Facts in a text, the most important ones; the structured answer has the rest."""
 BROKEN: Final = "something is broken in the advisor itself, not in what you asked; its log, on stderr, has the details"
 
 
@@ -79,9 +81,12 @@ def use(operation: Operation, adv: Advisor, arguments: Mapping[str, Any]) -> Cal
 def _text(operation: Operation, answer: Mapping[str, Any]) -> str:
     """Return an answer as text to read."""
     told = {name: value for name, value in answer.items() if name not in (NAMED, FACTS)}
-    if answer.get(FACTS):
-        told[FACTS] = answer[FACTS]
+    facts = answer.get(FACTS) or []
+    if facts:
+        told[FACTS] = facts[:FACTS_SHOWN]
     text = written(told, schema_of(operation.answers))
+    if len(facts) > FACTS_SHOWN:
+        text += f"\n  … {len(facts) - FACTS_SHOWN} more are in the structured answer; get_facts looks them up by id"
     return f"{MARKED}\n{text}" if answer.get(NAMED) else text
 
 
