@@ -6,10 +6,13 @@ is not told while the mute holds; a mute of a code, a run or an experiment also 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from advisor.errors import ConfigError
 from advisor.findings.alerts import ALERT_EVENTS, Book, Mute, Queued, Scope, Seen
@@ -35,10 +38,40 @@ class Silenced:
 
 
 def read_book(store: RunStore) -> Book:
-    """Return the book of alerts as it is now."""
+    """Return the book of alerts as it is now, for the caller alone."""
     book = Book()
     book.fold(store.journal(kinds=ALERT_EVENTS))
     return book
+
+
+class _Kept:
+    """A store's book, kept between two looks at it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.book = Book()
+
+
+_KEPT: Final[WeakKeyDictionary[RunStore, _Kept]] = WeakKeyDictionary()
+_KEPT_LOCK: Final = threading.Lock()
+
+
+@contextmanager
+def current_book(store: RunStore) -> Iterator[Book]:
+    """Hold the book of alerts as it is now: kept beside the store object, only what is new is read from the journal.
+
+    It belongs to all threads: look at it inside of the ``with`` only, and change nothing.
+    """
+    with _KEPT_LOCK:
+        kept = _KEPT.setdefault(store, _Kept())
+    with kept.lock:
+        version = store.state().version
+        if version < kept.book.version:  # a store that was put back to an earlier state
+            kept.book = Book()
+        if version > kept.book.version:
+            kept.book.fold(store.journal(after=kept.book.version, kinds=ALERT_EVENTS))
+            kept.book.version = max(kept.book.version, version)
+        yield kept.book
 
 
 def acknowledge(store: RunStore, references: Sequence[str], *, now: datetime, until: datetime | None) -> list[Silenced]:
@@ -57,10 +90,10 @@ def acknowledge(store: RunStore, references: Sequence[str], *, now: datetime, un
     StorageError
         If nothing, or more than one thing, is called so.
     """
-    book = read_book(store)
     found: dict[str, Seen] = {}
-    for reference in references:
-        found |= {seen.finding.id: seen for seen in _meant(store, book, reference)}
+    with current_book(store) as book:
+        for reference in references:
+            found |= {seen.finding.id: replace(seen) for seen in _meant(store, book, reference)}
     events = []
     for seen in found.values():
         finding = seen.finding
@@ -128,7 +161,8 @@ def unmute(store: RunStore, references: Sequence[str], *, now: datetime) -> list
 
 def mutes(store: RunStore, *, now: datetime) -> list[Mute]:
     """Return the mutes that hold."""
-    return read_book(store).active_mutes(now)
+    with current_book(store) as book:
+        return book.active_mutes(now)
 
 
 def _meant(store: RunStore, book: Book, reference: str) -> list[Seen]:

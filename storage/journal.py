@@ -655,7 +655,8 @@ class State:
 
     def _run_tagged(self, event: Event) -> bool:
         new = [str(tag) for tag in event.body["tags"]]
-        return self._grow(event, tags=lambda run: tuple(dict.fromkeys((*run.tags, *new))))
+        gone = {str(tag) for tag in event.body.get("removed", ())}
+        return self._grow(event, tags=lambda run: tuple(dict.fromkeys([*(t for t in run.tags if t not in gone), *new])))
 
     def _run_data(self, event: Event) -> bool:
         return self._grow(event, data=lambda run: (*run.data, MappingProxyType(dict(event.body))))
