@@ -188,7 +188,7 @@ class Kept:
                 found = self._find(key)
                 if found is None:
                     value = make()
-                    self._put(key, value, size(value))
+                    self.put(key, value, size(value))
                     return value
                 return cast(ValueT, found[0])
         finally:
@@ -202,9 +202,10 @@ class Kept:
                 self._values.move_to_end(key)
             return found
 
-    def _put(self, key: Any, value: Any, n_bytes: int) -> None:
+    def put(self, key: Any, value: Any, n_bytes: int) -> None:
+        """Keep a value, unless it alone is more than there is room for."""
         with self._lock:
-            if n_bytes > self._limit:
+            if n_bytes > self._limit or key in self._values:
                 return
             self._values[key] = (value, n_bytes)
             self._n_bytes += n_bytes
@@ -231,6 +232,18 @@ class Curves:
         return self.kept.get(
             (*self.stamp(run), metric), lambda: self._read(run, metric), lambda made: made.n_bytes if made else 200
         )
+
+    def names(self, run: Run) -> tuple[str, ...]:
+        """Return the names of all curves of a run; whoever asks for one of them next finds it read."""
+        stamp = self.stamp(run)
+
+        def read() -> tuple[str, ...]:
+            found = {metric: Decoded.of(curve) for metric, curve in self.store.curves([run.id]).get(run.id, {}).items()}
+            for metric, curve in found.items():
+                self.kept.put((*stamp, metric), curve, curve.n_bytes)
+            return tuple(found)
+
+        return self.kept.get(("names", *stamp), read, lambda names: 200 + sum(map(len, names)))
 
     def stamp(self, run: Run) -> tuple[Any, ...]:
         """Return what changes when a run's curves may have changed."""
