@@ -123,7 +123,7 @@ class Chart {
   take(found) {
     this.lines = this.metrics.flatMap((metric, part) => (found.metrics[metric] ?? []).map((line) => ({
       ...line, metric, part, key: this.metrics.length > 1 ? `${line.run_id}/${metric}` : line.run_id,
-      words: this.metrics.length > 1 ? `${metric} of ${line.label}` : line.label,
+      words: this.metrics.length > 1 ? (line.role === "this" ? `${metric}, this run` : `${metric} of ${line.label}`) : line.label,
     })));
     this.render();
   }
