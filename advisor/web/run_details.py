@@ -247,6 +247,12 @@ def error(run: Run) -> tuple[str, bool]:
     return scrub(block(whole[-MAX_ERROR:], limit=MAX_ERROR)), len(whole) > MAX_ERROR
 
 
+def short(run: Run) -> str:
+    """Return what a run is called in a command: the beginning of its id, or all of one that is not made by us."""
+    is_ours = len(run.id) == 32 and all(char in "0123456789abcdef" for char in run.id)
+    return run.id[:8] if is_ours else shlex.quote(one_line(run.id, limit=200))
+
+
 def note(text: str) -> str:
     """Return a note as it is shown."""
     return scrub(block(text, limit=MAX_NOTE))
