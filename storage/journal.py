@@ -169,6 +169,11 @@ class State:
         """Return how many runs there are."""
         return sum(self._n_visible().values())
 
+    def n_runs_each(self) -> dict[str, int]:
+        """Return how many runs each experiment has, by its name."""
+        counts = self._n_visible()
+        return {record.name: counts.get(record.number, 0) for record in self.experiments.values()}
+
     def id_of(self, experiment: str, number: int) -> str | None:
         """Return the id of an experiment's run by its number, None where there is none."""
         exp = self._numbers.get(experiment)
@@ -604,6 +609,8 @@ class State:
         changes: dict[str, Any] = {"state": state}
         if run.started is None and state is RunState.RUNNING:
             changes["started"] = event.time
+        if run.seed is None and event.body.get("seed") is not None:  # of one that was queued without a seed
+            changes["seed"] = event.body["seed"]
         if state.is_over:
             changes["ended"] = read_time(event.body.get("ended")) or event.time
             changes["error"] = event.body.get("error")

@@ -51,7 +51,7 @@ def compared(request: Request) -> Response:
 
 
 def _answered(request: Request, chosen: Callable[[Request], list[Beside]]) -> Response:
-    from advisor.web.app import status_of
+    from advisor.web.problems import status_of
 
     try:
         metrics = [*request.query_params.getlist("metric"), *_split(request, "metrics")]
