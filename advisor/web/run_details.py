@@ -253,6 +253,11 @@ def short(run: Run) -> str:
     return run.id[:8] if is_ours else shlex.quote(one_line(run.id, limit=200))
 
 
+def line(text: str) -> str:
+    """Return a name where no markup can stand: in a title or a label."""
+    return one_line(text, limit=80)
+
+
 def note(text: str) -> str:
     """Return a note as it is shown."""
     return scrub(block(text, limit=MAX_NOTE))
