@@ -1,0 +1,423 @@
+"""How records show themselves in a notebook: HTML that stands alone, and text beside it.
+
+Pure, and below the records, which it knows by their fields only. Markup that Jupyter, VS Code, Colab and marimo all
+take: no script, one scoped style sheet, colours of the page's theme where it names them. Where a notebook is not
+trusted the style is taken away, and plain tables are left.
+
+Invariant: whatever comes from a run is escaped, on one line, and bounded; what is shown does not grow with how much
+there is.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from html import escape
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from storage import svg
+from storage.figures import duration, figure, one_line, parameter
+
+if TYPE_CHECKING:
+    from storage.hits import SearchResults
+    from storage.records import Curve, Document, Finding, Run
+
+MOST_ROWS: Final = 15
+"""Rows of a table; what there is beyond is counted."""
+MOST_PARAMS: Final = 8
+MOST_METRICS: Final = 4
+MOST_CURVES: Final = 24
+"""Curves of one run that are drawn."""
+MOST_POINTS: Final = 3_000_000
+"""Points of a run's curves that are read to draw them: some 0.3 s."""
+MOST_LETTERS: Final = 60
+MOST_TEXT: Final = 400
+"""Letters of a note, and of a tooltip."""
+MOST_PAGE: Final = 2_000_000
+"""Letters of a document that a cell may hold."""
+
+STYLE: Final = (
+    "<style>.advisor-out{--advisor-accent:var(--jp-brand-color1,var(--vscode-charts-blue,#3d7be0));"
+    "--advisor-flag:var(--jp-error-color1,var(--vscode-charts-red,#d9482b));"
+    "--advisor-good:var(--jp-success-color1,var(--vscode-charts-green,#3a9d5d));"
+    "font-family:var(--jp-ui-font-family,system-ui,-apple-system,'Segoe UI',sans-serif);"
+    "font-size:13px;line-height:1.45;color:var(--jp-content-font-color1,var(--vscode-foreground,inherit));"
+    "max-width:64rem;overflow-x:auto;padding:2px 0}"
+    ".advisor-out .head{margin:0 0 .35em;font-size:14px}.advisor-out .head b{font-weight:600}"
+    ".advisor-out .soft{opacity:.7}.advisor-out p{margin:.25em 0}"
+    ".advisor-out table{border-collapse:collapse;border:0;margin:.3em 0 .5em;font-size:13px;table-layout:auto;"
+    "color:inherit;background:none;width:auto}"
+    ".advisor-out table tr,.advisor-out table tr:nth-child(odd),.advisor-out table tr:hover{background:none}"
+    ".advisor-out td,.advisor-out th{padding:.18em .9em .18em 0;border:0;border-bottom:1px solid rgba(128,128,128,.22);"
+    "text-align:left;vertical-align:middle;white-space:nowrap;font-weight:400;max-width:26rem;overflow:hidden;"
+    "text-overflow:ellipsis;color:inherit}"
+    ".advisor-out th{opacity:.72;font-size:12px}.advisor-out tbody th{opacity:1;font-size:13px}"
+    ".advisor-out .n{text-align:right;font-variant-numeric:tabular-nums}.advisor-out td.w{white-space:normal}"
+    ".advisor-out .dot{display:inline-block;width:.55em;height:.55em;border-radius:50%;margin-right:.45em;"
+    "background:rgba(128,128,128,.75)}.advisor-out .good{background:var(--advisor-good)}"
+    ".advisor-out .bad{background:var(--advisor-flag)}.advisor-out .now{background:var(--advisor-accent)}"
+    ".advisor-out .side{display:flex;flex-wrap:wrap;gap:.2em 2.5em;align-items:flex-start}"
+    ".advisor-out svg{display:block;max-width:100%;height:auto}.advisor-out svg.spark{display:inline-block}"
+    ".advisor-out summary{cursor:pointer;opacity:.75}.advisor-out code{font-size:12px;background:none;color:inherit}"
+    "</style>"
+)
+_DOTS: Final[Mapping[str, str]] = {
+    "finished": "good", "running": "now", "failed": "bad", "crashed": "bad", "error": "bad", "open": "bad",
+}  # fmt: skip
+
+
+# -- pieces, for what the advisor shows too
+
+
+def frame(*parts: str) -> str:
+    """Return parts as one output of a cell."""
+    return f'{STYLE}<div class="advisor-out">{"".join(parts)}</div>'
+
+
+def head(*parts: str) -> str:
+    """Return the line above everything; the parts are markup."""
+    return f'<p class="head">{" · ".join(part for part in parts if part)}</p>'
+
+
+def text(value: object, *, limit: int = MOST_LETTERS) -> str:
+    """Return a text from a run as markup: one line, bounded, apart from the direction of the text around it."""
+    raw = str(value)
+    shown, whole = one_line(raw, limit=limit), one_line(raw, limit=MOST_TEXT)
+    title = f' title="{escape(whole)}"' if shown != whole else ""
+    return f"<bdi{title}>{escape(shown)}</bdi>"
+
+
+def value(any_value: object) -> str:
+    """Return the value of a parameter or a metric as markup; a dash where there is none."""
+    if any_value is None:
+        return "–"
+    if isinstance(any_value, (bool, int, float)):
+        return escape(parameter(any_value))
+    return text(any_value if isinstance(any_value, str) else parameter(any_value, limit=MOST_TEXT))
+
+
+def dot(word: str) -> str:
+    """Return a state or a severity with its colour beside it; the word says it without the colour."""
+    return f'<span class="dot {_DOTS.get(word, "")}"></span>{escape(word)}'
+
+
+def soft(words: str) -> str:
+    """Return markup in the background."""
+    return f'<span class="soft">{words}</span>'
+
+
+def moment(time: datetime | None) -> str:
+    """Return a time in UTC."""
+    return "–" if time is None else f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Iterable[int] = (), n: int = 0) -> str:
+    """Return a table of markup.
+
+    Parameters
+    ----------
+    headers
+        Markup; the first column names its row.
+    numbers
+        Columns of figures.
+    n
+        How many rows there are in all, where not all are shown.
+    """
+    right = frozenset(numbers)
+
+    def cell(tag: str, at: int, content: str, scope: str = "") -> str:
+        return f"<{tag}{scope}{' class=n' if at in right else ''}>{content}</{tag}>"
+
+    top = "".join(cell("th", at, content, ' scope="col"') for at, content in enumerate(headers))
+    shown = ["".join(cell("th" if at == 0 else "td", at, each) for at, each in enumerate(row)) for row in rows]
+    body = "".join(f"<tr>{row}</tr>" for row in shown)
+    more = f"<p>{soft(f'… and {n - len(shown):,} more')}</p>" if n > len(shown) else ""
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>{more}"
+
+
+def pairs(mapping: Mapping[str, Any], *, title: str, most: int = 40) -> str:
+    """Return names and values as a table of two columns; nothing where there are none."""
+    if not mapping:
+        return ""
+    some = list(mapping.items())[:most]
+    right = [1] if all(_is_figure(each) for _, each in some) else []
+    return table([escape(title), ""], [(text(key), value(each)) for key, each in some], numbers=right, n=len(mapping))
+
+
+def plural(n: int, noun: str) -> str:
+    """Return a number of things.
+
+    >>> plural(1, "run"), plural(2000, "run")
+    ('1 run', '2,000 runs')
+    """
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+# -- runs
+
+
+def runs(found: Sequence[Run], *, n: int | None = None, metric: str | None = None, title: str = "") -> str:
+    """Return runs as an output.
+
+    Parameters
+    ----------
+    n
+        How many there are in all; by default those given.
+    metric
+        The objective's; by default told from the runs.
+    """
+    n_all = len(found) if n is None else n
+    return frame(head(title or f"<b>{plural(n_all, 'run')}</b>"), runs_table(found, n=n_all, metric=metric))
+
+
+def runs_table(found: Sequence[Run], *, n: int, metric: str | None = None) -> str:
+    """Return the first runs as a table: those columns in which they differ come first."""
+    some = list(found[:MOST_ROWS])
+    if not some:
+        return ""
+    metric = metric or _objective_of(some)
+    params = _columns([run.params for run in some], MOST_PARAMS)
+    metrics = [name for name in _columns([run.metrics for run in some], MOST_METRICS + 1) if name != metric]
+    several = len({run.experiment for run in some}) > 1
+    headers = [*(["experiment"] if several else []), "#", "state", text(metric or "objective")]
+    headers += [text(name) for name in (*params, *metrics[:MOST_METRICS])] + ["took", "found"]
+    rows = [
+        [
+            *([text(run.experiment)] if several else []),
+            str(run.number),
+            dot(str(run.state)),
+            value(run.objective),
+            *(value(run.params.get(name)) for name in params),
+            *(value(run.metrics.get(name)) for name in metrics[:MOST_METRICS]),
+            "–" if run.duration_s is None else escape(duration(run.duration_s)),
+            _codes(run.findings),
+        ]
+        for run in some
+    ]
+    first = int(several)
+    figures = {first, first + 2} | set(range(first + 3 + len(params), len(headers) - 1))
+    figures |= {
+        first + 3 + at for at, name in enumerate(params) if all(map(_is_figure, (r.params.get(name) for r in some)))
+    }
+    left_out = len({name for run in some for name in run.params}) - len(params)
+    note = f"<p>{soft(plural(left_out, 'parameter') + ' not shown')}</p>" if left_out > 0 else ""
+    return table(headers, rows, numbers=figures, n=n) + note
+
+
+def _is_figure(any_value: object) -> bool:
+    return any_value is None or (isinstance(any_value, (int, float)) and not isinstance(any_value, bool))
+
+
+def _objective_of(some: Sequence[Run]) -> str | None:
+    """Return the metric whose last value, where it is a number, is the objective of each run that has one."""
+    with_value = [run for run in some if run.objective is not None]
+    names = with_value[0].metrics if with_value else ()
+    for name in names:
+        last = [(run.metrics.get(name, math.inf), run.objective) for run in with_value]
+        if all(math.isnan(a) or a == b for a, b in last) and any(a == b for a, b in last):
+            return name
+    return None
+
+
+def _columns(mappings: Sequence[Mapping[str, Any]], most: int) -> list[str]:
+    """Return the names of a table's columns: at most so many, those with different values first, in their order."""
+    names = list(dict.fromkeys(name for mapping in mappings for name in mapping))
+    same = {name for name in names if len({repr(mapping.get(name))[:MOST_TEXT] for mapping in mappings}) == 1}
+    kept = set(sorted(names, key=lambda name: name in same)[:most])
+    return [name for name in names if name in kept]
+
+
+def _codes(findings: Sequence[Finding]) -> str:
+    left = list(dict.fromkeys(each.code for each in findings if each.state != "resolved"))
+    return text(", ".join(left[:4])) if left else ""
+
+
+def run(one: Run, curves: Mapping[str, Curve] | None = None) -> str:
+    """Return a run as an output; ``curves`` are drawn where they are given."""
+    took = "" if one.duration_s is None else f"took {escape(duration(one.duration_s))}"
+    names = [f"<b>{text(one.experiment)} #{one.number}</b>", text(one.name) if one.name else "", dot(str(one.state))]
+    names += [f"objective <b>{value(one.objective)}</b>" if one.objective is not None else "", took]
+    names += [soft(moment(one.started)) if one.started else "", soft(f"<code>{escape(one.id[:12])}</code>")]
+    said = (one.error or "").strip().splitlines()[-1:]
+    error = f"<p>{dot('error')}: {text(said[0], limit=200)}</p>" if said else ""
+    side = pairs(one.params, title="parameter") + _metrics(one, curves or {})
+    notes = "".join(f"<p>{soft('note')} {text(note, limit=MOST_TEXT)}</p>" for note in one.notes[:5])
+    tags = f"<p>{soft('tags')} {', '.join(text(tag) for tag in one.tags[:20])}</p>" if one.tags else ""
+    return frame(head(*names), error, f'<div class="side">{side}</div>', findings_table(one.findings), notes, tags)
+
+
+def _metrics(one: Run, curves: Mapping[str, Curve]) -> str:
+    if not one.summary:
+        return pairs(one.metrics, title="metric")
+    rows = []
+    for name, figures in list(one.summary.items())[:MOST_CURVES]:
+        curve = curves.get(name)
+        spark = "" if curve is None else svg.sparkline(curve.values, label=f"curve of {name}")
+        lost = figures.get("n_nonfinite") or 0
+        points = f"{figures.get('n') or 0:,}" + (f", {lost:,} not finite" if lost else "")
+        rows.append((text(name), *(value(figures.get(key)) for key in ("last", "min", "max")), points, spark))
+    return table(["metric", "last", "lowest", "highest", "points", ""], rows, numbers=[1, 2, 3, 4], n=len(one.summary))
+
+
+def worth_drawing(one: Run) -> bool:
+    """Return whether a run's curves are few enough to be read for a picture."""
+    n_points = sum(int(figures.get("n") or 0) for figures in one.summary.values())
+    return 0 < n_points <= MOST_POINTS
+
+
+# -- curves
+
+
+def curve(one: Curve) -> str:
+    """Return a curve as an output: its figures, and a chart."""
+    figures = one.summary()
+    if not len(one):
+        return frame(head(f"<b>{text(one.metric)}</b>", "no points yet"))
+    said = [f"<b>{text(one.metric)}</b>", plural(len(one), "point"), f"last {value(figures['last'])}"]
+    for key, word in _WORDS[1:]:
+        if figures[key] is not None:
+            where = f"at step {figures[key + '_step']:,}"
+            said.append(f"{word} {value(figures[key])} {soft(where)}")
+    bad, lost = np.flatnonzero(~np.isfinite(one.values)), ""
+    if bad.size:
+        first = f"the first, {figure(float(one.values[bad[0]]))}, at step {int(one.steps[bad[0]]):,}"
+        lost = f'<p><span class="dot bad"></span>{plural(int(bad.size), "value")} not finite; {first}</p>'
+    label = f"{one_line(one.metric)} by step: " + one_line(", ".join(plain_figures(one)))
+    return frame(head(*said), lost, svg.chart(one.steps, one.values, label=label))
+
+
+def curves(found: Mapping[str, Curve]) -> str:
+    """Return several curves as an output: one row each."""
+    rows = [
+        (
+            text(name),
+            svg.sparkline(each.values, width=160, height=24, label=f"curve of {name}"),
+            value(each.last if len(each) else None),
+            f"{len(each):,}",
+        )
+        for name, each in list(found.items())[:MOST_CURVES]
+    ]
+    title = head(f"<b>{plural(len(found), 'curve')}</b>")
+    return frame(title, table(["metric", "", "last", "points"], rows, numbers=[2, 3], n=len(found)) if rows else "")
+
+
+def plain_figures(one: Curve) -> list[str]:
+    """Return what a curve comes to, as words."""
+    figures = one.summary()
+    out = [plural(len(one), "point")]
+    out += [f"{word} {figure(figures[key])}" for key, word in _WORDS if figures[key] is not None]
+    return out + ([f"{figures['n_nonfinite']:,} not finite"] if figures["n_nonfinite"] else [])
+
+
+_WORDS: Final = (("last", "last"), ("min", "lowest"), ("max", "highest"))
+
+
+# -- findings, documents, searches
+
+
+def findings_table(found: Sequence[Finding], *, n: int | None = None, runs_too: bool = False) -> str:
+    """Return findings as a table, the first ones."""
+    if not found:
+        return ""
+    rows = [
+        (
+            text(each.code),
+            dot(str(each.severity)),
+            text(each.title, limit=100),
+            *([text(each.experiment), f"<code>{escape(each.run_id[:8])}</code>"] if runs_too else []),
+            escape(str(each.state)),
+            "–" if each.step is None else f"{each.step:,}",
+        )
+        for each in found[:MOST_ROWS]
+    ]
+    headers = ["finding", "severity", "", *(["experiment", "run"] if runs_too else []), "state", "from step"]
+    return table(headers, rows, numbers=[len(headers) - 1], n=len(found) if n is None else n)
+
+
+def findings(found: Sequence[Finding]) -> str:
+    """Return findings as an output."""
+    return frame(head(f"<b>{plural(len(found), 'finding')}</b>"), findings_table(found, runs_too=True))
+
+
+def finding(one: Finding) -> str:
+    """Return a finding as an output, with what it rests on."""
+    said = [f"<b>{text(one.code)}</b>", dot(str(one.severity)), text(one.title, limit=160), escape(str(one.state))]
+    where: dict[str, Any] = {
+        "experiment": one.experiment,
+        "run": one.run_id[:12],
+        "curve": one.metric,
+        "from step": one.step,
+    }
+    where |= {"p-value": one.p_value, "score": one.score, "verdict": one.verdict, "by": one.detector}
+    known = {key: each for key, each in where.items() if each is not None}
+    side = pairs(known, title="") + pairs(one.evidence, title="evidence")
+    return frame(head(*said), f'<div class="side">{side}</div>')
+
+
+def search_results(found: SearchResults) -> str:
+    """Return what a search found as an output, each run with the reason why."""
+    asked = " ".join(part for part in (found.words, found.where or "") if part)
+    said = [f"<b>{plural(len(found), 'run')}</b>", f"for {text(asked)}" if asked else ""]
+    rows = [
+        (
+            f"{text(hit.run.experiment)} #{hit.run.number}",
+            dot(str(hit.run.state)),
+            value(hit.run.objective),
+            figure(hit.score, digits=2),
+            " · ".join(_reason(reason.kind, reason.text, reason.marks) for reason in hit.reasons[:2]),
+        )
+        for hit in found[:MOST_ROWS]
+    ]
+    shown = table(["run", "state", "objective", "score", "why"], rows, numbers=[2, 3], n=len(found)) if rows else ""
+    documents = "".join(
+        f"<p>{soft(escape(each.kind))} {text(each.title, limit=100)}</p>" for each in found.documents[:5]
+    )
+    return frame(head(*said), shown, documents)
+
+
+def _reason(kind: str, said: str, marks: Sequence[tuple[int, int]]) -> str:
+    """Return one reason, the words that were asked for in bold."""
+    parts, at = [], 0
+    for start, end in marks:
+        if start >= at and end <= MOST_TEXT:
+            parts += [escape(_flat(said[at:start])), f"<b>{escape(_flat(said[start:end]))}</b>"]
+            at = end
+    parts.append(escape(_flat(said[at : max(at, 120)])) + ("…" if len(said) > max(at, 120) else ""))
+    return f"{soft(escape(kind))} <bdi>{''.join(parts)}</bdi>"
+
+
+def _flat(part: str) -> str:
+    """Return a piece of a text on one line, blanks at its ends kept."""
+    line = one_line(part, limit=MOST_TEXT)
+    return (" " if part[:1].isspace() else "") + line + (" " if line and part[-1:].isspace() else "")
+
+
+_PICTURE = re.compile(r"!\[((?:[^\]\\\\]|\\\\.)*)\]\([^)]*\)")
+
+
+def markdown(one: Document) -> str:
+    """Return a document that is Markdown; a notebook lies elsewhere than its pictures, which are named instead."""
+    whole = one.text if len(one.text) <= MOST_PAGE else one.text[:MOST_PAGE] + "\n\n…"
+    return _PICTURE.sub(lambda match: f"*Picture: {match[1]}*", whole)
+
+
+def document(one: Document) -> str:
+    """Return a document as an output: an HTML page in a frame without rights, any other form as it was written."""
+    said = head(
+        f"<b>{text(one.title, limit=120)}</b>",
+        escape(one.kind),
+        f"version {one.version}",
+        text(one.path or "", limit=80),
+    )
+    notes = "".join(f"<p>{soft(text(note, limit=MOST_TEXT))}</p>" for note in one.notes[:5])
+    if one.format == "html" and len(one.text) <= MOST_PAGE:
+        page = f'<iframe sandbox="" title="{escape(one_line(one.title))}" width="100%" height="640" frameborder="0"'
+        page += f' srcdoc="{escape(one.text)}"></iframe>'
+        return frame(said, notes, page)
+    cut = one.text[:MOST_PAGE]
+    more = f"<p>{soft(f'{len(one.text) - len(cut):,} letters more')}</p>" if len(cut) < len(one.text) else ""
+    return frame(said, notes, f'<pre style="white-space:pre-wrap">{escape(cut)}</pre>{more}')
