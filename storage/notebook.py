@@ -396,7 +396,7 @@ def _flat(part: str) -> str:
     return (" " if part[:1].isspace() else "") + line + (" " if line and part[-1:].isspace() else "")
 
 
-_PICTURE = re.compile(r"!\[((?:[^\]\\\\]|\\\\.)*)\]\([^)]*\)")
+_PICTURE: Final = re.compile(r"!\[((?:[^\]\\]|\\.)*)\]\([^)]*\)")
 
 
 def markdown(one: Document) -> str:
@@ -411,7 +411,7 @@ def document(one: Document) -> str:
         f"<b>{text(one.title, limit=120)}</b>",
         escape(one.kind),
         f"version {one.version}",
-        text(one.path or "", limit=80),
+        text(one.path, limit=80) if one.path else "",
     )
     notes = "".join(f"<p>{soft(text(note, limit=MOST_TEXT))}</p>" for note in one.notes[:5])
     if one.format == "html" and len(one.text) <= MOST_PAGE:

@@ -87,7 +87,8 @@ def chart(steps: NDArray[np.int64], values: Floats, *, label: str, best: int | N
     finite = values[np.isfinite(values)]
     y_axis = _value_axis(finite) if finite.size else _Axis(0.0, 1.0)
     first, last = (float(steps.min()), float(steps.max())) if steps.size else (0.0, 1.0)
-    x_axis = _Axis(first, last) if last > first else _Axis(first - 1, last + 1)
+    apart = 1.0 + 1e-9 * abs(first)  # more than two neighbouring floats are
+    x_axis = _Axis(first, last) if last - first >= apart else _Axis(first - apart, last + apart)
     xs = LEFT + x_axis.place(steps.astype(np.float64)) * (WIDTH - LEFT - RIGHT)
     ys = HEIGHT - BOTTOM - np.clip(y_axis.place(values), -0.02, 1.02) * (HEIGHT - TOP - BOTTOM)
     keep = thinned(values, 2 * WIDTH)
@@ -130,7 +131,7 @@ def ticks(low: float, high: float, *, about: int = 5) -> list[float]:
     ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [20.0, 40.0, 60.0, 80.0])
     """
     raw = (high - low) / about
-    if not (raw > 0 and math.isfinite(raw)):
+    if not (raw > 1e-290 and math.isfinite(raw)):
         return [low]
     power = 10.0 ** math.floor(math.log10(raw))
     pace = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.8)
@@ -148,7 +149,9 @@ def _value_axis(finite: Floats) -> _Axis:
         low, high = max(low, inner_low - room), min(high, inner_high + room)
     if log:
         return _Axis(low / 1.1, high * 1.1, log=True)
-    pad = 0.04 * (high - low) or 0.05 * abs(high) or 0.5
+    size = max(abs(low), abs(high))
+    pad = 0.04 * (high - low) if high - low > 1e-9 * size else 0.05 * size
+    pad = pad if pad > 1e-290 else 0.5
     return _Axis(low - pad, high + pad)
 
 
