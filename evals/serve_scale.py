@@ -1,7 +1,8 @@
 """What the page costs on a large store: 100,000 runs, and 10 runs of 1,000,000 points, served as a process of its own.
 
 Asked for: the first view under 1 s (warm), no freeze while zooming, less than 1 GiB of memory. Server times are of
-whole answers over loopback; the browser's are those that Chromium reports (first paint, load), the longest task that
+whole answers over loopback, and beside them the processor time of a warm one, which says more on a machine that does
+other things; the browser's are those that Chromium reports (first paint, load), the longest task that
 kept a page from answering among them. The first request to each address is told apart from later ones. What a view
 of this version does not have is said to be missing, with its status, and not measured.
 
@@ -151,18 +152,27 @@ def run_ids(store: Path) -> tuple[str, str]:
     return long_run, short_run
 
 
-def asked(address: str, view: View) -> dict[str, Any]:
+def cpu_s(pid: int) -> float:
+    """Return the seconds of processor time that a process has used, its threads included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def asked(address: str, view: View, pid: int) -> dict[str, Any]:
     """Ask for a view again and again; the first time is told apart."""
-    seconds, status, body = [], 0, b""
+    seconds, used, status, body = [], [], 0, b""
     for _ in range(REPEATS + 1):
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), cpu_s(pid)
         status, body = get(address + view.path)
         seconds.append(time.perf_counter() - began)
+        used.append(cpu_s(pid) - cpu)
         if status != 200:
             break
     later = seconds[1:] or seconds
     return {
         "status": status,
+        "cpu_first_ms": round(used[0] * 1e3),
+        "cpu_warm_ms": round(statistics.mean(used[1:] or used) * 1e3),
         "first_ms": round(seconds[0] * 1e3, 1),
         "warm_ms": round(statistics.median(later) * 1e3, 1),
         "worst_ms": round(max(later) * 1e3, 1),
@@ -245,12 +255,15 @@ def asset_bytes() -> int:
 def show(report: dict[str, Any]) -> None:
     print(f"{report['n_runs']:,} runs, {os.cpu_count()} cores, load average {report['load_average']:.1f}")
     print(f"start to the first answer: {report['start_s']:.2f} s; assets: {report['asset_bytes']:,} bytes")
-    print(f"\n{'server':28}{'first, ms':>12}{'warm, ms':>12}{'worst, ms':>12}{'kB':>9}")
+    print(f"\n{'server':28}{'first, ms':>12}{'warm, ms':>12}{'worst, ms':>12}{'CPU, ms':>10}{'kB':>9}")
     for name, row in report["server"].items():
         if row["status"] != 200:
             print(f"{name:28}   missing: the answer is {row['status']}")
             continue
-        print(f"{name:28}{row['first_ms']:>12}{row['warm_ms']:>12}{row['worst_ms']:>12}{row['bytes'] / 1e3:>9.1f}")
+        print(
+            f"{name:28}{row['first_ms']:>12}{row['warm_ms']:>12}{row['worst_ms']:>12}{row['cpu_warm_ms']:>10}"
+            f"{row['bytes'] / 1e3:>9.1f}"
+        )
     for name, row in (report.get("browser") or {}).items():
         if name == "zoom":
             print(f"zoom: {row}")
@@ -301,7 +314,7 @@ def main() -> None:
     with served(given.store, "--read-only") as (address, pid, start_s), Memory(pid) as memory:
         report["start_s"] = round(start_s, 2)
         idle = memory.now_mib()
-        report["server"] = {view.name: asked(address, view) for view in found}
+        report["server"] = {view.name: asked(address, view, pid) for view in found}
         report["memory_mib"] = {"after the start": round(idle), "peak of the requests": round(memory.peak_mib)}
         if CHROMIUM and not given.no_browser:
             there = [v for v in found if v.in_browser and report["server"][v.name]["status"] == 200]

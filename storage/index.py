@@ -320,10 +320,32 @@ class RunIndex:
         What the table does not have yet, and runs that go on (they change without an event), are judged apart, with
         the same filter in the same engine.
         """
+        return question.ordered(self._found(question, question.columns(), state, live=live))
+
+    def columns(
+        self, question: Question, wanted: Mapping[str, Order], state: State, *, live: LiveMetrics
+    ) -> dict[str, Column]:
+        """Return columns of the runs that fit a question, in its order; see ``RunStore.columns``."""
+        asked = question.columns()
+        for place, order in enumerate(wanted.values()):
+            asked |= {f"{place}.{form}": sql for form, sql in _readings(order).items()}
+        found = self._found(question, asked, state, live=live)
+        if not found:
+            nothing = np.empty(0, dtype=np.float64)
+            return {name: nothing if _is_number(order) else nothing.astype(object) for name, order in wanted.items()}
+        at = question.positions(found)
+        return {
+            name: _plain(order, {form: found[f"{place}.{form}"][at] for form in _readings(order)})
+            for place, (name, order) in enumerate(wanted.items())
+        }
+
+    def _found(
+        self, question: Question, wanted: Mapping[str, str], state: State, *, live: LiveMetrics
+    ) -> dict[str, Column]:
+        """Return columns of the runs that fit, from the table and from what is judged apart."""
         exp = question.exp
         # A run that was moved away is still among its former siblings in the table: all are left out there.
         apart = {entry.run.id: entry for entry in [*state.dirty(), *state.entries(list(state.running))]}
-        wanted = question.columns()
         parts: list[Mapping[str, Column]] = []
         kept = state.base if isinstance(state.base, KeptFold) else None
         if kept is not None:
@@ -333,8 +355,7 @@ class RunIndex:
         if visible:
             rows = rows_of(visible, state, live=live, described=question.asks_text)
             parts.append(self._database.columns_among(rows, COLUMNS, wanted, where=question.sql))
-        found = {name: np.concatenate([part[name] for part in parts]) for name in wanted} if parts else {}
-        return question.ordered(found)
+        return {name: np.concatenate([part[name] for part in parts]) for name in wanted} if parts else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,24 +376,18 @@ class Question:
     def columns(self) -> dict[str, str]:
         """Return what must be read of each run, as names and expressions."""
         out = {"run_id": "run_id", "ordinal": "ordinal" if self.exp is None else "number"}
-        order = self.order
-        if order is None:
-            return out
-        if order.key is not None:
-            text = f"json_get_string({order.column}, {quoted(order.key)})"
-            return out | {"number": f"try_cast({text} as double)", "text": text}
-        if COLUMNS[order.column] in ("string", "text"):
-            return out | {"text": order.column}
-        return out | {"number": f"cast({order.column} as bigint)" if COLUMNS[order.column] == "time" else order.column}
+        return out if self.order is None else out | _readings(self.order)
 
     def ordered(self, found: Mapping[str, Column]) -> list[str]:
         """Return the ids in order: numbers before text, and what has no finite value last in either direction."""
-        if not found:
-            return []
+        return list(found["run_id"][self.positions(found)]) if found else []
+
+    def positions(self, found: Mapping[str, Column]) -> NDArray[np.int64]:
+        """Return where the runs stand in what was found, in order."""
         place = found["ordinal"].astype(np.int64)
         if self.order is None:
             at = np.argsort(place, kind="stable")
-            return list(found["run_id"][at[::-1] if self.descending else at])
+            return at[::-1] if self.descending else at
         number = found["number"].astype(np.float64) if "number" in found else np.full(place.shape, np.nan)
         numeric = np.flatnonzero(np.isfinite(number))
         sign = -1.0 if self.descending else 1.0
@@ -383,7 +398,7 @@ class Question:
         left[taken] = False
         rest = np.flatnonzero(left)
         rest = rest[np.argsort(place[rest], kind="stable")]
-        return list(found["run_id"][np.concatenate([taken, rest]).astype(np.int64)])
+        return np.concatenate([taken, rest]).astype(np.int64)
 
     def _words(self, found: Mapping[str, Column], number: Column, place: Column) -> NDArray[np.int64]:
         """Return the positions of values that are text, in order."""
@@ -394,6 +409,35 @@ class Question:
         at.sort(key=lambda i: place[i])
         at.sort(key=lambda i: str(text[i]), reverse=self.descending)
         return np.array(at, dtype=np.int64)
+
+
+def _readings(order: Order) -> dict[str, str]:
+    """Return how a column is read: as ``number``, as ``text``, or as both where either may stand there."""
+    if order.key is not None:
+        text = f"json_get_string({order.column}, {quoted(order.key)})"
+        return {"number": f"try_cast({text} as double)", "text": text}
+    if not _is_number(order):
+        return {"text": order.column}
+    kind = COLUMNS[order.column]
+    return {"number": f"cast({order.column} as bigint)" if kind in ("time", "bool") else order.column}
+
+
+def _is_number(order: Order) -> bool:
+    return order.key is None and COLUMNS[order.column] not in ("string", "text")
+
+
+def _plain(order: Order, found: Mapping[str, Column]) -> Column:
+    """Return a column as numbers, NaN where there is none, or as texts, None where there is none."""
+    if "number" not in found:
+        return found["text"]
+    number = found["number"].astype(np.float64)
+    if COLUMNS[order.column] == "time":
+        return number / 1e6  # since 1970, from microseconds
+    if "text" in found and any(
+        text is not None and text not in NON_FINITE for text in found["text"][~np.isfinite(number)]
+    ):
+        return found["text"]
+    return number
 
 
 NON_FINITE: Final = frozenset({"NaN", "Infinity", "-Infinity"})

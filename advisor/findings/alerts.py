@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -148,12 +148,6 @@ class Line:
     asked_for: bool = False
     """Whether that is the receiver's own wish."""
 
-    def copy(self) -> Line:
-        """Return a line that may be changed without this one."""
-        told = {key: replace(each, episodes=dict(each.episodes)) for key, each in self.told.items()}
-        messages = {key: replace(message) for key, message in self.messages.items()}
-        return replace(self, told=told, messages=messages)
-
     def waiting(self) -> list[Queued]:
         """Return what is still to be delivered, in order."""
         return [message for message in self.messages.values() if message.is_open]
@@ -189,16 +183,6 @@ class Book:
         """Commit up to which the journal is folded."""
         self._known: set[str] = set()
         self._clear_after = timedelta(seconds=clear_after_s)
-
-    def copy(self) -> Book:
-        """Return a book that may be folded on without this one."""
-        book = Book()
-        book._clear_after, book.version = self._clear_after, self.version
-        book.findings = {key: replace(seen) for key, seen in self.findings.items()}
-        book.by_run = {run: {key: book.findings[key] for key in found} for run, found in self.by_run.items()}
-        book.lines = {channel: line.copy() for channel, line in self.lines.items()}
-        book.mutes, book._known = dict(self.mutes), set(self._known)
-        return book
 
     def line(self, channel: str) -> Line:
         """Return what a channel was told."""
