@@ -119,6 +119,7 @@ def views(long_run: str, short_run: str) -> list[View]:
     """Return what is asked for, in the order in which a person would."""
     exp = f"/experiments/{BIG}"
     both = f"{long_run},{short_run}"
+    curves = f"/runs/{long_run}/curves.json?metric=train_loss"
     return [
         View("first page", "/"),
         View("experiments", "/experiments"),
@@ -129,8 +130,8 @@ def views(long_run: str, short_run: str) -> list[View]:
         View("experiment of long runs", f"/experiments/{LONG}"),
         View("run", f"/runs/{short_run}"),
         View("run of 1,000,000 points", f"/runs/{long_run}"),
-        View("its curves", f"/runs/{long_run}/curves.json", in_browser=False),
-        View("its curves, zoomed", f"/runs/{long_run}/curves.json?from=400000&to=410000", in_browser=False),
+        View("its curves", curves, in_browser=False),
+        View("its curves, zoomed", f"{curves}&from=400000&to=410000", in_browser=False),
         View("compare two runs", f"/compare?runs={both}"),
         View("search", "/search?q=val_loss+is+NaN"),
         View("search, another", "/search?q=optimizer+adam+diverged", in_browser=False),

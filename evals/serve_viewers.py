@@ -41,7 +41,7 @@ from serve_scale import get, served  # noqa: E402
 
 METRICS: Final = {"train_loss": 0.5, "val_loss": 0.7, "accuracy": 0.8, "grad_norm": 1.5}
 EXPERIMENT: Final = "watched"
-MOST_CALLS: Final = 200_000
+MOST_CALLS: Final = 2_000_000
 WARM_CALLS: Final = 2_000
 """Calls at a round's beginning that are not counted: the run is still being made known to the store."""
 REFETCH_S: Final = 1.0
