@@ -83,7 +83,7 @@ def _picture(record: Experiment, store: RunStore) -> str:
     label = f"{record.objective.metric} of {plural(len(measured), 'run')} by number"
     drawn = svg.chart(numbers, values, label=label, best=best, dots=True)
     which = "each run" if len(runs) < DRAWN_RUNS else f"the newest {DRAWN_RUNS} runs"
-    return f"<p>{text(record.objective.metric)} {soft(f'of {which}, by number; the best one is ringed')}</p>{drawn}"
+    return f"<p>{text(record.objective.metric)} {soft(f'of {which}, by number; the best of them is ringed')}</p>{drawn}"
 
 
 def _space(space: Mapping[str, object] | None) -> str:

@@ -2,15 +2,15 @@
 
 A training in a process of its own logs four metrics a call as fast as it can, a new run each round. The page is served
 by another process from the same store. A viewer holds a connection to ``/live`` and, when an event concerns a part of
-his page, loads that part anew as the browser's script does: at most once a second each. All viewers are one process,
-which runs at the lowest priority: they stand for browsers on other machines, but here they share its cores. A third
-kind of round, without viewers but with one process that only burns time, tells how much of a difference is the
-cores being shared and not the store.
+his page, loads that part anew as the browser's script does: at most once a second each. All viewers are one process.
+They stand for browsers on other machines, but here they share the training's cores, as the server does. So a third
+kind of round, without viewers but with one process that only burns time, tells how much of a difference comes of
+shared cores and not of the store.
 
 Said are p50 and p99 of a round's calls, their medians over rounds, and the ratio of neighbouring rounds with a 95 %
 interval by the bootstrap over pairs of rounds.
 
-    python evals/serve_viewers.py [--viewers 50] [--rounds 8] [--seconds 3] [--out PATH]
+    python evals/serve_viewers.py [--viewers 50] [--rounds 8] [--seconds 6] [--out PATH]
 """
 
 from __future__ import annotations
@@ -149,8 +149,11 @@ async def view(port: int, path: str, seen: Seen, looking: asyncio.Event) -> None
         looking.set()
         return
     looking.set()
+    kind = b""
     while line := await reader.readline():
-        if not line.startswith(b"data:"):
+        if line.startswith(b"event:"):
+            kind = line[6:].strip()
+        if not line.startswith(b"data:") or kind != b"changed":
             continue
         seen.n_events += 1
         change = json.loads(line[5:])
@@ -288,7 +291,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--viewers", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--train", metavar="STORE", help=argparse.SUPPRESS)
     parser.add_argument("--look", nargs="+", help=argparse.SUPPRESS)
@@ -297,7 +300,6 @@ def main() -> None:
         train(given.train)
         return
     if given.look:
-        os.nice(19)
         asyncio.run(look(int(given.look[0]), given.look[1:]))
         return
     report: dict[str, Any] = {"n_viewers": given.viewers, "rounds": [], "seen": []}

@@ -179,33 +179,31 @@ def runs_table(found: Sequence[Run], *, n: int, metric: str | None = None) -> st
     some = list(found[:MOST_ROWS])
     if not some:
         return ""
-    metric = metric or _objective_of(some)
+    columns = _run_columns(some, metric or _objective_of(some))
+    right = [at for at, (_, _, is_figure) in enumerate(columns) if is_figure]
+    rows = zip(*(cells for _, cells, _ in columns), strict=True)
+    n_params = len({name for run in some for name in run.params})
+    left_out = f"<p>{soft(f'{n_params - MOST_PARAMS} parameters more')}</p>" if n_params > MOST_PARAMS else ""
+    return table([header for header, _, _ in columns], rows, numbers=right, n=n) + left_out
+
+
+def _run_columns(some: Sequence[Run], metric: str | None) -> list[tuple[str, list[str], bool]]:
+    """Return header, cells, and whether they are figures, of each column; those without content are left out."""
     params = _columns([run.params for run in some], MOST_PARAMS)
     metrics = [name for name in _columns([run.metrics for run in some], MOST_METRICS + 1) if name != metric]
     several = len({run.experiment for run in some}) > 1
-    headers = [*(["experiment"] if several else []), "#", "state", text(metric or "objective")]
-    headers += [text(name) for name in (*params, *metrics[:MOST_METRICS])] + ["took", "found"]
-    rows = [
-        [
-            *([text(run.experiment)] if several else []),
-            str(run.number),
-            dot(str(run.state)),
-            value(run.objective),
-            *(value(run.params.get(name)) for name in params),
-            *(value(run.metrics.get(name)) for name in metrics[:MOST_METRICS]),
-            "–" if run.duration_s is None else escape(duration(run.duration_s)),
-            _codes(run.findings),
-        ]
-        for run in some
-    ]
-    first = int(several)
-    figures = {first, first + 2} | set(range(first + 3 + len(params), len(headers) - 1))
-    figures |= {
-        first + 3 + at for at, name in enumerate(params) if all(map(_is_figure, (r.params.get(name) for r in some)))
-    }
-    left_out = len({name for run in some for name in run.params}) - len(params)
-    note = f"<p>{soft(plural(left_out, 'parameter') + ' not shown')}</p>" if left_out > 0 else ""
-    return table(headers, rows, numbers=figures, n=n) + note
+    codes = [_codes(run.findings) for run in some]
+    took = ["–" if run.duration_s is None else escape(duration(run.duration_s)) for run in some]
+    columns = [("experiment", [text(run.experiment) for run in some], False)] if several else []
+    columns.append(("#", [str(run.number) for run in some], True))
+    columns.append(("state", [dot(str(run.state)) for run in some], False))
+    columns.append((text(metric or "objective"), [value(run.objective) for run in some], True))
+    for name in params:
+        values = [run.params.get(name) for run in some]
+        columns.append((text(name), [value(each) for each in values], all(map(_is_figure, values))))
+    columns += [(text(name), [value(run.metrics.get(name)) for run in some], True) for name in metrics[:MOST_METRICS]]
+    columns.append(("took", took, True))
+    return [*columns, ("found", codes, False)] if any(codes) else columns
 
 
 def _is_figure(any_value: object) -> bool:
