@@ -1,6 +1,6 @@
 """How experiments, suggestions, forecasts and the ledger show themselves in a notebook: the user's whole flow in cells.
 
-The pieces, the style and the records are in ``storage.notebook``. Leaves out text: every one of these has its own.
+Pieces and style are in ``storage.markup``, records in ``storage.notebook``. Leaves out text: each of these has its own.
 Invariant: of an experiment of any size some hundred runs are read at most.
 """
 
@@ -15,19 +15,8 @@ import numpy as np
 
 from storage import svg
 from storage.figures import figure
-from storage.notebook import (
-    MOST_PARAMS,
-    MOST_ROWS,
-    dot,
-    frame,
-    head,
-    plural,
-    runs_table,
-    soft,
-    table,
-    text,
-    value,
-)
+from storage.markup import MOST_ROWS, dot, frame, head, plural, soft, table, text, value
+from storage.notebook import MOST_PARAMS, runs_table
 
 if TYPE_CHECKING:
     from advisor.suggest import Forecast, Ledger, Suggestion

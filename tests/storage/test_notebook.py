@@ -88,7 +88,7 @@ def a_finding(**fields: Any) -> Finding:
     return Finding("f" * 32, **(given | fields))
 
 
-@pytest.mark.parametrize("name", ["figures", "svg", "notebook"])
+@pytest.mark.parametrize("name", ["figures", "svg", "markup"])
 def test_the_examples_in_docstrings_are_true(name: str) -> None:
     result = doctest.testmod(importlib.import_module(f"storage.{name}"))
     assert result.attempted
