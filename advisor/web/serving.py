@@ -82,8 +82,13 @@ def serve(adv: Advisor, options: Options, *, sock: socket.socket, started: Calla
             if started is not None:
                 started()
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            app.state.web.live.close()  # who listens for changes would be waited for otherwise
+            await super().shutdown(sockets)
+
+    app = create_app(adv, options)
     config = uvicorn.Config(
-        create_app(adv, options),
+        app,
         log_level="warning",
         access_log=False,  # addresses hold what people search for
         server_header=False,
