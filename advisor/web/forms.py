@@ -55,9 +55,8 @@ def until(fields: Fields, now: datetime, *, default: str = "") -> datetime | Non
 def back(request: Request) -> Response:
     """Return the way back to the page on which the form was."""
     came = urlsplit(request.headers.get("referer", ""))
-    path = came.path if came.netloc == request.headers.get("host") and came.path.startswith("/") else "/"
-    while path.startswith("//"):  # another host's name, to a browser
-        path = path[1:]
-    return RedirectResponse(
-        path.replace("\\", "/") + (f"?{came.query}" if came.query and path == came.path else ""), 303
-    )
+    ours = came.netloc == request.headers.get("host") and came.path.startswith("/")
+    # To a browser "//name" and "/\\name" are other hosts.
+    if not ours or came.path.startswith("//") or "\\" in came.path:
+        return RedirectResponse("/", 303)
+    return RedirectResponse(came.path + (f"?{came.query}" if came.query else ""), 303)

@@ -1,7 +1,7 @@
 """What people say to findings: acknowledge, mute, judge, one or a whole group, and take it back.
 
-With htmx the answer is what stands in place of the buttons now, and a message that offers to undo; without, the way back
-to the page.
+With htmx the answer is what stands in place of the buttons now, and a message that offers to undo; without, the way
+back to the page.
 """
 
 from __future__ import annotations

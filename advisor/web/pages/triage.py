@@ -11,7 +11,6 @@ from starlette.routing import Route
 from advisor.web.live import live
 from advisor.web.web import Web
 
-
 SHOWN: Final = 40
 """Causes that the page lists; beyond, the command line does."""
 
