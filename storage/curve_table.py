@@ -107,6 +107,10 @@ class CurveTable:
         self._database = database
         self._delivered: tuple[tuple[int, frozenset[str]], dict[str, int]] | None = None  # asked last, and the answer
 
+    def version(self) -> int:
+        """Return the commit that the table is at; merging makes commits too."""
+        return self._database.version(TABLE)
+
     # -- writing
 
     def append(self, chunks: Sequence[CurveChunk]) -> int:
