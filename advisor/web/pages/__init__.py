@@ -10,6 +10,10 @@ from typing import Final
 
 from starlette.routing import Route
 
-from advisor.web.pages import triage
+from advisor.web.pages import experiment, experiments, triage
 
-ROUTES: Final[tuple[Route, ...]] = (*triage.ROUTES,)
+ROUTES: Final[tuple[Route, ...]] = (
+    *triage.ROUTES,
+    *experiments.ROUTES,
+    *experiment.ROUTES,
+)
