@@ -224,8 +224,15 @@ class Experiment:
         self._refuse_typos(record, clean)
         if record.space:
             Space.from_json(record.space).check(clean)
-        words = {"tags": [scrub(tag) for tag in _words(tags)], "notes": [scrub(note) for note in _words(notes)]}
-        return queueing.queue(self._store, record, clean, now=self._advisor.clock(), run_id=new_id(), **words)
+        return queueing.queue(
+            self._store,
+            record,
+            clean,
+            now=self._advisor.clock(),
+            run_id=new_id(),
+            tags=[scrub(tag) for tag in _words(tags)],
+            notes=[scrub(note) for note in _words(notes)],
+        )
 
     def accept(self, suggestion_id: str) -> Run:
         """Queue a suggestion, to be trained by whoever starts the next run; return the run, which waits.
@@ -299,8 +306,8 @@ class Experiment:
     def optimize(self, n_runs: int, *, sampler: Any = None, seed: int | None = None) -> Iterator[LiveRun]:
         """Yield ``n_runs`` started runs, each with the parameters suggested by then; yours is the loop.
 
-        Runs that were queued (``queue``, ``accept``) come first. A run that the loop did not end is finished before the next one is suggested. With ``seed``, the
-        i-th suggestion is made with ``seed + i``.
+        Runs that were queued (``queue``, ``accept``) come first. A run that the loop did not end is finished before
+        the next one is suggested. With ``seed``, the i-th suggestion is made with ``seed + i``.
         """
         for i in range(n_runs):
             run = self.take_up()

@@ -557,7 +557,7 @@ class RunStoreContract:
         add_experiment(store)
         add_finished(store, loss=1.0, params={"lr": 0.1, "net": {"width": 3}})
         names = store.names("digits")
-        assert (names.params, names.metrics) == ({"lr", "net.width"}, {"val_loss"})
+        assert (set(names.params), set(names.metrics)) == ({"lr", "net.width"}, {"val_loss"})
 
     # -- curves
 

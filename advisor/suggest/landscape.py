@@ -157,7 +157,9 @@ class Landscape:
             ordered = known[np.argsort(axis.values[known], kind="stable")]
             split = _apart(ordered, axis.values[ordered])
         return [
-            self._group(axis, at, axis.labels[place] if axis.labels else "") for place, at in enumerate(split) if at.size
+            self._group(axis, at, axis.labels[place] if axis.labels else "")
+            for place, at in enumerate(split)
+            if at.size
         ]
 
     def _group(self, axis: Axis, at: NDArray[np.int64], label: str) -> Group:

@@ -37,9 +37,7 @@ def address_of(record: Experiment, part: str = "", **query: object) -> str:
     return ROOT + path + (f"/{part}" if part else "") + (f"?{urlencode(given, doseq=True)}" if given else "")
 
 
-def found(
-    known: Mapping[str, Experiment], path: str, parts: Collection[str]
-) -> tuple[Experiment | None, str]:
+def found(known: Mapping[str, Experiment], path: str, parts: Collection[str]) -> tuple[Experiment | None, str]:
     """Return the experiment that a path is about, and the part of its page that is asked for."""
     record = _record(known, path)
     if record is not None:

@@ -71,8 +71,10 @@ def _moved(web: Web, name: str) -> Response:
 
 
 def _page(web: Web, record: Experiment, request: Request, tab: str, headers: Mapping[str, str] = {}) -> Response:
-    given = _common(web, record, tab) | _TAB_CONTENT[tab](web, record, request)
-    is_part = answers.is_partial(request) and request.headers.get("hx-target") in ELEMENTS[tab]
+    given, target = _common(web, record, tab), request.headers.get("hx-target")
+    is_part = answers.is_partial(request) and target in ELEMENTS[tab]
+    if not (answers.is_partial(request) and target == "head"):
+        given |= _TAB_CONTENT[tab](web, record, request)
     page = web.page(request, f"experiment_{tab}.html.j2" if is_part else TEMPLATE, **given)
     page.headers.update(headers)
     return page
@@ -132,7 +134,11 @@ def _analysis(web: Web, record: Experiment, request: Request) -> dict[str, Any]:
         told, why = charts.importances_of(web, record, found)
         return given | {"now": True, "importances": told, "why": why, "newest": charts.NEWEST, "found": found}
     pair = charts.interaction(found, given["across"], given["down"])
-    return given | {"now": True, "found": found, "pair": pair} | ({} if part == "interaction" else _beside(web, record, found))
+    return (
+        given
+        | {"now": True, "found": found, "pair": pair}
+        | ({} if part == "interaction" else _beside(web, record, found))
+    )
 
 
 def _beside(web: Web, record: Experiment, found: Any) -> dict[str, Any]:
@@ -143,10 +149,15 @@ def _beside(web: Web, record: Experiment, found: Any) -> dict[str, Any]:
     return {
         "noise": charts.noise_of(web, record, found),
         "n_drawn": min(len(found), charts.DRAWN),
-        "steps": [(str(found.ids[i]), int(found.numbers[i]), float(found.objective[i])) for i in steps[-charts.N_STEPS :]],
+        "steps": [
+            (str(found.ids[i]), int(found.numbers[i]), float(found.objective[i])) for i in steps[-charts.N_STEPS :]
+        ],
         "n_steps": len(steps),
         "effects": [(axis, found.groups(axis)) for axis in found.axes],
-        "best": [(str(found.ids[i]), int(found.numbers[i]), float(found.objective[i]), int(i)) for i in found.best(charts.N_BEST)],
+        "best": [
+            (str(found.ids[i]), int(found.numbers[i]), float(found.objective[i]), int(i))
+            for i in found.best(charts.N_BEST)
+        ],
         "trade_off": charts.trade_off(record, runs),
         "constraints": charts.constraints_of(record, runs),
         "n_newest": len(runs),
@@ -167,7 +178,9 @@ def _ledger(web: Web, record: Experiment, request: Request) -> dict[str, Any]:
 
     kept, advice = charts.ledger_of(web, record, charts.landscape_of(web, record))
     told = [] if kept is None else in_words(kept)
-    given = {"ledger": kept, "sentences": told, "advice": advice, "percent": percent}
+    reason = advice.reason.removeprefix("stop: ").removeprefix("go on: ")
+    given: dict[str, Any] = {"ledger": kept, "sentences": told, "advice": advice, "percent": percent}
+    given["reason"] = reason[:1].upper() + reason[1:]
     return given | {"now": True, "newest": charts.NEWEST, "up_to": charts.LEDGER_UP_TO}
 
 
@@ -252,4 +265,3 @@ ROUTES: Final = (
     Route("/suggestions/{id}/reject", reject, methods=["POST"]),
     Route("/queue/{run_id}/withdraw", withdraw, methods=["POST"]),
 )
-

@@ -1,4 +1,4 @@
-"""What to try next: suggestions that wait for an answer, runs that wait for a machine, and the forms that change both."""
+"""What to try next: suggestions that wait for an answer, runs that wait for a machine, forms that change both."""
 
 from __future__ import annotations
 

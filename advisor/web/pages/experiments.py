@@ -59,7 +59,9 @@ def overview(web: Web, record: Experiment) -> Overview:
     """Return one experiment; kept until something happens in the store."""
     store = web.adv.store
     key = ("overview", record.number, store.state().version)
-    return memo_of(web.adv).get(key, lambda: _overview(record, store.columns(record.name, COLUMNS), _open(store, record.name)))
+    return memo_of(web.adv).get(
+        key, lambda: _overview(record, store.columns(record.name, COLUMNS), _open(store, record.name))
+    )
 
 
 def _overviews(store: RunStore) -> list[Overview]:
@@ -67,7 +69,9 @@ def _overviews(store: RunStore) -> list[Overview]:
     findings = _open(store, None)
     names, place = np.unique(columns["experiment"].astype(str), return_inverse=True)
     order = np.argsort(place, kind="stable")
-    parts = dict(zip(names.tolist(), np.split(order, np.cumsum(np.bincount(place, minlength=len(names)))[:-1]), strict=True))
+    parts = dict(
+        zip(names.tolist(), np.split(order, np.cumsum(np.bincount(place, minlength=len(names)))[:-1]), strict=True)
+    )
     nothing = np.empty(0, dtype=np.int64)
     return [
         _overview(each, {name: column[parts.get(each.name, nothing)] for name, column in columns.items()}, findings)

@@ -45,10 +45,16 @@ function round(low, high, n = 5) {
   return out;
 }
 
+/** Ticks of a logarithm between 10^a and 10^b: powers of ten, or with few of them 1, 2 and 5 of each. */
 function decades(a, b) {
-  const out = [], each = Math.max(1, Math.ceil((b - a) / 6));
-  for (let d = Math.ceil(a); d <= b; d += each) out.push([10 ** d, d < -3 || d > 4 ? `1e${d}` : String(Number((10 ** d).toPrecision(1)))]);
-  return out.length > 1 ? out : [10 ** a, 10 ** ((a + b) / 2), 10 ** b].map((v) => [v, figure(v)]);
+  const out = [], each = Math.max(1, Math.ceil((b - a) / 6)), steps = b - a > 2.2 ? [1] : [1, 2, 5];
+  for (let d = Math.floor(a); d <= b; d += each) {
+    for (const step of steps) {
+      const v = step * 10 ** d;
+      if (v >= 10 ** a && v <= 10 ** b) out.push([v, d < -3 || d > 4 ? `${step}e${d}` : String(Number(v.toPrecision(1)))]);
+    }
+  }
+  return out.length > 1 ? out : round(10 ** a, 10 ** b, 3);
 }
 
 // -- a canvas with axes
@@ -184,21 +190,37 @@ function progress(box, data, state) {
     ],
     series: [
       { label: "run", value: (u, v) => v === null ? "–" : `#${v}` },
-      { label: "finished", ...points("best", 5, true), value },
-      { label: "stopped early", ...points("second", 5, false), value },
-      { label: "failed or diverged", ...points("flag", 6, false), value: (u, v) => v === null ? "–" : "yes" },
+      { label: "finished", ...points("best", xs.length > 400 ? 4 : 6, true), value },
+      { label: "stopped early", ...points("second", 6, false), value },
+      { label: "failed or diverged", paths: () => null, points: { show: false } },
       { label: "above", stroke: "transparent", paths: stepped, points: { show: false }, value },
       { label: "below", stroke: "transparent", paths: stepped, points: { show: false }, value },
       { label: "best so far", stroke: colour("good"), width: 2, paths: stepped, points: { show: false }, value },
     ],
     bands: data.sd ? [{ series: [4, 5], fill: `color-mix(in srgb, ${colour("good")} 18%, transparent)` }] : [],
     legend: { show: false },
+    hooks: { draw: [(u) => crosses(u, xs, wrong)] },
   };
   const columns = [xs, ranked, pruned, wrong, above, below, line];
   state.chart = new uPlot(options, columns, box);
   state.chart.root.setAttribute("role", "img");
   state.chart.root.setAttribute("aria-label", `${data.metric} of each run and the best so far by run number; the improvements are in the table below`);
   if (finite.length && sorted[0] > 0) box.append(switchOf(log, () => { state.log = !log; progress(box, data, state); }));
+}
+
+/** Mark the runs that went wrong at the edge of the worse values. */
+function crosses(chart, xs, wrong) {
+  const { ctx, bbox } = chart, arm = 3.5 * devicePixelRatio;
+  ctx.save();
+  ctx.strokeStyle = colour("flag");
+  ctx.lineWidth = 1.3 * devicePixelRatio;
+  ctx.globalAlpha = xs.length > 400 ? 0.5 : 1;
+  xs.forEach((x, i) => {
+    if (wrong[i] === null || x < chart.scales.x.min || x > chart.scales.x.max) return;
+    const [a, b] = [chart.valToPos(x, "x", true), Math.min(Math.max(chart.valToPos(wrong[i], "y", true), bbox.top + arm), bbox.top + bbox.height - arm)];
+    ctx.beginPath(); ctx.moveTo(a - arm, b - arm); ctx.lineTo(a + arm, b + arm); ctx.moveTo(a + arm, b - arm); ctx.lineTo(a - arm, b + arm); ctx.stroke();
+  });
+  ctx.restore();
 }
 
 function switchOf(log, flip) {
@@ -326,6 +348,7 @@ function parallel(box, data, state) {
   const at = (k, v) => floor - scales[k].at(v) * (floor - top);
   const good = standing(data), inside = (i) => within(all, state.ranges, i);
   const order = [...data.numbers.keys()].filter((i) => data.fates[i] === RANKED).sort((a, b) => good[a] - good[b]);
+  const sharp = order.length > 200 ? 7 : 1.5; // of very many lines only the best are to be seen one by one
   let n = 0;
   for (const i of order) {
     const kept = inside(i);
@@ -339,8 +362,8 @@ function parallel(box, data, state) {
       drawing = true;
     });
     pen.strokeStyle = kept ? mixed(good[i]) : colour("line");
-    pen.globalAlpha = kept ? 0.25 + 0.65 * good[i] : 0.35;
-    pen.lineWidth = kept && good[i] > 0.97 ? 2 : 1;
+    pen.globalAlpha = kept ? (order.length > 200 ? 0.06 : 0.25) + 0.7 * good[i] ** sharp : order.length > 200 ? 0.1 : 0.35;
+    pen.lineWidth = kept && good[i] === 1 ? 2.5 : 1;
     pen.stroke();
   }
   pen.globalAlpha = 1;
