@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.suggest.infer import LOG_RATIO
+from advisor.suggest.problem import Problem
 from storage.query import Names, spelled
 from storage.records import Experiment, RunState
 
@@ -39,14 +40,16 @@ class Fate(IntEnum):
     """What became of a run, as far as a picture tells it."""
 
     RANKED = 0
-    """Finished with finite values."""
+    """Finished with finite values, and keeps all constraints."""
     PRUNED = 1
     """Stopped early on purpose."""
-    DIVERGED = 2
+    BREAKS = 2
+    """Finished with finite values, and is not known to keep all constraints."""
+    DIVERGED = 3
     """Ended by itself without a finite value."""
-    FAILED = 3
+    FAILED = 4
     """Failed or crashed."""
-    OPEN = 4
+    OPEN = 5
     """Waits, or goes on."""
 
 
@@ -193,7 +196,25 @@ class Landscape:
 
 def wanted(record: Experiment, names: Names) -> list[str]:
     """Return the columns to read for ``landscape``, as ``RunStore.columns`` takes them."""
-    return [*FIELDS, *(spelled("params", name) for name in parameters(record, names))]
+    params = [spelled("params", name) for name in parameters(record, names)]
+    return [*FIELDS, *params, *constraint_columns(record, names)]
+
+
+def constraint_columns(record: Experiment, names: Names) -> list[str]:
+    """Return the columns that tell whether a run keeps the constraints."""
+    metrics = dict.fromkeys(each.metric for each in Problem.of(record.problem).constraints)
+    return [spelled("metrics", metric) for metric in metrics if metric in names.metrics]
+
+
+def kept(record: Experiment, columns: Mapping[str, NDArray[Any]], n: int) -> NDArray[np.bool_]:
+    """Return which of n runs are known to keep all constraints."""
+    out = np.ones(n, dtype=bool)
+    for each in Problem.of(record.problem).constraints:
+        column = columns.get(spelled("metrics", each.metric))
+        if column is None or column.dtype == object:
+            return np.zeros(n, dtype=bool)
+        out &= np.array([each.violation(value) <= 0 for value in column.tolist()], dtype=bool)
+    return out
 
 
 def parameters(record: Experiment, names: Names) -> list[str]:
@@ -223,6 +244,7 @@ def landscape(record: Experiment, names: Names, columns: Mapping[str, NDArray[An
     finite = np.isfinite(columns["objective"])
     fates = [_FATES.get(RunState(state), Fate.DIVERGED) for state in columns["state"]]
     fate = np.where(ranks & finite, int(Fate.RANKED), np.array(fates, dtype=np.int8)).astype(np.int8)
+    fate[(fate == Fate.RANKED) & ~kept(record, columns, len(fate))] = Fate.BREAKS
     return Landscape(
         None if objective is None else objective.metric,
         maximize=objective is not None and objective.direction == "maximize",

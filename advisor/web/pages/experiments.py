@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from advisor.suggest.landscape import constraint_columns, kept
 from advisor.web.addresses import address_of
 from advisor.web.memo import memo_of
 from advisor.web.web import Web
@@ -36,7 +38,7 @@ class Overview:
     states: tuple[tuple[str, int], ...]
     """State and number of runs in it, in the order of a run's life; only those that occur."""
     best: tuple[str, int, float] | None
-    """Id, number and objective of the best run; with constraints None, since columns cannot tell who keeps them."""
+    """Id, number and objective of the best run that keeps all constraints."""
     n_findings: int
     """Open findings, of the newest ``LOOKED_AT`` runs that have any."""
     is_partial: bool
@@ -59,24 +61,36 @@ def overview(web: Web, record: Experiment) -> Overview:
     """Return one experiment; kept until something happens in the store."""
     store = web.adv.store
     key = ("overview", record.number, store.state().version)
-    return memo_of(web.adv).get(
-        key, lambda: _overview(record, store.columns(record.name, COLUMNS), _open(store, record.name))
-    )
+
+    def make() -> Overview:
+        return _overview(record, _columns(store, record), _open(store, record.name))
+
+    return memo_of(web.adv).get(key, make)
+
+
+def _columns(store: RunStore, record: Experiment) -> Mapping[str, Any]:
+    return store.columns(record.name, [*COLUMNS, *constraint_columns(record, store.names(record.name))])
 
 
 def _overviews(store: RunStore) -> list[Overview]:
     columns = store.columns(None, COLUMNS)
     findings = _open(store, None)
-    names, place = np.unique(columns["experiment"].astype(str), return_inverse=True)
-    order = np.argsort(place, kind="stable")
-    parts = dict(
-        zip(names.tolist(), np.split(order, np.cumsum(np.bincount(place, minlength=len(names)))[:-1]), strict=True)
-    )
-    nothing = np.empty(0, dtype=np.int64)
+    places: dict[str, list[int]] = {}
+    for at, name in enumerate(columns["experiment"].tolist()):
+        places.setdefault(name, []).append(at)
+    parts = {name: np.array(found, dtype=np.int64) for name, found in places.items()}
     return [
-        _overview(each, {name: column[parts.get(each.name, nothing)] for name, column in columns.items()}, findings)
+        _overview(
+            each,
+            _columns(store, each) if each.problem.get("constraints") else _part(columns, parts.get(each.name)),
+            findings,
+        )
         for each in store.experiments()
     ]
+
+
+def _part(columns: Mapping[str, Any], at: NDArray[np.int64] | None) -> Mapping[str, Any]:
+    return {name: column[:0] if at is None else column[at] for name, column in columns.items()}
 
 
 def _overview(record: Experiment, columns: Any, findings: tuple[Counter[str], bool]) -> Overview:
@@ -89,7 +103,7 @@ def _overview(record: Experiment, columns: Any, findings: tuple[Counter[str], bo
         address=address_of(record),
         n_runs=len(columns["id"]),
         states=tuple((str(state), states[state]) for state in RunState if states[state]),
-        best=None if record.problem.get("constraints") else _best(record, columns),
+        best=_best(record, columns),
         n_findings=opened[record.name],
         is_partial=is_partial,
         last=datetime.fromtimestamp(float(moments.max()), UTC) if moments.size else None,
@@ -97,7 +111,8 @@ def _overview(record: Experiment, columns: Any, findings: tuple[Counter[str], bo
 
 
 def _best(record: Experiment, columns: Any) -> tuple[str, int, float] | None:
-    ranked = np.flatnonzero((columns["ranks"] == 1) & np.isfinite(columns["objective"]))
+    ranks = (columns["ranks"] == 1) & np.isfinite(columns["objective"])
+    ranked = np.flatnonzero(ranks & kept(record, columns, len(ranks)))
     if record.objective is None or not ranked.size:
         return None
     values = columns["objective"][ranked]

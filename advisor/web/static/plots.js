@@ -4,8 +4,8 @@
 // Colours come from the style sheet and are read anew when the theme changes. What a run's value lacks is not drawn;
 // what went wrong is drawn at the edge.
 
-const RANKED = 0, PRUNED = 1, OPEN = 4;
-const WORDS = ["finished", "stopped early", "diverged", "failed", "not over"];
+const RANKED = 0, PRUNED = 1, BREAKS = 2, OPEN = 5; // what became of a run; up to BREAKS it has a value
+const WORDS = ["finished", "stopped early", "breaks a constraint", "diverged", "failed", "not over"];
 const PAD = { left: 58, right: 14, top: 10, bottom: 26 };
 const REDRAW_AT_MOST_EVERY = 2000; // ms, while runs come in
 
@@ -108,7 +108,7 @@ const placeY = (scale, value, height) => height - PAD.bottom - scale.at(value) *
 
 function dot(pen, x, y, fate, strong) {
   pen.beginPath();
-  if (fate > PRUNED) {
+  if (fate > BREAKS) {
     pen.strokeStyle = colour("flag");
     pen.lineWidth = 1.2;
     pen.moveTo(x - 3, y - 3); pen.lineTo(x + 3, y + 3); pen.moveTo(x + 3, y - 3); pen.lineTo(x - 3, y + 3);
@@ -116,7 +116,7 @@ function dot(pen, x, y, fate, strong) {
     return;
   }
   pen.arc(x, y, strong ? 4.5 : 2.6, 0, 7);
-  if (fate === PRUNED) { pen.strokeStyle = colour("second"); pen.lineWidth = 1.2; pen.stroke(); return; }
+  if (fate !== RANKED) { pen.strokeStyle = colour(fate === PRUNED ? "second" : "other"); pen.lineWidth = 1.2; pen.stroke(); return; }
   pen.globalAlpha = strong ? 1 : 0.5;
   pen.fillStyle = strong ? colour("flag") : colour("best");
   if (strong) pen.fillStyle = colour("good");
@@ -161,13 +161,14 @@ function progress(box, data, state) {
   const best = new Map(data.steps);
   const xs = [...new Set([...shown.map((i) => data.numbers[i]), ...best.keys(), data.last])].sort((a, b) => a - b);
   const place = new Map(xs.map((x, i) => [x, i])), column = () => new Array(xs.length).fill(null);
-  const [ranked, pruned, wrong, line, above, below] = [column(), column(), column(), column(), column(), column()];
-  const finite = shown.filter((i) => data.fates[i] <= PRUNED && usable(data.objective[i])).map((i) => data.objective[i]);
+  const [ranked, pruned, broken, wrong, line, above, below] = Array.from({ length: 7 }, column);
+  const finite = shown.filter((i) => data.fates[i] <= BREAKS && usable(data.objective[i])).map((i) => data.objective[i]);
   const sorted = [...finite].sort((a, b) => a - b), edge = sorted.length ? sorted[maximize ? 0 : sorted.length - 1] : 1;
   for (const i of shown) {
     const at = place.get(data.numbers[i]), value = data.objective[i];
     if (data.fates[i] === RANKED && usable(value)) ranked[at] = value;
     else if (data.fates[i] === PRUNED && usable(value)) pruned[at] = value;
+    else if (data.fates[i] === BREAKS && usable(value)) broken[at] = value;
     else wrong[at] = edge;
   }
   let now = null;
@@ -192,16 +193,17 @@ function progress(box, data, state) {
       { label: "run", value: (u, v) => v === null ? "–" : `#${v}` },
       { label: "finished", ...points("best", xs.length > 400 ? 4 : 6, true), value },
       { label: "stopped early", ...points("second", 6, false), value },
+      { label: "breaks a constraint", ...points("other", 6, false), value },
       { label: "failed or diverged", paths: () => null, points: { show: false } },
       { label: "above", stroke: "transparent", paths: stepped, points: { show: false }, value },
       { label: "below", stroke: "transparent", paths: stepped, points: { show: false }, value },
       { label: "best so far", stroke: colour("good"), width: 2, paths: stepped, points: { show: false }, value },
     ],
-    bands: data.sd ? [{ series: [4, 5], fill: `color-mix(in srgb, ${colour("good")} 18%, transparent)` }] : [],
+    bands: data.sd ? [{ series: [5, 6], fill: `color-mix(in srgb, ${colour("good")} 18%, transparent)` }] : [],
     legend: { show: false },
     hooks: { draw: [(u) => crosses(u, xs, wrong)] },
   };
-  const columns = [xs, ranked, pruned, wrong, above, below, line];
+  const columns = [xs, ranked, pruned, broken, wrong, above, below, line];
   state.chart = new uPlot(options, columns, box);
   state.chart.root.setAttribute("role", "img");
   state.chart.root.setAttribute("aria-label", `${data.metric} of each run and the best so far by run number; the improvements are in the table below`);
@@ -239,7 +241,7 @@ function effect(box, data) {
   const axis = data.axes.find((each) => each.name === box.dataset.axis);
   if (!axis) return;
   const drawn = surface(box, `${data.metric} of each run by ${axis.name}; the table below groups the runs`);
-  const x = scaleOf(axis.values, axis), ok = data.numbers.map((_, i) => i).filter((i) => data.fates[i] <= PRUNED && data.objective[i] !== null);
+  const x = scaleOf(axis.values, axis), ok = data.numbers.map((_, i) => i).filter((i) => data.fates[i] <= BREAKS && data.objective[i] !== null);
   const y = scaleOf(trimmed(ok.map((i) => data.objective[i]), data), { log: data.log });
   axes(drawn, x, y);
   const points = [], floor = data.maximize ? drawn.height - PAD.bottom - 4 : PAD.top + 4;
@@ -249,9 +251,9 @@ function effect(box, data) {
     if (v === null || (axis.log && v <= 0)) continue;
     const jitter = axis.labels.length ? ((data.numbers[i] * 0.618) % 1 - 0.5) * 0.5 / axis.labels.length * (drawn.width - PAD.left - PAD.right) : 0;
     const at = { x: placeX(x, v, drawn.width) + jitter, i, id: data.ids[i] };
-    const value = data.objective[i], wrong = data.fates[i] > PRUNED || value === null || (data.log && value <= 0);
+    const value = data.objective[i], wrong = data.fates[i] > BREAKS || value === null || (data.log && value <= 0);
     at.y = wrong ? floor : Math.min(Math.max(placeY(y, value, drawn.height), PAD.top), drawn.height - PAD.bottom);
-    dot(drawn.pen, at.x, at.y, wrong ? Math.max(data.fates[i], 2) : data.fates[i], i === best);
+    dot(drawn.pen, at.x, at.y, wrong ? Math.max(data.fates[i], BREAKS + 1) : data.fates[i], i === best);
     points.push(at);
   }
   follow(box, drawn.canvas, points, (i) => `#${data.numbers[i]} ${WORDS[data.fates[i]]} · ${axis.name} ${shownValue(axis, i)} · ${figure(data.objective[i])}`);

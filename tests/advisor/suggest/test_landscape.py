@@ -32,7 +32,9 @@ def of(
         "number": np.arange(n, dtype=np.float64),
         "state": np.array(said, dtype=object),
         "objective": objective,
-        "ranks": np.array([s == "finished" and math.isfinite(v) for s, v in zip(said, values, strict=True)], dtype=float),
+        "ranks": np.array(
+            [s == "finished" and math.isfinite(v) for s, v in zip(said, values, strict=True)], dtype=float
+        ),
     }
     for name, column in params.items():
         is_text = any(isinstance(value, str) for value in column)
