@@ -608,6 +608,40 @@ class Experiment:
         self._store.append([Event.new("finding.judged", self.name, finding.run_id, time=now, actor="person", **body)])
         return next(f for f in self._store.run(finding.run_id).findings if f.id == finding.id)
 
+    def note(self, run: Run | str | int, text: str) -> Run:
+        """Add a note to a run, whatever became of it; it is searched later. Return the run as it is then.
+
+        Parameters
+        ----------
+        run
+            A run of this experiment, its id, the beginning of its id, or its number.
+
+        Raises
+        ------
+        ConfigError
+            If the note is empty.
+        RunNotFoundError
+            If there is no such run.
+        """
+        from advisor import notes
+
+        return notes.note(self._store, self._meant(run), text, now=self._advisor.clock())
+
+    def tag(self, run: Run | str | int, *tags: str) -> Run:
+        """Add tags to a run, whatever became of it; those that it has stay. ``run`` and errors as for ``note``."""
+        from advisor import notes
+
+        return notes.tag(self._store, self._meant(run), tags, now=self._advisor.clock())
+
+    def untag(self, run: Run | str | int, *tags: str) -> Run:
+        """Take tags off a run, those that it does not have included. ``run`` and errors as for ``note``."""
+        from advisor import notes
+
+        return notes.untag(self._store, self._meant(run), tags, now=self._advisor.clock())
+
+    def _meant(self, run: Run | str | int) -> Run:
+        return self.run(run.id if isinstance(run, Run) else run)
+
     def to_pandas(self) -> pd.DataFrame:
         """Return one row a run: id, number, state, objective, then ``params.…`` and ``metrics.…``.
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from types import MappingProxyType
@@ -76,6 +77,9 @@ CHECKPOINT_ID: Final = ""
 """What stands for a run's id in the row of the checkpoint; no run is called so."""
 LOOK_UP: Final = 500
 """Ids that one query looks up."""
+REMEMBERED_ROWS: Final = 400_000
+"""Rows of answers that are remembered, of all questions together: some 150 bytes each. Whoever looks at a sorted table
+page by page asks the same question again and again, and what was kept does not change."""
 LiveMetrics = Callable[[Iterable[Run]], list[Run]]
 """Fills in what runs that still go on have logged so far."""
 
@@ -99,6 +103,8 @@ class KeptFold:
         """Whether that version is there no more: whoever stands on it must move."""
         self._load_curves = load_curves
         self._kept = _read_checkpoint(database, at)
+        self._answers: dict[tuple[str, ...], dict[str, Column]] = {}
+        self._answering = threading.Lock()
 
     def checkpoint(self) -> Mapping[str, Any]:
         """Return everything but the runs."""
@@ -126,7 +132,7 @@ class KeptFold:
 
     def ids_of(self, exp: int | None) -> list[tuple[int, str]]:
         """Return ``(number, id)`` of an experiment's runs, or ``(ordinal, id)`` of all."""
-        found = self.columns({"run_id": "run_id", "place": "ordinal" if exp is None else "number"}, where=_of(exp))
+        found = self.answer({"run_id": "run_id", "place": "ordinal" if exp is None else "number"}, where=_of(exp))
         return list(zip(found["place"].tolist(), found["run_id"].tolist(), strict=True))
 
     def id_at(self, ordinal: int) -> str | None:
@@ -140,13 +146,29 @@ class KeptFold:
 
     def n_visible(self) -> dict[int, int]:
         """Return how many runs each experiment has that are not hidden."""
-        numbers, counts = np.unique(self.columns({"exp": "exp"}, where=VISIBLE)["exp"], return_counts=True)
+        numbers, counts = np.unique(self.answer({"exp": "exp"}, where=VISIBLE)["exp"], return_counts=True)
         return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
     def starting_with(self, prefix: str) -> list[str]:
         """Return the ids of the runs that begin so."""
         where = f"starts_with(run_id, {quoted(prefix)}) and {VISIBLE}"
         return [str(run_id) for run_id in self.columns({"run_id": "run_id"}, where=where)["run_id"]]
+
+    def answer(self, wanted: Mapping[str, str], *, where: str) -> Mapping[str, Column]:
+        """Return what ``columns`` does, remembered: for few bytes a row, never to be written to."""
+        key = (where, *wanted, *wanted.values())
+        with self._answering:
+            known = self._answers.pop(key, None)
+            if known is not None:
+                self._answers[key] = known  # the one asked for last stays longest
+                return known
+        found = self.columns(wanted, where=where)
+        with self._answering:
+            self._answers[key] = found
+            n_rows = sum(map(_n_rows, self._answers.values()))
+            while n_rows > REMEMBERED_ROWS:
+                n_rows -= _n_rows(self._answers.pop(next(iter(self._answers))))
+        return found
 
     def columns(self, wanted: Mapping[str, str], *, where: str) -> dict[str, Column]:
         """Return columns, or expressions of columns, of the rows that fit a filter."""
@@ -200,6 +222,10 @@ def _read_checkpoint(database: Database, at: int) -> dict[str, Any]:
 
 
 _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError, IndexError)
+
+
+def _n_rows(columns: Mapping[str, Column]) -> int:
+    return max((column.size for column in columns.values()), default=0)
 
 
 def _of(exp: int | None) -> str:
@@ -323,8 +349,8 @@ class RunIndex:
         parts: list[Mapping[str, Column]] = []
         kept = state.base if isinstance(state.base, KeptFold) else None
         if kept is not None:
-            where = _all(question.sql, VISIBLE, None if exp is None else f"exp = {exp}", _not_among(list(apart)))
-            parts.append(_without(kept.columns(wanted, where=where), apart))
+            where = _all(question.sql, VISIBLE, None if exp is None else f"exp = {exp}")
+            parts.append(_without(kept.answer(wanted, where=where), apart))
         visible = [entry for entry in apart.values() if not entry.hidden and (exp is None or entry.exp == exp)]
         if visible:
             rows = rows_of(visible, state, live=live, described=question.asks_text)
@@ -421,13 +447,8 @@ def _all(*clauses: str | None) -> str:
     return " and ".join(f"({clause})" for clause in clauses if clause)
 
 
-def _not_among(run_ids: Sequence[str]) -> str | None:
-    """Return a clause that leaves some runs out; None where there are too many to list."""
-    return f"not {among('run_id', run_ids)}" if 0 < len(run_ids) <= LOOK_UP else None
-
-
 def _without(found: Mapping[str, Column], apart: Mapping[str, Entry]) -> Mapping[str, Column]:
-    if len(apart) <= LOOK_UP:
+    if not apart:
         return found
     stays = np.array([run_id not in apart for run_id in found["run_id"]], dtype=bool)
     return {name: column[stays] for name, column in found.items()}

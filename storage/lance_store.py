@@ -167,6 +167,9 @@ class LanceRunStore(RunStore):
         """Return the current fold. It belongs to the store: read it, do not keep or change it."""
         return self._folding.state()
 
+    def stamp(self) -> str:
+        return f"{self.journal_table.version()}.{self.curve_table.version()}"
+
     # -- experiments
 
     @moving_on
@@ -364,6 +367,9 @@ class LanceRunStore(RunStore):
 
     def delivered(self, run_id: str) -> int:
         return self.curve_table.delivered(run_id)
+
+    def delivered_of(self, run_ids: Collection[str]) -> dict[str, int]:
+        return self.curve_table.delivered_of(run_ids)
 
     # -- search
 

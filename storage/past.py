@@ -75,6 +75,10 @@ class PastStore(RunStore):
         assert self._folded is not None  # it has just been made
         return self._folded
 
+    def stamp(self) -> str:
+        """Return the store's stamp and the commit: renamed experiments are looked up in the present."""
+        return f"{self.version} of {self._store.stamp()}"
+
     def journal(
         self,
         *,
@@ -187,6 +191,10 @@ class PastStore(RunStore):
     def delivered(self, run_id: str) -> int:
         """Return how many of a run's log calls are kept now."""
         return self._store.delivered(run_id)
+
+    def delivered_of(self, run_ids: Collection[str]) -> dict[str, int]:
+        """Return how many log calls of runs are kept now."""
+        return self._store.delivered_of(run_ids)
 
     def open_artifact(self, sha256: str) -> BinaryIO:
         """Open a kept file."""

@@ -149,6 +149,20 @@ class RunStore(abc.ABC):
     def state(self) -> State:
         """Return the current fold of all events. It belongs to the store: read it, do not keep or change it."""
 
+    @abc.abstractmethod
+    def stamp(self) -> str:
+        """Return a short text that is another one after every change that a read can show, at the cost of two look-ups.
+
+        Who kept an answer and the stamp from before it was read has the present answer while the stamp is the same.
+        It covers events and curves, not search, whose vectors are computed on the way. It may differ where nothing
+        changed, as after a compaction.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If the store cannot be read.
+        """
+
     # -- experiments
 
     @abc.abstractmethod
@@ -334,6 +348,13 @@ class RunStore(abc.ABC):
     @abc.abstractmethod
     def delivered(self, run_id: str) -> int:
         """Return how many of a run's log calls have reached the store."""
+
+    @abc.abstractmethod
+    def delivered_of(self, run_ids: Collection[str]) -> dict[str, int]:
+        """Return the same of several runs by id, those of which nothing is there left out.
+
+        Cheap: who follows runs that go on asks several times a second, and reads the curves of those whose number grew.
+        """
 
     # -- search
 

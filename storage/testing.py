@@ -572,6 +572,17 @@ class RunStoreContract:
         np.testing.assert_array_equal(curve.values, [1.0, math.inf, 3.0, math.nan])
         assert store.delivered(run.id) == 4
 
+    def test_how_much_of_several_runs_has_come_is_told_in_one_call(self, store: RunStore, uri: str) -> None:
+        add_experiment(store)
+        first, second, silent = (add_run(store) for _ in range(3))
+        store.append_curves([chunk(first.id, 1.0, 2.0, metric=m) for m in ("a", "b")] + [chunk(second.id, 1.0)])
+        ids = [first.id, second.id, silent.id, "nobody"]
+        assert store.delivered_of(ids) == {first.id: 2, second.id: 1}
+        self.open_store(uri).append_curves([chunk(second.id, 0.5, first=1), chunk(second.id, 0.2, first=2)])
+        assert store.delivered_of(ids) == {first.id: 2, second.id: 3}
+        assert store.delivered_of([second.id]) == {second.id: 3}
+        assert store.delivered_of([]) == {}
+
     def test_curves_of_several_runs_come_in_one_call(self, store: RunStore) -> None:
         add_experiment(store)
         runs = [add_run(store) for _ in range(3)]
@@ -791,6 +802,28 @@ class RunStoreContract:
             assert file.read() == b"weights"
         with pytest.raises(RecordError, match="keeps no file"):
             store.open_artifact("../../etc/passwd")
+
+    def test_the_stamp_is_another_one_after_each_change_in_any_process(self, store: RunStore, uri: str) -> None:
+        other = self.open_store(uri)
+        seen = [other.stamp()]
+        add_experiment(store)
+        seen.append(other.stamp())
+        run = add_run(store)
+        seen.append(other.stamp())
+        store.append_curves([chunk(run.id, 1.0)])  # the journal does not change with it
+        seen.append(other.stamp())
+        store.append([Event.new("run.state", "digits", run.id, state="finished")])
+        seen.append(other.stamp())
+        assert len(set(seen)) == len(seen)
+        assert store.stamp() == seen[-1]
+
+    def test_the_stamp_stays_while_only_reads_happen(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_finished(store, loss=0.1)
+        store.append_curves([chunk(run.id, 0.1)])
+        before = store.stamp()
+        _ = (store.runs(), store.experiments(), store.curves(), store.best("digits"), store.count("digits"))
+        assert store.stamp() == before
 
     def test_compaction_changes_nothing_that_is_read(self, store: RunStore, uri: str) -> None:
         add_experiment(store)

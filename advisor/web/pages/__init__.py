@@ -10,10 +10,12 @@ from typing import Final
 
 from starlette.routing import Route
 
-from advisor.web.pages import experiment, experiments, triage
+from advisor.web.pages import curves, experiment, experiments, run, triage
 
 ROUTES: Final[tuple[Route, ...]] = (
     *triage.ROUTES,
     *experiments.ROUTES,
     *experiment.ROUTES,
+    *curves.ROUTES,
+    *run.ROUTES,
 )
