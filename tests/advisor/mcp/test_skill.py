@@ -109,7 +109,7 @@ def test_tools_files_and_targets_that_are_named_exist(file: str, repository: Pat
     tools = {operation.name for operation in OPERATIONS}
     verbs = {name.split("_")[0] for name in tools}
     named = {name for name in re.findall(r"`([a-z]+_[a-z_]+)`", text) if name.split("_")[0] in verbs}
-    assert named - {"suggestion_id"} <= tools
+    assert named - {"suggestion_id", "write_up"} <= tools
     here = (repository / file).parent
     linked = [path for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", text) if not (here / path).exists()]
     assert linked == []
