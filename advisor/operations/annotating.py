@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from msgspec import Meta
 
-from advisor import annotating
 from advisor.operations import bounds, find
 from advisor.operations.operation import Answer, Asked, Operation, untrusted
 from advisor.operations.told import N_NOTES, RunName
@@ -46,12 +45,19 @@ class AnnotatedTold(Answer, frozen=True, kw_only=True):
 
 def add_note(adv: Advisor, asked: NoteAsked) -> AnnotatedTold:
     """Add a note to a run."""
-    return _told(annotating.add_note(adv.store, find.run(adv, asked.run), asked.text, now=adv.clock()))
+    run = find.run(adv, asked.run)
+    return _told(adv.experiment(run.experiment, create=False).note(run, asked.text))
 
 
 def set_tags(adv: Advisor, asked: TagsAsked) -> AnnotatedTold:
     """Give a run these tags and no others."""
-    return _told(annotating.set_tags(adv.store, find.run(adv, asked.run), asked.tags, now=adv.clock()))
+    from advisor.notes import clean
+
+    run = find.run(adv, asked.run)
+    experiment, wanted = adv.experiment(run.experiment, create=False), clean(asked.tags)
+    run = experiment.tag(run, *wanted) if wanted else run
+    gone = [tag for tag in run.tags if tag not in wanted]
+    return _told(experiment.untag(run, *gone) if gone else run)
 
 
 def _told(run: Run) -> AnnotatedTold:

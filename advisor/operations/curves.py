@@ -1,11 +1,11 @@
-"""The operation that gives points of curves, bounded: at most so many curves and points, chosen so that spikes survive."""
+"""The operation that gives points of curves, bounded: so many curves and points, chosen so that spikes survive."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Final
 
 import numpy as np
-from msgspec import Meta
+from msgspec import Meta, field
 
 from advisor.documents.fact_paths import encoded, run_fact
 from advisor.operations import bounds, find
@@ -40,7 +40,7 @@ class CurvesAsked(Asked, frozen=True, kw_only=True):
             max_length=MOST_CURVES,
             description="Names of curves; empty: all that the training logged, the objective first.",
         ),
-    ] = []
+    ] = field(default_factory=list)
     max_points: Annotated[
         int,
         Meta(ge=FEWEST, le=MOST_POINTS, description="Most points of one curve; spikes, NaN and infinities survive."),
@@ -140,8 +140,8 @@ def _told(curve: Curve, asked: CurvesAsked) -> CurveTold:
 
 def _facts(adv: Advisor, run: Run, metrics: list[str]) -> Iterator[Fact]:
     record = adv.store.experiment(run.experiment)
-    for field in ["objective", *(f"{key}.{encoded(metric)}" for key in _FACTS for metric in metrics)]:
-        fact = run_fact(record, run, field)
+    for name in ["objective", *(f"{key}.{encoded(metric)}" for key in _FACTS for metric in metrics)]:
+        fact = run_fact(record, run, name)
         if fact is not None:
             yield fact
 

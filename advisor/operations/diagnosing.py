@@ -13,8 +13,8 @@ from msgspec import Meta
 
 from advisor.documents import numbers
 from advisor.documents.fact_paths import difference_fact, finding_facts, run_facts
-from advisor.documents.facts_of_incident import evidence_of
 from advisor.errors import AdvisorError
+from advisor.findings.evidence import worded
 from advisor.operations import bounds, find
 from advisor.operations.operation import Answer, Asked, Operation, Told, untrusted
 from advisor.operations.suggesting import ForecastTold, forecast_told
@@ -144,8 +144,8 @@ def _told(finding: Finding, *, is_kept: bool) -> DiagnosisTold:
 
 def in_words(finding: Finding) -> list[str]:
     """Return what a finding rests on, one figure a line."""
-    told = [(name, value) for name, value in evidence_of(finding.evidence) if name != "hint"]
-    return [f"{name}: {numbers.parameter(value, limit=bounds.NAME)}" for name, value in told]
+    told = worded(finding.evidence)[: bounds.ENTRIES]
+    return [f"{bounds.name(name)}: {numbers.parameter(value, limit=bounds.NAME)}" for name, value in told]
 
 
 def hint_of(finding: Finding) -> str | None:

@@ -33,9 +33,9 @@ class ReportAsked(Asked, frozen=True, kw_only=True):
     kind: Annotated[
         Kind,
         Meta(
-            description="report and checklist are of an experiment; run-summary of a run; model-card of a run, or of an "
-            "experiment's best; incident of a finding; comparison of two runs or two experiments, what b has against "
-            "a; digest of a span of time, of one experiment or all."
+            description="report and checklist are of an experiment; run-summary of a run; model-card of a run, or of "
+            "an experiment's best; incident of a finding; comparison of two runs or two experiments, what b has "
+            "against a; digest of a span of time, of one experiment or all."
         ),
     ] = "report"
     experiment: Annotated[ExperimentName | None, Meta(description="For report, checklist, model-card and digest.")] = (
@@ -187,8 +187,8 @@ def _told(adv: Advisor, written: Written, offset: int, most: int, *, kept: Docum
 GET_REPORT: Final = Operation(
     "get_report",
     title="Write a document",
-    about="Write a document about an experiment, a run, a finding, two of them or a span of time, from the program's own "
-    "sentences; every figure in it is a fact with an id. Nothing is kept: write_report does that.",
+    about="Write a document about an experiment, a run, a finding, two of them or a span of time, from the program's "
+    "own sentences; every figure in it is a fact with an id. Nothing is kept: write_report does that.",
     asks=ReportAsked,
     answers=ReportTold,
     does=get_report,

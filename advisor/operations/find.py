@@ -1,4 +1,4 @@
-"""What people and agents call experiments and runs, found; also by the bounded form in which an answer showed a name."""
+"""What people and agents call experiments and runs, found; also by the bounded form in which an answer shows a name."""
 
 from __future__ import annotations
 

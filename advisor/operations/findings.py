@@ -94,12 +94,10 @@ class _Known:
 def list_findings(adv: Advisor, asked: FindingsAsked) -> FindingsTold:
     """List findings, the gravest first."""
     from advisor.findings import CODES
-    from advisor.silencing import mutes
 
-    known = _fitting(adv, asked)
+    known, silent = _fitting(adv, asked)
     known.sort(key=lambda one: (one.finding.severity.rank, one.since.timestamp()), reverse=True)
     page = known[asked.offset : asked.offset + asked.limit]
-    silent = mutes(adv.store, now=adv.clock())
     return FindingsTold(
         findings=[_told(one, silent) for one in page],
         n_fitting=len(known),
@@ -110,27 +108,27 @@ def list_findings(adv: Advisor, asked: FindingsAsked) -> FindingsTold:
     )
 
 
-def _fitting(adv: Advisor, asked: FindingsAsked) -> list[_Known]:
-    """Return the findings that fit, of runs that are there; only their runs are read."""
-    from advisor.silencing import current_book
-
+def _fitting(adv: Advisor, asked: FindingsAsked) -> tuple[list[_Known], list[Mute]]:
+    """Return the findings that fit, of runs that are there, and what is muted; only these runs are read."""
     only_run = None if asked.run is None else find.run(adv, asked.run).id
     only = None if asked.experiment is None else find.experiment(adv, asked.experiment).name
     least = Grade(asked.severity or "info").rank
     code, states = _code(asked.code), _states(asked.state)
-    with current_book(adv.store) as book:
+    with adv.alerts.reading() as book:
         seen = [
             (one.finding, one.state, one.since)
             for one in (book.findings if only_run is None else book.by_run.get(only_run, {})).values()
             if one.state in states and one.finding.severity.rank >= least and code in (None, one.finding.code)
         ]
+        silent = book.active_mutes(adv.clock())
     ids = list(dict.fromkeys(finding.run_id for finding, _, _ in seen))
     runs = {entry.run.id: entry.run for entry in adv.store.state().entries(ids) if not entry.hidden}
-    return [
+    known = [
         _Known(finding, state, runs[finding.run_id], since)
         for finding, state, since in seen
         if finding.run_id in runs and only in (None, runs[finding.run_id].experiment)
     ]
+    return known, silent
 
 
 def _states(word: WithState) -> frozenset[FindingState]:
@@ -382,9 +380,8 @@ class MutesTold(Answer, frozen=True, kw_only=True):
 
 def list_mutes(adv: Advisor, asked: MutesAsked) -> MutesTold:
     """List what is muted."""
-    from advisor.silencing import mutes
-
-    found = mutes(adv.store, now=adv.clock())
+    with adv.alerts.reading() as book:
+        found = book.active_mutes(adv.clock())
     told = [
         MuteTold(scope=one.scope, target=bounds.name(one.target), until=one.until, reason=bounds.prose(one.reason))
         for one in found[:1_000]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from advisor.documents.fact_paths import experiment_fact, run_facts, suggestion_facts
 from advisor.errors import ConfigError
@@ -50,7 +50,7 @@ class SuggestAsked(Asked, frozen=True, kw_only=True):
     experiment: ExperimentName
     n: Annotated[int, Meta(ge=1, le=MOST, description="How many.")] = 1
     seed: Annotated[Seed | None, Meta(description="The same runs and seed give the same; null: drawn.")] = None
-    fixed: Annotated[Params, Meta(description="Parameters to keep at a value.")] = {}
+    fixed: Annotated[Params, Meta(description="Parameters to keep at a value.")] = field(default_factory=dict)
     retry: Annotated[bool, Meta(description="First propose again what runs had whose process died.")] = False
     transfer: Annotated[bool, Meta(description="Learn from the other experiments of the store, too.")] = True
 
@@ -149,9 +149,11 @@ class ResultAsked(Asked, frozen=True, kw_only=True):
     )
     values: Annotated[
         list[Number], Meta(max_length=20, description="One value an objective, where there are several.")
-    ] = []
+    ] = field(default_factory=list)
     state: Annotated[Literal["finished", "failed", "pruned", "crashed"], Meta(description="How it ended.")] = "finished"
-    metrics: Annotated[dict[str, Number], Meta(description="Last values of other metrics.")] = {}
+    metrics: Annotated[dict[str, Number], Meta(description="Last values of other metrics.")] = field(
+        default_factory=dict
+    )
     seed: Annotated[Seed | None, Meta(description="Seed of the training.")] = None
     note: Annotated[Annotated[str, Meta(max_length=20_000)] | None, Meta(description="Words to find it by.")] = None
 

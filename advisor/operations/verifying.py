@@ -135,7 +135,8 @@ class FactsAsked(Asked, frozen=True, kw_only=True):
             max_length=MOST_IDS,
             description="Ids of facts: run/RUN/objective, run/RUN/metrics.NAME (also min, max, first, last_step, "
             "n_points), run/RUN/params.NAME, experiment/NAME/n_runs, experiment/NAME/best.objective, "
-            "difference/RUN/RUN/objective (second less first), difference/RUN/RUN/share.objective, and all that answers list.",
+            "difference/RUN/RUN/objective (second less first), difference/RUN/RUN/share.objective, and all "
+            "that answers list.",
         ),
     ]
 

@@ -1,8 +1,8 @@
 """Is a text what the store says? A document of ours is derived again; of any other text the figures are looked up.
 
-A figure that cites a fact (``0.2295 [run/3f2a…/objective]``) is held against that fact, any other one against what the
-text calls it. Leaves out comparing (``advisor.documents.compared``), reading citations (``advisor.documents.citations``)
-and finding figures in prose (``advisor.documents.prose``).
+A figure that cites a fact (``0.2295 [run/3f2a…/objective]``) is held against that fact, any other one against what
+the text calls it. Leaves out comparing (``documents.compared``), citations (``documents.citations``) and
+finding figures in prose (``advisor.documents.prose``).
 Invariant: a document of ours is right only if the same document, derived from the store at the commit that it names,
 is the same text; and a figure of another text is called right or wrong only if the text says what it is a figure of.
 """

@@ -10,6 +10,6 @@ from typing import Final
 
 from starlette.routing import Route
 
-from advisor.web.pages import triage
+from advisor.web.pages import curves, run, triage
 
-ROUTES: Final[tuple[Route, ...]] = (*triage.ROUTES,)
+ROUTES: Final[tuple[Route, ...]] = (*triage.ROUTES, *curves.ROUTES, *run.ROUTES)
