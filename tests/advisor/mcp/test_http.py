@@ -58,9 +58,9 @@ def test_with_a_token_only_who_brings_it_is_answered(adv: Advisor) -> None:
         assert posted(address, brought).status_code == 200
 
         async def asked() -> list[str]:
-            async with create_mcp_http_client(headers=brought) as http:
-                async with Client(streamable_http_client(address, http_client=http)) as client:
-                    return await names(client)
+            http = create_mcp_http_client(headers=brought)
+            async with http, Client(streamable_http_client(address, http_client=http)) as client:
+                return await names(client)
 
         assert "list_experiments" in anyio.run(asked)
 
