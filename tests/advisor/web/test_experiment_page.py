@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.advisor.web.conftest import Served, violations
 
 from storage.records import Event, new_id
+from tests.advisor.web.conftest import Served, violations
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
