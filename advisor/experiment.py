@@ -27,10 +27,23 @@ from storage.errors import (
     ExperimentNotFoundError,
     RecordError,
     RunNotFoundError,
+    StorageError,
     StoreUnavailableError,
     did_you_mean,
 )
-from storage.records import Curve, CurveChunk, Document, Event, Finding, FindingState, Run, RunState, new_id
+from storage.records import (
+    Curve,
+    CurveChunk,
+    Document,
+    Event,
+    Finding,
+    FindingList,
+    FindingState,
+    Run,
+    RunList,
+    RunState,
+    new_id,
+)
 from storage.records import Experiment as ExperimentRecord
 
 if TYPE_CHECKING:
@@ -91,6 +104,14 @@ class Experiment:
 
     def __repr__(self) -> str:
         return f"<Experiment {self.name}>"
+
+    def _repr_html_(self) -> str:
+        from advisor import notebook
+
+        try:
+            return notebook.experiment(self.record, self._store, space=self._space_or_none())
+        except StorageError as error:  # it is gone, or the store is: said in the cell, not as a traceback
+            return notebook.trouble(f"experiment {self.name}", error)
 
     # -- running
 
@@ -461,7 +482,8 @@ class Experiment:
         FilterError
             If ``where`` or ``order_by`` cannot be understood.
         """
-        return self._store.runs(self.name, where=where, order_by=order_by, descending=descending, limit=limit)
+        found = self._store.runs(self.name, where=where, order_by=order_by, descending=descending, limit=limit)
+        return RunList(found)
 
     def run(self, which: str | int) -> Run:
         """Return one run of the experiment by its id, the beginning of its id, or its number."""
@@ -507,7 +529,7 @@ class Experiment:
         """
         from advisor.suggest.pareto import front
 
-        return front(self.record, self._newest(newest))
+        return RunList(front(self.record, self._newest(newest)))
 
     def findings(self, *, include_resolved: bool = False) -> list[Finding]:
         """Return the findings of all runs, the most severe first."""
@@ -517,7 +539,7 @@ class Experiment:
             for finding in run.findings
             if include_resolved or finding.state is not FindingState.RESOLVED
         ]
-        return sorted(found, key=lambda finding: -finding.severity.rank)
+        return FindingList(sorted(found, key=lambda finding: -finding.severity.rank))
 
     def check(self, *, seed: int = 0, keep: bool = True, head: bool | None = None) -> Checked:
         """Look at all runs for trouble, among their siblings; new findings are kept and notified.
@@ -718,10 +740,11 @@ class Experiment:
             If there is no space, or all of it has been tried.
         """
         from advisor.asking import Wish, ask
+        from advisor.suggest.suggestion import SuggestionList
 
         wish = Wish(n, sampler=sampler, fixed=fixed, retry=retry, transfer=transfer)
         name = self.record.name
-        return ask(self._store, name, wish, now=self._advisor.clock(), seed=_seed(seed), keep=keep)
+        return SuggestionList(ask(self._store, name, wish, now=self._advisor.clock(), seed=_seed(seed), keep=keep))
 
     def suggest_again(self, suggestion_id: str) -> tuple[Suggestion, bool]:
         """Make a suggestion again from what the store held when it was made; return it, and whether it is the same.

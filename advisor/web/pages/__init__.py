@@ -10,10 +10,11 @@ from typing import Final
 
 from starlette.routing import Route
 
-from advisor.web.pages import curves, experiment, experiments, run, triage
+from advisor.web.pages import actions, curves, experiment, experiments, run, triage
 
 ROUTES: Final[tuple[Route, ...]] = (
     *triage.ROUTES,
+    *actions.ROUTES,
     *experiments.ROUTES,
     *experiment.ROUTES,
     *curves.ROUTES,
