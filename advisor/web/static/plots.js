@@ -522,7 +522,7 @@ const drawAll = () => { for (const root of document.querySelectorAll("[data-plot
 
 let last = 0, soon = null;
 document.addEventListener("advisor:changed", (event) => {
-  const roots = [...document.querySelectorAll("[data-plots]")].filter((root) => event.detail?.experiments?.includes(root.dataset.experiment));
+  const roots = [...document.querySelectorAll("[data-plots]")].filter((root) => event.detail?.all || event.detail?.experiments?.includes(root.dataset.experiment));
   if (!roots.length || soon) return;
   soon = setTimeout(() => {
     [soon, last] = [null, Date.now()];
