@@ -10,6 +10,11 @@ from typing import Final
 
 from starlette.routing import Route
 
-from advisor.web.pages import triage
+from advisor.web.pages import compare, documents, search, triage
 
-ROUTES: Final[tuple[Route, ...]] = (*triage.ROUTES,)
+ROUTES: Final[tuple[Route, ...]] = (
+    *triage.ROUTES,
+    *compare.ROUTES,
+    *search.ROUTES,
+    *documents.ROUTES,
+)
