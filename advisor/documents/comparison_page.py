@@ -403,7 +403,7 @@ def _outcomes(sheet: FactSheet) -> Section:
             ("Finished", "n_finished", cells.of_text("")),
             ("Failed, crashed or diverged", "n_bad", cells.of_text("")),
             ("Share of these", "bad_share", cells.of_text("")),
-            ("Findings", "n_findings", cells.of_text("")),
+            ("Findings opened so far", "n_findings", cells.of_text("")),
             ("Duration of all runs", "duration", cells.of_text("")),
         )
         if f"a_{key}" in sheet or f"b_{key}" in sheet

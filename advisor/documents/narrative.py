@@ -7,6 +7,7 @@ and none claims more than the facts say: a lead that repetitions do not confirm 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from advisor.documents.fact import FactSheet
@@ -80,9 +81,9 @@ def too_good(run: Run | None, name: str = "{{best_run}}") -> str:
     return ""
 
 
-def run_lead(sheet: FactSheet, where: Standing, state: RunState) -> str:
+def run_lead(sheet: FactSheet, where: Standing, run: Run) -> str:
     """Return the outcome of a run in one sentence."""
-    if state is RunState.FINISHED and "rank" in sheet:
+    if run.state is RunState.FINISHED and "rank" in sheet:
         return "Run {{run}} finished with {{metric}} {{objective}}, rank {{rank}} of {{n_ranked}}."
     ending = {
         RunState.WAITING: "is waiting to be started",
@@ -91,12 +92,22 @@ def run_lead(sheet: FactSheet, where: Standing, state: RunState) -> str:
         RunState.PRUNED: "was stopped early because other runs were ahead",
         RunState.FAILED: "failed with an error",
         RunState.CRASHED: "crashed: its process vanished",
-    }[state]
+    }[run.state]
+    last = None if where.objective is None else run.metrics.get(where.objective.metric)
+    if last is not None and not math.isfinite(last) and _is_finite(sheet, "objective"):
+        word = "NaN" if math.isnan(last) else "an infinite value"
+        told = ", and its {{metric}} ended in " + word + "; the last finite one, {{objective}}, is not ranked."
+        return "Run {{run}} " + ending + told
     if "objective" in sheet:
         return "Run {{run}} " + ending + "; its {{metric}} is {{objective}}, and it is not ranked."
     if "last_step" in sheet:
         return "Run {{run}} " + ending + "; its last step is {{last_step}}."
     return "Run {{run}} " + ending + "."
+
+
+def _is_finite(sheet: FactSheet, fact_id: str) -> bool:
+    found = sheet.get(fact_id)
+    return found is not None and found.number is not None and math.isfinite(found.number)
 
 
 def run_summary(sheet: FactSheet, where: Standing) -> tuple[str, ...]:

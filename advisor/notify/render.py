@@ -19,6 +19,7 @@ from typing import Any, Self
 from advisor.findings.alerting import Decision
 from advisor.findings.codes import CODES
 from advisor.findings.configuration import BLAME, CONFIGURATION
+from advisor.findings.evidence import word_of, worded
 from storage.records import Finding, Run, Severity
 
 TITLE_LIMIT = 150
@@ -172,7 +173,7 @@ def _told(finding: Finding) -> list[str]:
     """Return the line that says the value, the step, what it is compared with, and how sure that is."""
     value = next((finding.evidence[name] for name in _VALUES if name in finding.evidence), None)
     names = (name for name in _BASELINES if name in finding.evidence and finding.evidence[name] is not value)
-    baseline = next((f"{name} {_shown(finding.evidence[name])}" for name in names), None)
+    baseline = next((f"({word_of(name)}) {_shown(finding.evidence[name])}" for name in names), None)
     parts = [f"value {_shown(value)}"] if value is not None else []
     parts += [f"at step {finding.step}"] if finding.step is not None else []
     parts += [f"baseline {baseline}"] if baseline else []
@@ -231,8 +232,8 @@ def _blame(finding: Finding) -> list[str]:
 
 
 def _evidence(finding: Finding) -> list[str]:
-    items = [(name, value) for name, value in finding.evidence.items() if name not in BLAME]
-    lines = [f"{clean(str(name), _NAME_LIMIT)}: {_shown(value)}" for name, value in items[:_MAX_EVIDENCE]]
+    items = worded({name: value for name, value in finding.evidence.items() if name not in BLAME})
+    lines = [f"{clean(name, _NAME_LIMIT)}: {_shown(value)}" for name, value in items[:_MAX_EVIDENCE]]
     return [*lines, f"… and {len(items) - _MAX_EVIDENCE} more figures"] if len(items) > _MAX_EVIDENCE else lines
 
 

@@ -107,7 +107,7 @@ def test_a_group_is_told_with_value_step_baseline_confidence_and_how_to_acknowle
     assert made.deliver(channel) == 1
     [message] = channel.arrived
     assert message.title == "✖ e: 3 of 8 runs: non-finite"
-    assert "value nan, at step 7, baseline before 0.5, confidence: a rule, no chance in it" in message.text
+    assert "value nan, at step 7, baseline (value before) 0.5, confidence: a rule, no chance in it" in message.text
     assert f"advisor ack {message.id[:8]}" in message.text
     assert message.fields["run_ids"] == ["r0", "r1", "r2"]
     json.dumps(message.fields, allow_nan=False)

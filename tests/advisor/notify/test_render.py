@@ -68,8 +68,8 @@ def test_a_message_says_what_where_on_what_evidence_and_how_to_look() -> None:
         text=(
             "ADV101, error, metric val_loss, from step 40\n"
             "at step 40, confidence: a rule, no chance in it\n"
-            "last_finite: 2.346\n"
-            "n_nonfinite: 3\n"
+            "last finite value: 2.346\n"
+            "values that are not finite: 3\n"
             "parameters: lr=0.3, optimizer=sgd\n"
             "what to do: " + CODES["ADV101"].what_to_do + "\n"
             "\n"
