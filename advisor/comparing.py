@@ -43,7 +43,7 @@ class Cell:
     delta: float | None = None
     """Difference against the baseline; None where there is none, or where one of the two is no finite number."""
     is_better: bool | None = None
-    """Whether that is a change for the better; None where nobody knows which way is better, or nothing changed."""
+    """Whether that is a change for the better; None where that is unknown, or nothing changed."""
     step: int | None = None
     """Where the value was reached."""
 
@@ -61,7 +61,7 @@ class Row:
     cells: tuple[Cell, ...]
     """One a run, in the order of the runs."""
     of: str = ""
-    """Which figure of a metric: ``last``, ``best``, ``lowest``, ``highest``."""
+    """Which figure of a metric: ``last``, ``best``, or ``objective``, which is what its experiment makes of the curve."""
     direction: Direction | None = None
     """Which way is better; None where that is not known."""
 
@@ -270,13 +270,24 @@ def metrics(compared: Comparison) -> list[Row]:
     return rows
 
 
+def outcome(compared: Comparison) -> Row | None:
+    """Return what the runs are worth: the value of the objective that they have in common, None where there is none."""
+    objective = compared.objective
+    if objective is None:
+        return None
+    held = compared.base.objective
+    cells = tuple(
+        NOTHING if run.objective is None else _cell(run.objective, held, direction=objective.direction)
+        for run in compared.runs
+    )
+    return Row(objective.metric, cells=cells, of="objective", direction=objective.direction)
+
+
 def _metric(compared: Comparison, name: str, of: str, direction: Direction | None) -> Row:
     figures = [_figure(run, name, of, direction) for run in compared.runs]
     held = figures[compared.runs.index(compared.base)]
     cells = tuple(
-        NOTHING
-        if one is None
-        else _cell(one[0], None if held is None else held[0], direction=direction, step=one[1])
+        NOTHING if one is None else _cell(one[0], None if held is None else held[0], direction=direction, step=one[1])
         for one in figures
     )
     return Row(name, cells=cells, of=of, direction=direction)
@@ -313,7 +324,7 @@ def code(compared: Comparison) -> list[Code]:
 
 
 def code_difference(a: Code, b: Code) -> tuple[list[str], bool]:
-    """Return in what the uncommitted changes of two states differ, as lines of a unified diff, and whether those are all.
+    """Return in what the uncommitted changes of two states differ, as a unified diff, and whether that is all of it.
 
     Pure text: nothing is asked of a repository, so what lies between two commits is not told.
     """

@@ -1,7 +1,7 @@
 """Runs beside each other: ``/compare?runs=ID,ID,…``; whatever is chosen is in the address.
 
-What differs is worked out by ``advisor.comparing``; curves are drawn by ``static/charts.js``. Invariant: an address with
-ids shows the same runs for as long as they exist; runs that are gone are named, and the others shown.
+What differs is worked out by ``advisor.comparing``; curves are drawn by ``static/charts.js``. Invariant: an address
+with ids shows the same runs for as long as they exist; runs that are gone are named, and the others shown.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ def _parts(compared: Comparison) -> dict[str, Any]:
         "several": len(compared.experiments) > 1,
         "differing": differing,
         "same": same,
+        "outcome": comparing.outcome(compared),
         "metrics": metrics,
         "charts": _charts(compared, metrics),
         "open_charts": OPEN_CHARTS,
@@ -129,7 +130,7 @@ def _parts(compared: Comparison) -> dict[str, Any]:
 
 
 def _charts(compared: Comparison, metrics: Sequence[Row]) -> list[str]:
-    """Return the metrics that are worth a chart: those with a curve of two points or more, in the order of the table."""
+    """Return the metrics that are worth a chart: those with two points or more, in the order of the table."""
     names = [name for name, _ in groupby(metrics, key=lambda row: row.name)]
     able = [name for name in names if any((run.summary.get(name, {}).get("n") or 0) > 1 for run in compared.runs)]
     running = [name for name in names if any(not run.state.is_over and name in run.metrics for run in compared.runs)]
