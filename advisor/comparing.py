@@ -61,7 +61,7 @@ class Row:
     cells: tuple[Cell, ...]
     """One a run, in the order of the runs."""
     of: str = ""
-    """Which figure of a metric: ``last``, ``best``, or ``objective``, which is what its experiment makes of the curve."""
+    """Which figure of a metric: ``last``, ``best``, or ``objective``, which its experiment makes of the curve."""
     direction: Direction | None = None
     """Which way is better; None where that is not known."""
 

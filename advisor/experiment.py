@@ -136,8 +136,8 @@ class Experiment:
         Parameters
         ----------
         suggestion
-            A suggestion to follow, or what was asked for with ``ask``. With neither this nor ``params``, a suggestion
-            is asked for.
+            A suggestion to follow, or what was asked for with ``ask``. With neither this nor ``params``, the run that
+            has waited longest is taken up (see ``queue`` and ``accept``); where none waits, a suggestion is asked for.
         params
             Your own parameters; where a space is declared they are checked against it.
         seed
@@ -165,6 +165,9 @@ class Experiment:
         if isinstance(suggestion, Mapping):
             params = suggestion
         elif suggestion is None and params is None:
+            waited = self.take_up(seed=seed, tags=tags, notes=notes)
+            if waited is not None:
+                return waited
             suggestion = self.suggest()[0]
         if isinstance(suggestion, AskedTrial):
             params, asked["distributions"] = suggestion.begin()
@@ -187,19 +190,121 @@ class Experiment:
             suggestion_id=suggestion_id,
             **asked,
         )
+        return self._begun(record, created)
+
+    def _begun(self, record: ExperimentRecord, created: Event) -> LiveRun:
         definitions = self._advisor.definitions.undelivered(self.name)
         run = LiveRun(record, created, self._collaborators(created.run_id, record), definitions=definitions)
         run.sample_machine(self._advisor.settings.system_metrics)
         return run
 
+    # -- the queue
+
+    def queue(
+        self,
+        params: Mapping[str, Any],
+        *,
+        tags: Sequence[str] = (),
+        notes: Sequence[str] = (),
+    ) -> Run:
+        """Have parameters of your own tried by whoever starts the next run; return the run, which waits.
+
+        ``start()``, ``optimize``, ``advisor optimize`` and Optuna programs take up what waits before they ask for a
+        suggestion, the first one first, and each run is taken up once.
+
+        Raises
+        ------
+        SpaceError
+            If the parameters do not fit the declared space.
+        """
+        from advisor import queueing
+
+        record, clean = self.record, plain(params)
+        self._refuse_typos(record, clean)
+        if record.space:
+            Space.from_json(record.space).check(clean)
+        words = {"tags": [scrub(tag) for tag in _words(tags)], "notes": [scrub(note) for note in _words(notes)]}
+        return queueing.queue(self._store, record, clean, now=self._advisor.clock(), run_id=new_id(), **words)
+
+    def accept(self, suggestion_id: str) -> Run:
+        """Queue a suggestion, to be trained by whoever starts the next run; return the run, which waits.
+
+        Accepting it twice queues it once. ``start(suggestion)`` is for a process that trains it itself.
+
+        Raises
+        ------
+        RecordError
+            If there is no such suggestion, or it was rejected, taken back or started.
+        """
+        from advisor import queueing
+
+        return queueing.accept(self._store, self.record, suggestion_id, now=self._advisor.clock())
+
+    def reject(self, suggestion_id: str, *, reason: str = "rejected by a person") -> None:
+        """Close a suggestion: nobody shall start it, and its point counts as free again.
+
+        Raises
+        ------
+        RecordError
+            If there is no such suggestion, or a run follows it already.
+        """
+        from advisor import queueing
+
+        now = self._advisor.clock()
+        queueing.reject(self._store, self.record.name, suggestion_id, now=now, reason=scrub(reason))
+
+    def unanswered(self) -> list[Mapping[str, Any]]:
+        """Return the suggestions of the last days that nobody has started, accepted or closed, the newest first.
+
+        Each is its public JSON form (``Suggestion.as_json``) with ``time``, ``forecast_note`` and ``expired``: whether
+        an hour has passed, so that its point counts as free again. An expired one can be accepted all the same.
+        """
+        from advisor import queueing
+
+        return queueing.unanswered(self._store, self.record.name, now=self._advisor.clock())
+
+    def waiting(self, *, limit: int | None = None) -> list[Run]:
+        """Return the runs that were queued and wait to be taken up, the first one first."""
+        from advisor import queueing
+
+        return queueing.waiting(self._store, self.record.name, limit=limit)
+
+    def take_up(
+        self, *, seed: int | None = None, tags: Sequence[str] = (), notes: Sequence[str] = ()
+    ) -> LiveRun | None:
+        """Start the run that has waited longest in this process; None where none waits.
+
+        In a process that ``advisor optimize`` started, the first one is the run that it was started for.
+
+        Parameters
+        ----------
+        seed
+            Seed of the training, for a run that was queued without one.
+        tags, notes
+            Words to find it by, beside those that it was queued with.
+        """
+        from advisor import queueing
+
+        attached = attach(self.name, tags=_words(tags), notes=_words(notes))
+        if attached is not None:
+            return attached
+        record = self.record
+        words = {"tags": [scrub(tag) for tag in _words(tags)], "notes": [scrub(note) for note in _words(notes)]}
+        begun = queueing.take_up(self._store, record.name, now=self._advisor.clock(), seed=_seed(seed), **words)
+        return None if begun is None else self._begun(record, begun)
+
+    # -- running many
+
     def optimize(self, n_runs: int, *, sampler: Any = None, seed: int | None = None) -> Iterator[LiveRun]:
         """Yield ``n_runs`` started runs, each with the parameters suggested by then; yours is the loop.
 
-        A run that the loop did not end is finished before the next one is suggested. With ``seed``, the
+        Runs that were queued (``queue``, ``accept``) come first. A run that the loop did not end is finished before the next one is suggested. With ``seed``, the
         i-th suggestion is made with ``seed + i``.
         """
         for i in range(n_runs):
-            run = self.start(self.suggest(sampler=sampler, seed=None if seed is None else seed + i)[0])
+            run = self.take_up()
+            if run is None:
+                run = self.start(self.suggest(sampler=sampler, seed=None if seed is None else seed + i)[0])
             try:
                 yield run
             except GeneratorExit:  # the loop was left: by an exception, by break, or by an interrupt
@@ -484,6 +589,40 @@ class Experiment:
         now = self._advisor.clock()
         self._store.append([Event.new("finding.judged", self.name, finding.run_id, time=now, actor="person", **body)])
         return next(f for f in self._store.run(finding.run_id).findings if f.id == finding.id)
+
+    def note(self, run: Run | str | int, text: str) -> Run:
+        """Add a note to a run, whatever became of it; it is searched later. Return the run as it is then.
+
+        Parameters
+        ----------
+        run
+            A run of this experiment, its id, the beginning of its id, or its number.
+
+        Raises
+        ------
+        ConfigError
+            If the note is empty.
+        RunNotFoundError
+            If there is no such run.
+        """
+        from advisor import notes
+
+        return notes.note(self._store, self._meant(run), text, now=self._advisor.clock())
+
+    def tag(self, run: Run | str | int, *tags: str) -> Run:
+        """Add tags to a run, whatever became of it; those that it has stay. ``run`` and errors as for ``note``."""
+        from advisor import notes
+
+        return notes.tag(self._store, self._meant(run), tags, now=self._advisor.clock())
+
+    def untag(self, run: Run | str | int, *tags: str) -> Run:
+        """Take tags off a run, those that it does not have included. ``run`` and errors as for ``note``."""
+        from advisor import notes
+
+        return notes.untag(self._store, self._meant(run), tags, now=self._advisor.clock())
+
+    def _meant(self, run: Run | str | int) -> Run:
+        return self.run(run.id if isinstance(run, Run) else run)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row a run: id, number, state, objective, then ``params.…`` and ``metrics.…``.

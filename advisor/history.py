@@ -375,6 +375,7 @@ _WORDS: Final[Mapping[str, Say]] = MappingProxyType(
         "run.summarized": lambda body, _, c: f"figures of {c.run} worked out anew: {_tags(list(body['summary']))}",
         "run.noted": lambda body, _, c: f"note on {c.run}: {_text(body['text'], 200)}",
         "run.tagged": lambda body, _, c: f"{c.run} tagged {_tags(body['tags'])}",
+        "run.untagged": lambda body, _, c: f"tag {_tags(body['tags'])} taken off {c.run}",
         "run.data": _data,
         "run.artifact": _artifact,
         "finding.opened": lambda body, _, c: (

@@ -105,6 +105,11 @@ class CurveTable:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._delivered: tuple[tuple[int, frozenset[str]], dict[str, int]] | None = None  # asked last, and the answer
+
+    def version(self) -> int:
+        """Return the commit that the table is at; merging makes commits too."""
+        return self._database.version(TABLE)
 
     # -- writing
 
@@ -194,6 +199,28 @@ class CurveTable:
         """Return how many of a run's log calls are kept."""
         batches = self._database.batches(TABLE, ("through",), where=among("run_id", [run_id]))
         return max((through for batch in batches for through in batch["through"]), default=0)
+
+    def delivered_of(self, run_ids: Collection[str]) -> dict[str, int]:
+        """Return how many log calls of each of some runs are kept; runs without any are left out.
+
+        Asked again for the same runs while nothing was appended, it costs a look at the table's version.
+        """
+        wanted = frozenset(run_ids)
+        if not wanted:
+            return {}
+        asked, last = (self._database.version(TABLE), wanted), self._delivered
+        if last is not None and last[0] == asked:
+            return dict(last[1])
+        found: dict[str, int] = {}
+        # One axis a commit says it for all metrics; rows of schema 1 have none.
+        limited = _where(wanted, None)
+        where = " and ".join(["(metric is null or batch is null)", *([limited] if limited else [])])
+        for batch in self._database.batches(TABLE, ("run_id", "through"), where=where):
+            for run_id, through in zip(batch["run_id"], batch["through"], strict=True):
+                if run_id in wanted:
+                    found[run_id] = max(through, found.get(run_id, 0))
+        self._delivered = (asked, found)
+        return dict(found)
 
     def counts(self, run_ids: Collection[str] | None = None) -> dict[str, dict[str, int]]:
         """Return the number of points by run and metric, without decoding any; None means of all runs."""

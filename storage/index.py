@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from types import MappingProxyType
@@ -76,6 +77,9 @@ CHECKPOINT_ID: Final = ""
 """What stands for a run's id in the row of the checkpoint; no run is called so."""
 LOOK_UP: Final = 500
 """Ids that one query looks up."""
+REMEMBERED_ROWS: Final = 400_000
+"""Rows of answers that are remembered, of all questions together: some 150 bytes each. Whoever looks at a sorted table
+page by page asks the same question again and again, and what was kept does not change."""
 LiveMetrics = Callable[[Iterable[Run]], list[Run]]
 """Fills in what runs that still go on have logged so far."""
 
@@ -99,6 +103,8 @@ class KeptFold:
         """Whether that version is there no more: whoever stands on it must move."""
         self._load_curves = load_curves
         self._kept = _read_checkpoint(database, at)
+        self._answers: dict[tuple[str, ...], dict[str, Column]] = {}
+        self._answering = threading.Lock()
 
     def checkpoint(self) -> Mapping[str, Any]:
         """Return everything but the runs."""
@@ -126,7 +132,7 @@ class KeptFold:
 
     def ids_of(self, exp: int | None) -> list[tuple[int, str]]:
         """Return ``(number, id)`` of an experiment's runs, or ``(ordinal, id)`` of all."""
-        found = self.columns({"run_id": "run_id", "place": "ordinal" if exp is None else "number"}, where=_of(exp))
+        found = self.answer({"run_id": "run_id", "place": "ordinal" if exp is None else "number"}, where=_of(exp))
         return list(zip(found["place"].tolist(), found["run_id"].tolist(), strict=True))
 
     def id_at(self, ordinal: int) -> str | None:
@@ -140,13 +146,29 @@ class KeptFold:
 
     def n_visible(self) -> dict[int, int]:
         """Return how many runs each experiment has that are not hidden."""
-        numbers, counts = np.unique(self.columns({"exp": "exp"}, where=VISIBLE)["exp"], return_counts=True)
+        numbers, counts = np.unique(self.answer({"exp": "exp"}, where=VISIBLE)["exp"], return_counts=True)
         return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
     def starting_with(self, prefix: str) -> list[str]:
         """Return the ids of the runs that begin so."""
         where = f"starts_with(run_id, {quoted(prefix)}) and {VISIBLE}"
         return [str(run_id) for run_id in self.columns({"run_id": "run_id"}, where=where)["run_id"]]
+
+    def answer(self, wanted: Mapping[str, str], *, where: str) -> Mapping[str, Column]:
+        """Return what ``columns`` does, remembered: for few bytes a row, never to be written to."""
+        key = (where, *wanted, *wanted.values())
+        with self._answering:
+            known = self._answers.pop(key, None)
+            if known is not None:
+                self._answers[key] = known  # the one asked for last stays longest
+                return known
+        found = self.columns(wanted, where=where)
+        with self._answering:
+            self._answers[key] = found
+            n_rows = sum(map(_n_rows, self._answers.values()))
+            while n_rows > REMEMBERED_ROWS:
+                n_rows -= _n_rows(self._answers.pop(next(iter(self._answers))))
+        return found
 
     def columns(self, wanted: Mapping[str, str], *, where: str) -> dict[str, Column]:
         """Return columns, or expressions of columns, of the rows that fit a filter."""
@@ -200,6 +222,10 @@ def _read_checkpoint(database: Database, at: int) -> dict[str, Any]:
 
 
 _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError, IndexError)
+
+
+def _n_rows(columns: Mapping[str, Column]) -> int:
+    return max((column.size for column in columns.values()), default=0)
 
 
 def _of(exp: int | None) -> str:
@@ -294,21 +320,42 @@ class RunIndex:
         What the table does not have yet, and runs that go on (they change without an event), are judged apart, with
         the same filter in the same engine.
         """
+        return question.ordered(self._found(question, question.columns(), state, live=live))
+
+    def columns(
+        self, question: Question, wanted: Mapping[str, Order], state: State, *, live: LiveMetrics
+    ) -> dict[str, Column]:
+        """Return columns of the runs that fit a question, in its order; see ``RunStore.columns``."""
+        asked = question.columns()
+        for place, order in enumerate(wanted.values()):
+            asked |= {f"{place}.{form}": sql for form, sql in _readings(order).items()}
+        found = self._found(question, asked, state, live=live)
+        if not found:
+            nothing = np.empty(0, dtype=np.float64)
+            return {name: nothing if _is_number(order) else nothing.astype(object) for name, order in wanted.items()}
+        at = question.positions(found)
+        return {
+            name: _plain(order, {form: found[f"{place}.{form}"][at] for form in _readings(order)})
+            for place, (name, order) in enumerate(wanted.items())
+        }
+
+    def _found(
+        self, question: Question, wanted: Mapping[str, str], state: State, *, live: LiveMetrics
+    ) -> dict[str, Column]:
+        """Return columns of the runs that fit, from the table and from what is judged apart."""
         exp = question.exp
         # A run that was moved away is still among its former siblings in the table: all are left out there.
         apart = {entry.run.id: entry for entry in [*state.dirty(), *state.entries(list(state.running))]}
-        wanted = question.columns()
         parts: list[Mapping[str, Column]] = []
         kept = state.base if isinstance(state.base, KeptFold) else None
         if kept is not None:
-            where = _all(question.sql, VISIBLE, None if exp is None else f"exp = {exp}", _not_among(list(apart)))
-            parts.append(_without(kept.columns(wanted, where=where), apart))
+            where = _all(question.sql, VISIBLE, None if exp is None else f"exp = {exp}")
+            parts.append(_without(kept.answer(wanted, where=where), apart))
         visible = [entry for entry in apart.values() if not entry.hidden and (exp is None or entry.exp == exp)]
         if visible:
             rows = rows_of(visible, state, live=live, described=question.asks_text)
             parts.append(self._database.columns_among(rows, COLUMNS, wanted, where=question.sql))
-        found = {name: np.concatenate([part[name] for part in parts]) for name in wanted} if parts else {}
-        return question.ordered(found)
+        return {name: np.concatenate([part[name] for part in parts]) for name in wanted} if parts else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,24 +376,18 @@ class Question:
     def columns(self) -> dict[str, str]:
         """Return what must be read of each run, as names and expressions."""
         out = {"run_id": "run_id", "ordinal": "ordinal" if self.exp is None else "number"}
-        order = self.order
-        if order is None:
-            return out
-        if order.key is not None:
-            text = f"json_get_string({order.column}, {quoted(order.key)})"
-            return out | {"number": f"try_cast({text} as double)", "text": text}
-        if COLUMNS[order.column] in ("string", "text"):
-            return out | {"text": order.column}
-        return out | {"number": f"cast({order.column} as bigint)" if COLUMNS[order.column] == "time" else order.column}
+        return out if self.order is None else out | _readings(self.order)
 
     def ordered(self, found: Mapping[str, Column]) -> list[str]:
         """Return the ids in order: numbers before text, and what has no finite value last in either direction."""
-        if not found:
-            return []
+        return list(found["run_id"][self.positions(found)]) if found else []
+
+    def positions(self, found: Mapping[str, Column]) -> NDArray[np.int64]:
+        """Return where the runs stand in what was found, in order."""
         place = found["ordinal"].astype(np.int64)
         if self.order is None:
             at = np.argsort(place, kind="stable")
-            return list(found["run_id"][at[::-1] if self.descending else at])
+            return at[::-1] if self.descending else at
         number = found["number"].astype(np.float64) if "number" in found else np.full(place.shape, np.nan)
         numeric = np.flatnonzero(np.isfinite(number))
         sign = -1.0 if self.descending else 1.0
@@ -357,7 +398,7 @@ class Question:
         left[taken] = False
         rest = np.flatnonzero(left)
         rest = rest[np.argsort(place[rest], kind="stable")]
-        return list(found["run_id"][np.concatenate([taken, rest]).astype(np.int64)])
+        return np.concatenate([taken, rest]).astype(np.int64)
 
     def _words(self, found: Mapping[str, Column], number: Column, place: Column) -> NDArray[np.int64]:
         """Return the positions of values that are text, in order."""
@@ -370,6 +411,35 @@ class Question:
         return np.array(at, dtype=np.int64)
 
 
+def _readings(order: Order) -> dict[str, str]:
+    """Return how a column is read: as ``number``, as ``text``, or as both where either may stand there."""
+    if order.key is not None:
+        text = f"json_get_string({order.column}, {quoted(order.key)})"
+        return {"number": f"try_cast({text} as double)", "text": text}
+    if not _is_number(order):
+        return {"text": order.column}
+    kind = COLUMNS[order.column]
+    return {"number": f"cast({order.column} as bigint)" if kind in ("time", "bool") else order.column}
+
+
+def _is_number(order: Order) -> bool:
+    return order.key is None and COLUMNS[order.column] not in ("string", "text")
+
+
+def _plain(order: Order, found: Mapping[str, Column]) -> Column:
+    """Return a column as numbers, NaN where there is none, or as texts, None where there is none."""
+    if "number" not in found:
+        return found["text"]
+    number = found["number"].astype(np.float64)
+    if COLUMNS[order.column] == "time":
+        return number / 1e6  # since 1970, from microseconds
+    if "text" in found and any(
+        text is not None and text not in NON_FINITE for text in found["text"][~np.isfinite(number)]
+    ):
+        return found["text"]
+    return number
+
+
 NON_FINITE: Final = frozenset({"NaN", "Infinity", "-Infinity"})
 
 
@@ -377,13 +447,8 @@ def _all(*clauses: str | None) -> str:
     return " and ".join(f"({clause})" for clause in clauses if clause)
 
 
-def _not_among(run_ids: Sequence[str]) -> str | None:
-    """Return a clause that leaves some runs out; None where there are too many to list."""
-    return f"not {among('run_id', run_ids)}" if 0 < len(run_ids) <= LOOK_UP else None
-
-
 def _without(found: Mapping[str, Column], apart: Mapping[str, Entry]) -> Mapping[str, Column]:
-    if len(apart) <= LOOK_UP:
+    if not apart:
         return found
     stays = np.array([run_id not in apart for run_id in found["run_id"]], dtype=bool)
     return {name: column[stays] for name, column in found.items()}

@@ -169,6 +169,11 @@ class State:
         """Return how many runs there are."""
         return sum(self._n_visible().values())
 
+    def n_runs_each(self) -> dict[str, int]:
+        """Return how many runs each experiment has, by its name."""
+        counts = self._n_visible()
+        return {record.name: counts.get(record.number, 0) for record in self.experiments.values()}
+
     def id_of(self, experiment: str, number: int) -> str | None:
         """Return the id of an experiment's run by its number, None where there is none."""
         exp = self._numbers.get(experiment)
@@ -604,6 +609,8 @@ class State:
         changes: dict[str, Any] = {"state": state}
         if run.started is None and state is RunState.RUNNING:
             changes["started"] = event.time
+        if run.seed is None and event.body.get("seed") is not None:  # of one that was queued without a seed
+            changes["seed"] = event.body["seed"]
         if state.is_over:
             changes["ended"] = read_time(event.body.get("ended")) or event.time
             changes["error"] = event.body.get("error")
@@ -656,6 +663,10 @@ class State:
     def _run_tagged(self, event: Event) -> bool:
         new = [str(tag) for tag in event.body["tags"]]
         return self._grow(event, tags=lambda run: tuple(dict.fromkeys((*run.tags, *new))))
+
+    def _run_untagged(self, event: Event) -> bool:
+        gone = {str(tag) for tag in event.body["tags"]}
+        return self._grow(event, tags=lambda run: tuple(tag for tag in run.tags if tag not in gone))
 
     def _run_data(self, event: Event) -> bool:
         return self._grow(event, data=lambda run: (*run.data, MappingProxyType(dict(event.body))))
@@ -944,6 +955,7 @@ _HANDLERS: Final[Mapping[str, Callable[[State, Event], bool]]] = {
     "run.summarized": State._run_summarized,
     "run.noted": State._run_noted,
     "run.tagged": State._run_tagged,
+    "run.untagged": State._run_untagged,
     "run.data": State._run_data,
     "run.artifact": State._run_artifact,
     "finding.opened": State._finding_opened,
@@ -965,7 +977,7 @@ def handled_kinds() -> frozenset[str]:
     return frozenset(_HANDLERS) - {REMOVED}
 
 
-NOT_SAID: Final = frozenset({"finding.judged"})
+NOT_SAID: Final = frozenset({"finding.judged", "run.untagged"})
 """Kinds that a fold may have passed over whose checkpoint does not say which ones it knew."""
 
 

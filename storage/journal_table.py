@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+import numpy as np
+
 from storage.events import decode_body, encode_body
 from storage.lance import Database, among
 from storage.migrations import EVENTS
@@ -75,10 +77,10 @@ class JournalTable:
         """Return the last ``n`` events of those that fit a filter: where they are is cheap to read."""
         wanted = {"version": VERSION, "pos": "pos"}
         found = self._database.columns(NAME, wanted, where=f"{VERSION} > {after} and ({where or 'true'})")
-        places = sorted(zip(found["version"].tolist(), found["pos"].tolist(), strict=True))[-n:]
-        if not places:
+        first = np.lexsort((found["pos"], found["version"]))[-n:][:1]
+        if not first.size:
             return []
-        version, pos = places[0]
+        version, pos = int(found["version"][first[0]]), int(found["pos"][first[0]])
         return self.read(after=version - 1, where=f"({VERSION} > {version} or pos >= {pos}) and ({where or 'true'})")
 
     def writers(self, ids: Collection[str]) -> dict[str, Mapping[str, Any]]:

@@ -38,7 +38,7 @@ from storage.hits import Reason, SearchHit, SearchResults
 from storage.index import RUNS_ONLY, TABLE, BaseGoneError, KeptFold, Question, RunIndex, names_in
 from storage.journal import SWEEPING, State
 from storage.journal_table import JournalTable
-from storage.lance import Database, among, quoted
+from storage.lance import Column, Database, among, quoted
 from storage.migrations import SCHEMA_VERSION
 from storage.provenance import REMOVED
 from storage.purge import GRACE, Purged, purge
@@ -167,6 +167,9 @@ class LanceRunStore(RunStore):
         """Return the current fold. It belongs to the store: read it, do not keep or change it."""
         return self._folding.state()
 
+    def stamp(self) -> str:
+        return f"{self.journal_table.version()}.{self.curve_table.version()}"
+
     # -- experiments
 
     @moving_on
@@ -244,6 +247,29 @@ class LanceRunStore(RunStore):
                 exp = None if experiment is None else self.experiment(experiment).number
                 return len(self._find(exp, where=where))
             return state.n_runs() if experiment is None else state.n_runs_of(self.experiment(experiment).name)
+
+    @moving_on
+    def columns(self, experiment: str, names: Sequence[str], *, where: str | None = None) -> Mapping[str, Column]:
+        with self._lock:
+            exp = self.experiment(experiment).number
+            state = self.state()
+            known = self._names(state, exp)
+            wanted = {
+                name: Order("ranks") if name == "ranks" else compile_order(name, names=known)
+                for name in dict.fromkeys(names)
+            }
+            question = Question(
+                compile_filter(where, names=known) if where else None,
+                exp=exp,
+                asks_text="text" in (where or "").lower() or Order("text") in wanted.values(),
+            )
+            self._folding.keep_if_many_changed()
+            return self._index.columns(question, wanted, self.state(), live=self._live)
+
+    @moving_on
+    def names(self, experiment: str) -> Names:
+        with self._lock:
+            return self._names(self.state(), self.experiment(experiment).number)
 
     @moving_on
     def best(self, experiment: str) -> Run | None:
@@ -339,6 +365,9 @@ class LanceRunStore(RunStore):
 
     def delivered(self, run_id: str) -> int:
         return self.curve_table.delivered(run_id)
+
+    def delivered_of(self, run_ids: Collection[str]) -> dict[str, int]:
+        return self.curve_table.delivered_of(run_ids)
 
     # -- search
 

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
 from storage.downsample import downsample
 from storage.errors import ExperimentNotFoundError, RecordError, RunNotFoundError, did_you_mean
 from storage.journal import State
+from storage.query import Names
 from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState
 from storage.store import Progress, RunStore, StoreInfo
 
 if TYPE_CHECKING:
     from datetime import timedelta
+
+    from numpy.typing import NDArray
 
     from storage.embed import Embedder
     from storage.hits import SearchResults
@@ -71,6 +74,10 @@ class PastStore(RunStore):
             self.stand()
         assert self._folded is not None  # it has just been made
         return self._folded
+
+    def stamp(self) -> str:
+        """Return the store's stamp and the commit: renamed experiments are looked up in the present."""
+        return f"{self.version} of {self._store.stamp()}"
 
     def journal(
         self,
@@ -144,6 +151,14 @@ class PastStore(RunStore):
         """Return how many runs there were."""
         return self.page(experiment, where=where)[1]
 
+    def columns(self, experiment: str, names: Sequence[str], *, where: str | None = None) -> Mapping[str, NDArray[Any]]:
+        """Refuse: there is an index of the present only."""
+        self._refuse("gives columns")
+
+    def names(self, experiment: str) -> Names:
+        """Refuse: there is an index of the present only."""
+        self._refuse("filters runs")
+
     def best(self, experiment: str) -> Run | None:
         """Return the best run of then; see ``RunStore.best``."""
         record = self.experiment(experiment)
@@ -174,6 +189,10 @@ class PastStore(RunStore):
     def delivered(self, run_id: str) -> int:
         """Return how many of a run's log calls are kept now."""
         return self._store.delivered(run_id)
+
+    def delivered_of(self, run_ids: Collection[str]) -> dict[str, int]:
+        """Return how many log calls of runs are kept now."""
+        return self._store.delivered_of(run_ids)
 
     def open_artifact(self, sha256: str) -> BinaryIO:
         """Open a kept file."""

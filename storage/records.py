@@ -446,7 +446,8 @@ class Run:
     error: str | None = None
     """Why it ended, where it did not end well: a traceback or a sentence."""
     source: str = "tracked"
-    """``tracked``, ``optuna``, ``told``, ``import`` or ``followed``, another tool's that somebody watched."""
+    """``tracked``, ``optuna``, ``told``, ``queued`` by a person and then tracked, ``import`` or ``followed``, another
+    tool's that somebody watched."""
     suggestion_id: str | None = None
     """The suggestion that it follows."""
     findings: tuple[Finding, ...] = ()

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from storage.hits import SearchResults
 from storage.place import Place
+from storage.query import Names
 from storage.records import Curve, CurveChunk, Event, Experiment, Run
 
 if TYPE_CHECKING:
     from datetime import timedelta
+
+    from numpy.typing import NDArray
 
     from storage.embed import Embedder
     from storage.journal import State
@@ -146,6 +149,20 @@ class RunStore(abc.ABC):
     def state(self) -> State:
         """Return the current fold of all events. It belongs to the store: read it, do not keep or change it."""
 
+    @abc.abstractmethod
+    def stamp(self) -> str:
+        """Return a short text that is another one after every change that a read can show, at the cost of two look-ups.
+
+        Who kept an answer and the stamp from before it was read has the present answer while the stamp is the same.
+        It covers events and curves, not search, whose vectors are computed on the way. It may differ where nothing
+        changed, as after a compaction.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If the store cannot be read.
+        """
+
     # -- experiments
 
     @abc.abstractmethod
@@ -237,6 +254,46 @@ class RunStore(abc.ABC):
         """
 
     @abc.abstractmethod
+    def columns(
+        self, experiment: str, names: Sequence[str], *, where: str | None = None
+    ) -> Mapping[str, NDArray[Any]]:
+        """Return some columns of an experiment's runs, one value a run, in the order of their numbers.
+
+        For pictures and sums over very many runs: no run is read as a whole.
+
+        Parameters
+        ----------
+        names
+            What ``order_by`` of ``runs`` would accept, such as ``number``, ``state``, ``started``, ``params.lr`` or
+            ``metrics.val_loss``, and ``ranks``: whether a run may be called better than others.
+        where
+            A filter in the grammar of ``storage.query``.
+
+        Returns
+        -------
+        mapping of str to array of shape (n_runs,)
+            Numbers as float64, NaN where a run has none (one that *is* NaN looks the same); truth as 0 and 1; times in
+            seconds since 1970, UTC. Texts as objects, None where a run has none: so comes also a parameter of which
+            one value is no number, all values of it then as text.
+
+        Raises
+        ------
+        ExperimentNotFoundError
+            If there is no experiment of that name.
+        FilterError
+            If a name or ``where`` cannot be understood.
+        """
+
+    @abc.abstractmethod
+    def names(self, experiment: str) -> Names:
+        """Return the names of parameters, metrics and so on that a filter on an experiment's runs may use.
+
+        Raises
+        ------
+        ExperimentNotFoundError
+        """
+
+    @abc.abstractmethod
     def best(self, experiment: str) -> Run | None:
         """Return the best run by the first objective, None where none ranks (``Experiment.ranks``).
 
@@ -289,6 +346,13 @@ class RunStore(abc.ABC):
     @abc.abstractmethod
     def delivered(self, run_id: str) -> int:
         """Return how many of a run's log calls have reached the store."""
+
+    @abc.abstractmethod
+    def delivered_of(self, run_ids: Collection[str]) -> dict[str, int]:
+        """Return the same of several runs by id, those of which nothing is there left out.
+
+        Cheap: who follows runs that go on asks several times a second, and reads the curves of those whose number grew.
+        """
 
     # -- search
 

@@ -504,6 +504,58 @@ class RunStoreContract:
         assert [run.number for run in store.runs("digits", order_by="val_loss", descending=True)][:3] == [4, 0, 2]
         assert [run.number for run in store.runs("digits", order_by="val_loss", limit=1)] == [2]
 
+    # -- columns
+
+    def test_columns_give_numbers_texts_and_times_in_the_order_of_the_numbers(self, store: RunStore) -> None:
+        add_experiment(store)
+        for loss, params in ((2.0, {"lr": 0.1, "opt": "sgd"}), (math.nan, {"lr": 1}), (math.inf, {"opt": None})):
+            add_finished(store, loss=loss, params=params, started="2026-01-31T00:00:00+00:00")
+        add_run(store, state="waiting", params={"lr": 0.5, "opt": "adam"})
+        wanted = ("number", "state", "objective", "ranks", "params.lr", "params.opt", "val_loss", "started")
+        found = store.columns("digits", wanted)
+        assert list(found) == list(wanted)
+        assert found["number"].tolist() == [0, 1, 2, 3]
+        assert found["state"].tolist() == ["finished"] * 3 + ["waiting"]
+        assert found["ranks"].tolist() == [1, 0, 0, 0]
+        assert found["params.opt"].tolist() == ["sgd", None, None, "adam"]
+        np.testing.assert_array_equal(found["params.lr"], [0.1, 1.0, math.nan, 0.5])
+        np.testing.assert_array_equal(found["val_loss"], [2.0, math.nan, math.inf, math.nan])
+        np.testing.assert_array_equal(found["started"], [1769817600.0] * 3 + [math.nan])
+        assert all(each.dtype in (np.float64, object) for each in found.values())
+
+    @pytest.mark.parametrize("kept", ["in the journal", "in the table"])
+    def test_columns_are_those_of_the_runs_that_fit_and_exist(self, store: RunStore, kept: str) -> None:
+        add_experiment(store)
+        add_finished(store, add_experiment(store, "other"), loss=9.0)
+        runs = [add_finished(store, loss=loss) for loss in (3.0, 1.0, 2.0)]
+        store.append([Event.new("run.deleted", "digits", runs[0].id)])
+        if kept == "in the table":
+            store.reindex()
+        assert store.columns("digits", ["objective"])["objective"].tolist() == [1.0, 2.0]
+        store.append([Event.new("run.restored", "digits", runs[0].id)])
+        assert store.columns("digits", ["objective"], where="objective > 1.5")["objective"].tolist() == [3.0, 2.0]
+        assert store.columns("digits", ["objective"], where="objective > 5")["objective"].tolist() == []
+
+    def test_a_parameter_that_is_sometimes_a_word_comes_as_texts(self, store: RunStore) -> None:
+        add_experiment(store)
+        for value in (1, "auto", None):
+            add_finished(store, loss=1.0, params={"depth": value})
+        assert store.columns("digits", ["params.depth"])["params.depth"].tolist() == ["1", "auto", None]
+
+    def test_a_column_that_no_run_has_is_refused(self, store: RunStore) -> None:
+        add_experiment(store)
+        add_finished(store, loss=1.0, params={"lr": 0.1})
+        with pytest.raises(FilterError, match="did you mean"):
+            store.columns("digits", ["params.l"])
+        with pytest.raises(ExperimentNotFoundError):
+            store.columns("digit", ["number"])
+
+    def test_the_names_that_a_filter_may_use_are_told(self, store: RunStore) -> None:
+        add_experiment(store)
+        add_finished(store, loss=1.0, params={"lr": 0.1, "net": {"width": 3}})
+        names = store.names("digits")
+        assert (names.params, names.metrics) == ({"lr", "net.width"}, {"val_loss"})
+
     # -- curves
 
     def test_curves_are_put_together_from_chunks_and_repetitions_count_once(self, store: RunStore) -> None:
@@ -516,6 +568,17 @@ class RunStoreContract:
         np.testing.assert_array_equal(curve.steps, [0, 1, 2, 3])
         np.testing.assert_array_equal(curve.values, [1.0, math.inf, 3.0, math.nan])
         assert store.delivered(run.id) == 4
+
+    def test_how_much_of_several_runs_has_come_is_told_in_one_call(self, store: RunStore, uri: str) -> None:
+        add_experiment(store)
+        first, second, silent = (add_run(store) for _ in range(3))
+        store.append_curves([chunk(first.id, 1.0, 2.0, metric=m) for m in ("a", "b")] + [chunk(second.id, 1.0)])
+        ids = [first.id, second.id, silent.id, "nobody"]
+        assert store.delivered_of(ids) == {first.id: 2, second.id: 1}
+        self.open_store(uri).append_curves([chunk(second.id, 0.5, first=1), chunk(second.id, 0.2, first=2)])
+        assert store.delivered_of(ids) == {first.id: 2, second.id: 3}
+        assert store.delivered_of([second.id]) == {second.id: 3}
+        assert store.delivered_of([]) == {}
 
     def test_curves_of_several_runs_come_in_one_call(self, store: RunStore) -> None:
         add_experiment(store)
@@ -736,6 +799,28 @@ class RunStoreContract:
             assert file.read() == b"weights"
         with pytest.raises(RecordError, match="keeps no file"):
             store.open_artifact("../../etc/passwd")
+
+    def test_the_stamp_is_another_one_after_each_change_in_any_process(self, store: RunStore, uri: str) -> None:
+        other = self.open_store(uri)
+        seen = [other.stamp()]
+        add_experiment(store)
+        seen.append(other.stamp())
+        run = add_run(store)
+        seen.append(other.stamp())
+        store.append_curves([chunk(run.id, 1.0)])  # the journal does not change with it
+        seen.append(other.stamp())
+        store.append([Event.new("run.state", "digits", run.id, state="finished")])
+        seen.append(other.stamp())
+        assert len(set(seen)) == len(seen)
+        assert store.stamp() == seen[-1]
+
+    def test_the_stamp_stays_while_only_reads_happen(self, store: RunStore) -> None:
+        add_experiment(store)
+        run = add_finished(store, loss=0.1)
+        store.append_curves([chunk(run.id, 0.1)])
+        before = store.stamp()
+        _ = (store.runs(), store.experiments(), store.curves(), store.best("digits"), store.count("digits"))
+        assert store.stamp() == before
 
     def test_compaction_changes_nothing_that_is_read(self, store: RunStore, uri: str) -> None:
         add_experiment(store)

@@ -29,6 +29,8 @@ from advisor.cli import (
     ledger,
     lifecycle,
     log,
+    mcp,
+    notes,
     optimize,
     report,
     runs,
@@ -46,7 +48,8 @@ from advisor.cli import (
 from advisor.cli.session import remember
 
 COMMANDS: Final = (
-    demo, runs, show, search, log, check, verdict, watch, silence, report, compare, digest, verify, serve, suggest,
+    demo, runs, show, search, log, check, verdict, watch, silence, notes, report, compare, digest, verify, serve,
+    mcp, suggest,
     optimize, forecast, ledger, tell, experiment, lifecycle, importing, export, store, doctor,
 )  # fmt: skip
 """Modules of the commands, in the order of the help."""

@@ -48,12 +48,21 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option("--again", metavar="ID", help="Make an earlier suggestion again; exit code 1 if it differs."),
         ] = None,
+        accept: Annotated[
+            str | None,
+            typer.Option("--accept", metavar="ID", help="Queue a suggestion for whoever starts the next run."),
+        ] = None,
+        reject: Annotated[
+            str | None, typer.Option("--reject", metavar="ID", help="Close a suggestion: its point is free again.")
+        ] = None,
     ) -> int:
         """Propose parameters for the next runs, with the reasons and a forecast."""
         with session.open() as adv:
             exp = adv.experiment(experiment, create=False)
             if again is not None:
                 return _again(session, exp, again)
+            if accept is not None or reject is not None:
+                return _answered(session, exp, accept, reject)
             fixed = assigned(fix, "--fix", exp.space()[0]) if fix else None
             found = exp.suggest(n, sampler=sampler, seed=seed, fixed=fixed, retry=retry, transfer=not alone)
             if session.as_json:
@@ -81,6 +90,21 @@ def _again(session: Session, exp: Experiment, suggestion_id: str) -> int:
             "the same parameters as then" if same else "other parameters than then: another version or library made it"
         )
     return 0 if same else 1
+
+
+def _answered(session: Session, exp: Experiment, accept: str | None, reject: str | None) -> int:
+    """Queue or close suggestions that were made earlier."""
+    if reject is not None:
+        exp.reject(reject)
+        note(f"suggestion {reject} is closed; nobody is to start it")
+    if accept is not None:
+        run = exp.accept(accept)
+        if session.as_json:
+            print_json({"run_id": run.id, "number": run.number, "state": str(run.state), "params": dict(run.params)})
+        else:
+            say(f"run #{run.number} ({run.id[:8]}) waits with these parameters")
+            note(f"taken up by the next: advisor optimize {exp.name} -n 1 -- COMMAND, or exp.start() in Python")
+    return 0
 
 
 def _print(found: Sequence[Suggestion]) -> None:

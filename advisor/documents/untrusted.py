@@ -6,29 +6,14 @@ character, no bidirectional override and no zero-width character, so it reads as
 
 from __future__ import annotations
 
-import unicodedata
+from storage.figures import one_line, visible
 
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories that show nothing, or change how the text around them shows."""
-
-
-def _visible(text: str, *, keep: str = "") -> str:
-    return "".join(char if char in keep or unicodedata.category(char) not in _HIDDEN else " " for char in text)
-
-
-def one_line(text: str, *, limit: int = 200) -> str:
-    r"""Return the text on one line, cut after ``limit`` characters with an ellipsis.
-
-    >>> one_line("a\n\tb \u202e c")
-    'a b c'
-    """
-    line = " ".join(_visible(text[: limit * 4]).split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+__all__ = ["block", "middle_cut", "one_line"]
 
 
 def block(text: str, *, limit: int = 2000) -> str:
     """Return the text with its line breaks, cut after ``limit`` characters with an ellipsis."""
-    shown = _visible(text[: limit * 4].replace("\r\n", "\n").replace("\t", "    "), keep="\n").strip("\n")
+    shown = visible(text[: limit * 4].replace("\r\n", "\n").replace("\t", "    "), keep="\n").strip("\n")
     return shown if len(shown) <= limit else shown[: limit - 1].rstrip() + "…"
 
 

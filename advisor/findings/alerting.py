@@ -288,7 +288,7 @@ def may_be_pushed(finding: Finding, min_severity: Severity) -> bool:
 def _of_run(
     run: Run, seen: Sequence[Seen], muted: set[tuple[Any, str]], *, now: datetime, policy: Policy
 ) -> Iterator[Alert]:
-    first = _inhibitor(seen)
+    first = inhibitor(seen)
     by_key: dict[AlertKey, list[Seen]] = {}
     for each in seen:
         wanted = not ({("finding", each.finding.id), ("code", each.finding.code)} & muted)
@@ -305,7 +305,7 @@ def _of_run(
         yield Alert(key, run=run, lead=lead.finding, episode=lead.episode, state=state, fires_at=fires_at)
 
 
-def _inhibitor(seen: Sequence[Seen]) -> AlertKey | None:
+def inhibitor(seen: Sequence[Seen]) -> AlertKey | None:
     """Return the alert that mutes the rest of a run: the first value that was not finite, seen by a person or not."""
     broken = [
         each

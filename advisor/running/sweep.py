@@ -20,11 +20,11 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import ConfigError, NotEnoughRunsError, SpaceError
 from advisor.running.guard import Guard, end_orphans
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from advisor.app import Advisor
     from advisor.experiment import Experiment
     from advisor.suggest import Suggestion
+    from advisor.tracking.run import LiveRun
 
 log = logging.getLogger(__name__)
 
@@ -193,7 +194,7 @@ class _Sweep:
         self._over: queue.SimpleQueue[Trial] = queue.SimpleQueue()
         self._trials: list[Trial] = []
         self._threads: dict[Trial, threading.Thread] = {}
-        self._suggestions: dict[Trial, Suggestion] = {}
+        self._tried: dict[Trial, Suggestion | Mapping[str, Any]] = {}
         self._attempts: list[Attempt] = []
         self._reasons: list[str] = []  # of the failures since the last success
         self._stopped = ""
@@ -243,6 +244,8 @@ class _Sweep:
     def _fill(self) -> None:
         """Start trials while there is room for them and a reason to."""
         while len(self._trials) < self._plan.jobs and not self._done():
+            if self._take_up():
+                continue
             try:
                 suggestion = self._suggested()
             except (SpaceError, NotEnoughRunsError) as error:
@@ -268,11 +271,26 @@ class _Sweep:
         seed = None if self._plan.seed is None else self._plan.seed + self._n_done(with_running=True)
         return self._experiment.suggest(sampler=self._plan.sampler, seed=seed)[0]
 
-    def _start(self, suggestion: Suggestion, *, number: int = 1, seed: int | None = None) -> None:
+    def _start(
+        self, suggestion: Suggestion | Mapping[str, Any], *, number: int = 1, seed: int | None = None
+    ) -> None:
         if seed is None:
-            seed = secrets.randbelow(2**31) if self._plan.seed is None else suggestion.seed
+            own = None if self._plan.seed is None or isinstance(suggestion, Mapping) else suggestion.seed
+            seed = secrets.randbelow(2**31) if own is None else own
         tags = [self._tag] if number == 1 else [self._tag, f"attempt:{number}"]
-        run = self._experiment.start(suggestion, seed=seed, tags=tags)
+        self._train(self._experiment.start(suggestion, seed=seed, tags=tags), suggestion, seed=seed, number=number)
+
+    def _take_up(self) -> bool:
+        """Start the run that has waited longest; return whether one waited."""
+        drawn = secrets.randbelow(2**31)
+        seed = drawn if self._plan.seed is None else self._plan.seed + self._n_done(with_running=True)
+        run = self._experiment.take_up(seed=seed, tags=[self._tag])
+        if run is None:
+            return False
+        self._train(run, run.params, seed=seed if run.seed is None else run.seed, number=1)
+        return True
+
+    def _train(self, run: LiveRun, tried: Suggestion | Mapping[str, Any], *, seed: int, number: int) -> None:
         run.sample_machine(0)  # this process does not train; one that attaches to the run samples its own
         try:
             arguments = self._template.fill(run.params, run_id=run.id, seed=seed)
@@ -283,7 +301,7 @@ class _Sweep:
         # The thread that starts a command stays until it is over: what dies with its parent may mean the thread.
         thread = threading.Thread(target=self._follow, args=(trial,), name=f"advisor-trial-{run.id[:8]}")
         self._trials.append(trial)
-        self._threads[trial], self._suggestions[trial] = thread, suggestion
+        self._threads[trial], self._tried[trial] = thread, tried
         thread.start()
         if self._watcher is not None:
             self._watcher.started(trial)
@@ -300,7 +318,7 @@ class _Sweep:
         """Count how a trial ended, and try again where that is asked for."""
         self._trials.remove(trial)
         self._threads.pop(trial).join()
-        suggestion = self._suggestions.pop(trial)
+        tried = self._tried.pop(trial)
         run = self._experiment.run(trial.run.id)
         attempt = Attempt(
             run,
@@ -322,7 +340,7 @@ class _Sweep:
             self._give_up(attempt)
         elif attempt.killed and trial.number <= self._plan.retries and not self._orders.stop and not self._stopped:
             _say(self._watcher, f"run #{run.number} is tried again with the same parameters: {attempt.reason}")
-            self._start(suggestion, number=trial.number + 1, seed=run.seed)
+            self._start(tried, number=trial.number + 1, seed=run.seed)
 
     def _give_up(self, last: Attempt) -> None:
         n = len(self._reasons)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import mimetypes
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from copy import copy
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
+from anyio.to_thread import current_default_thread_limiter
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -14,25 +17,24 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Scope
 
-from advisor.errors import AdvisorError, MissingExtraError
+from advisor.errors import AdvisorError
+from advisor.web.api import routes_of
+from advisor.web.limits import Bulkhead, Places
 from advisor.web.options import Options
 from advisor.web.pages import ROUTES
+from advisor.web.problems import API, problem, status_of, words_of
 from advisor.web.render import STATIC
-from advisor.web.security import Guard
+from advisor.web.security import UNBOUND, Guard
 from advisor.web.web import Web
-from storage.errors import (
-    ExperimentNotFoundError,
-    RunNotFoundError,
-    StorageError,
-    StoreUnavailableError,
-)
+from storage.errors import StorageError
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
 
-log = logging.getLogger(__name__)
-
+MAX_THREADS: Final = 200
+"""As many as there are connections (``serving.AT_ONCE``)."""
 FOR_GOOD: Final = "public, max-age=31536000, immutable"
 """Files of ours have their hash in their address."""
 
@@ -48,17 +50,21 @@ def create_app(adv: Advisor, options: Options | None = None) -> Starlette:
         By default loopback without a token.
     """
     chosen = options or Options()
+    web = Web(adv, chosen)
+
+    def broken(scope: Scope, why: str) -> Response:
+        return web.page(Request(scope), "error.html.j2", status=500, status_code=500, why=why)
+
     app = Starlette(
-        routes=[Route("/static/{path:path}", static), *ROUTES],
-        middleware=[Middleware(Guard, options=chosen), Middleware(GZipMiddleware, minimum_size=1000)],
-        exception_handlers={
-            HTTPException: _http_error,
-            AdvisorError: _known_error,
-            StorageError: _known_error,
-            Exception: _defect,
-        },
+        routes=[Route("/static/{path:path}", static), *routes_of(web), *map(_walled, ROUTES)],
+        middleware=[
+            Middleware(Guard, options=chosen, broken=broken),
+            Middleware(GZipMiddleware, minimum_size=1000),
+        ],
+        exception_handlers={HTTPException: _http_error, AdvisorError: _known_error, StorageError: _known_error},
+        lifespan=_alive,
     )
-    app.state.web = Web(adv, chosen)
+    app.state.web = web
     return app
 
 
@@ -75,32 +81,34 @@ def static(request: Request) -> Response:
     return Response(found.read_bytes(), media_type=kind, headers={"cache-control": keep})
 
 
-def status_of(error: Exception) -> int:
-    """Return the HTTP status that stands for an error of ours."""
-    if isinstance(error, (ExperimentNotFoundError, RunNotFoundError)):
-        return 404
-    if isinstance(error, StoreUnavailableError):
-        return 503
-    if isinstance(error, MissingExtraError):
-        return 501
-    return 400
-
-
 def _known_error(request: Request, error: Exception) -> Response:
-    why = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return _error_page(request, status_of(error), why)
+    return _error(request, status_of(error), words_of(error))
 
 
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     why = "There is no such page." if error.status_code == 404 else error.detail
-    return _error_page(request, error.status_code, why)
+    return _error(request, error.status_code, why, error.headers)
 
 
-def _defect(request: Request, error: Exception) -> Response:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _error_page(request, 500, "Something is broken in the advisor itself; its log has the details.")
+def _error(request: Request, status: int, why: str, headers: Mapping[str, str] | None = None) -> Response:
+    if request.url.path.startswith(API):
+        return problem(status, why, headers)
+    answer = Web.of(request).page(request, "error.html.j2", status=status, status_code=status, why=why)
+    answer.headers.update(headers or {})
+    return answer
 
 
-def _error_page(request: Request, status: int, why: str) -> Response:
-    return Web.of(request).page(request, "error.html.j2", status=status, status_code=status, why=why)
+def _walled(route: Route) -> Route:
+    """Return a route that many requests to it cannot take the threads of others through."""
+    walled = copy(route)
+    if route.path not in UNBOUND:
+        walled.app = Bulkhead(route.app, Places())
+    return walled
+
+
+@asynccontextmanager
+async def _alive(app: Starlette) -> AsyncIterator[None]:
+    # Bulkheads bound the threads of each address; the pool must not bound them together at 40.
+    current_default_thread_limiter().total_tokens = MAX_THREADS
+    yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
@@ -17,7 +17,7 @@ class Options:
     host: str = "127.0.0.1"
     """Address that is listened on."""
     port: int = 8517
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     """What every request has to bring; None asks for nothing, which only loopback allows."""
     read_only: bool = False
     """Whether everything that writes is refused."""

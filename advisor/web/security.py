@@ -6,40 +6,46 @@ rebinding), must not come from another site, and must bring the token where ther
 read-only mode. Bodies and requests have limits. What is answered is locked in by a content security policy: no script
 but ours runs, whatever text a run holds.
 
+Leaves out the token (``token``) and the limits (``limits``). Invariant: nothing is answered without the headers below,
+not even a defect of ours.
+
 Sources: OWASP's cheat sheets on cross-site request forgery (checking Origin and Sec-Fetch-Site) and on content security
-policies; RFC 6750 for bearer tokens.
+policies.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hmac
+import ipaddress
 import logging
-from collections.abc import Mapping
-from http import HTTPStatus
+import re
+from collections.abc import Callable
 from typing import Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from advisor.web import token
+from advisor.web.limits import MAX_BODY as MAX_BODY  # who mounts the guard elsewhere needs it
+from advisor.web.limits import MAX_TARGET, Deadline, Exchange
 from advisor.web.options import Options
+from advisor.web.problems import API, Refusal, refused
 
 log = logging.getLogger(__name__)
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing."""
-MAX_BODY: Final = 1 << 20
-"""Bytes that a request may bring: a note of a million letters."""
-MAX_TARGET: Final = 16_384
-"""Bytes of path and query: a comparison of 100 runs names them in 3,300."""
-ANSWER_WITHIN_S: Final = 60.0
-"""Then a request is given up; what listens for changes is not bound by it."""
-COOKIE: Final = "advisor_token"
-API: Final = "/api/"
 UNBOUND: Final = frozenset({"/live", "/mcp"})
 """Paths that answer for as long as somebody listens."""
+EVERYWHERE: Final = frozenset({"0.0.0.0", "::", ""})
+"""Addresses to listen on that mean all of the machine's."""
+HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?", re.IGNORECASE | re.ASCII)
+"""What a Host header may look like (RFC 9110, 7.2), without what no host of ours has: user, percent, comma."""
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+READ_ONLY: Final = "this page is read-only; start 'advisor serve' without --read-only to change things"
+DEFECT: Final = "Something is broken in the advisor itself; its log has the details."
 
 POLICY: Final = "; ".join(
     (
@@ -54,7 +60,7 @@ POLICY: Final = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-HEADERS: Final[Mapping[str, str]] = {
+HEADERS: Final[dict[str, str]] = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
@@ -65,21 +71,22 @@ HEADERS: Final[Mapping[str, str]] = {
 }
 """What every answer carries unless it sets its own."""
 
-
-class Refusal(Exception):
-    """A request that is not answered, and why."""
-
-    def __init__(self, status: int, why: str, **headers: str) -> None:
-        super().__init__(why)
-        self.status, self.why, self.headers = status, why, headers
+Broken = Callable[[Scope, str], Response]
+"""Given a request and what to say of it, returns the page about a defect of ours."""
 
 
 class Guard:
-    """Refuse what must not be answered, bound the rest, and lock in the answer."""
+    """Refuse what must not be answered, bound the rest, and lock in the answer.
 
-    def __init__(self, app: ASGIApp, *, options: Options) -> None:
-        self.app = app
-        self.options = options
+    Parameters
+    ----------
+    broken
+        Makes the answer where the application fails; a plain sentence without it.
+    """
+
+    def __init__(self, app: ASGIApp, *, options: Options, broken: Broken | None = None) -> None:
+        self.app, self.options, self._broken = app, options, broken
+        self._deadline = Deadline()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -87,38 +94,29 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # a web socket is closed by not being accepted
-        path, began = scope["path"], False
-
-        async def locked(message: Message) -> None:
-            nonlocal began
-            if message["type"] == "http.response.start":
-                began = True
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
+        exchange = Exchange(receive, send, headers=HEADERS)
         try:
-            answer = self._let_in(scope)
+            answer = self._let_in(scope, exchange)
             if answer is None:
-                work = self.app(scope, _bounded(receive, scope), locked)
-                if path in UNBOUND:
-                    await work
-                else:
-                    await asyncio.wait_for(work, ANSWER_WITHIN_S)
+                await self._ask(scope, exchange)
                 return
         except Refusal as refusal:
-            if began:
-                raise
-            answer = refused(path, refusal)
-        except TimeoutError:
-            if began:
-                raise
-            log.warning("%s %s took longer than %.0f s and was given up", scope["method"], path, ANSWER_WITHIN_S)
-            answer = refused(path, Refusal(503, f"no answer within {ANSWER_WITHIN_S:.0f} s; ask for less"))
-        await answer(scope, receive, locked)
+            answer = refused(scope["path"], refusal)
+        except ClientDisconnect:
+            return
+        except Exception as error:  # the edge of the process: whatever it is, the answer must be locked in too
+            log.error("%s %.200r failed", scope["method"], scope["path"], exc_info=error)
+            answer = self._defect(scope)
+        if not exchange.began:
+            await answer(scope, receive, exchange.reply)
 
-    def _let_in(self, scope: Scope) -> Response | None:
+    async def _ask(self, scope: Scope, exchange: Exchange) -> None:
+        if scope["path"] in UNBOUND:
+            await self.app(scope, exchange.receive, exchange.send)
+        else:
+            await self._deadline.keep(self.app, scope, exchange)
+
+    def _let_in(self, scope: Scope, exchange: Exchange) -> Response | None:
         """Return what is answered instead; None lets the request in.
 
         Raises
@@ -129,82 +127,87 @@ class Guard:
         headers = Headers(scope=scope)
         target = len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"])
         if target > MAX_TARGET:
-            raise Refusal(414, f"the address has {target} bytes; at most {MAX_TARGET} are read")
-        host = headers.get("host", "")
-        if _name_of(host) not in self.options.hosts:
-            raise Refusal(
-                421,
-                f"this page is not called {host[:100]!r}; open it under its own address, or name the host with "
-                "'advisor serve --allow-host NAME'",
-            )
-        self._refuse_strangers(scope, headers, host)
-        entered = self._ask_token(scope, headers)
-        if scope["method"] not in SAFE and self.options.read_only:
-            raise Refusal(403, "this page is read-only; start 'advisor serve' without --read-only to change things")
+            raise Refusal(414, f"the address has {target:,} bytes; at most {MAX_TARGET:,} are read")
+        port = self._addressed(headers)
+        _refuse_strangers(scope, headers)
+        exchange.expect(headers)
+        entered = None
+        if self.options.token is not None:
+            entered = token.enter(scope, headers, self.options.token, port=port or self.options.port)
+        if self.options.read_only and scope["method"] not in SAFE and not scope["path"].startswith(API):
+            # Below API there is then nothing that writes, and what is long to ask is a POST that only reads.
+            raise Refusal(403, READ_ONLY)
         return entered
 
-    def _refuse_strangers(self, scope: Scope, headers: Headers, host: str) -> None:
-        """Refuse what another site's page sends; following a link from there is fine."""
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    def _addressed(self, headers: Headers) -> int | None:
+        """Return the port that a request is addressed to, None where it names none.
+
+        Raises
+        ------
+        Refusal
+            If it is not addressed to us.
+        """
+        hosts = headers.getlist("host")
+        if len(hosts) != 1:
+            raise Refusal(400, f"a request needs one Host header; this one has {len(hosts)}")
+        found = HOST.fullmatch(hosts[0])
+        if found is None or int(found["port"] or 0) > 65_535 or not self._is_ours(found["name"].lower()):
+            raise Refusal(
+                421,
+                f"this page is not called {hosts[0][:100]!r}; open it under its own address, or name the host with "
+                "'advisor serve --allow-host NAME'",
+            )
+        return int(found["port"]) if found["port"] else None
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether it is a name of ours; where all addresses are listened on, any of them is: no site owns a number."""
+        return name in self.options.hosts or (self.options.host in EVERYWHERE and _is_number(name))
+
+    def _defect(self, scope: Scope) -> Response:
+        if self._broken is None or scope["path"].startswith(API):
+            return refused(scope["path"], Refusal(500, DEFECT))
+        return self._broken(scope, DEFECT)
+
+
+def _refuse_strangers(scope: Scope, headers: Headers) -> None:
+    """Refuse what another site's page sends; following a link from there is fine.
+
+    Raises
+    ------
+    Refusal
+    """
+    for origin in headers.getlist("origin"):
+        if not _same_place(origin, headers["host"]):
             raise Refusal(403, f"requests from {origin[:100]!r} are not answered; only this page's own are")
-        site = headers.get("sec-fetch-site", "none")
-        follows_link = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
-        if site not in ("same-origin", "none") and not follows_link:
-            raise Refusal(403, "requests from other sites are not answered; only this page's own are")
-
-    def _ask_token(self, scope: Scope, headers: Headers) -> Response | None:
-        token = self.options.token
-        if token is None:
-            return None
-        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        given = dict(query).get("token")
-        if given is not None and scope["method"] == "GET" and _same(given, token):
-            rest = urlencode([(name, value) for name, value in query if name != "token"])
-            entered = RedirectResponse(scope["path"] + ("?" + rest if rest else ""), 303)
-            entered.set_cookie(COOKIE, token, httponly=True, samesite="strict", max_age=30 * 86_400)
-            return entered
-        scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        cookies = [part.strip().partition("=") for part in headers.get("cookie", "").split(";")]
-        brought = [value for name, _, value in cookies if name == COOKIE]
-        brought += [bearer.strip()] if scheme.lower() == "bearer" else []
-        if not any(_same(each, token) for each in brought):
-            why = "a token is needed: open the address that 'advisor serve' printed, or send 'Authorization: Bearer …'"
-            raise Refusal(401, why, **{"WWW-Authenticate": 'Bearer realm="advisor"'})
-        return None
+    sites = headers.getlist("sec-fetch-site")
+    follows_link = (
+        scope["method"] == "GET"
+        and headers.get("sec-fetch-mode") == "navigate"
+        and headers.get("sec-fetch-dest", "document") == "document"  # not into a frame
+    )
+    if not follows_link and any(site not in ("same-origin", "none") for site in sites):
+        raise Refusal(403, "requests from other sites are not answered; only this page's own are")
 
 
-def refused(path: str, refusal: Refusal) -> Response:
-    """Return the answer to a request that is refused: a problem (RFC 9457) to programs, a sentence to people."""
-    if path.startswith(API):
-        body = {"title": HTTPStatus(refusal.status).phrase, "status": refusal.status, "detail": refusal.why}
-        return JSONResponse(body, refusal.status, refusal.headers, media_type="application/problem+json")
-    return PlainTextResponse(refusal.why + "\n", refusal.status, refusal.headers)
+def _same_place(origin: str, host: str) -> bool:
+    """Whether an origin is the host that was asked; its scheme may be a proxy's."""
+    try:
+        parts = urlsplit(origin)
+        port = parts.port
+    except ValueError:
+        return False
+    default = DEFAULT_PORTS.get(parts.scheme)
+    if default is None or parts.hostname is None or parts.username is not None or parts.path or parts.query:
+        return False
+    found = HOST.fullmatch(host)
+    if found is None or found["name"].strip("[]").lower() != parts.hostname:
+        return False
+    return (port or default) == int(found["port"] or default)
 
 
-def _bounded(receive: Receive, scope: Scope) -> Receive:
-    """Return a ``receive`` that refuses a body beyond the limit, announced or not."""
-    announced = Headers(scope=scope).get("content-length", "0")
-    if announced.isdigit() and int(announced) > MAX_BODY:
-        raise Refusal(413, f"the request has {int(announced):,} bytes; at most {MAX_BODY:,} are read")
-    n = 0
-
-    async def read() -> Message:
-        nonlocal n
-        message = await receive()
-        n += len(message.get("body", b""))
-        if n > MAX_BODY:
-            raise Refusal(413, f"the request has more than {MAX_BODY:,} bytes, which is all that is read")
-        return message
-
-    return read
-
-
-def _name_of(host: str) -> str:
-    """Return a Host header without its port."""
-    name, colon, port = host.rpartition(":")
-    return (name if colon and port.isdigit() and (name.endswith("]") or ":" not in name) else host).lower()
-
-
-def _same(given: str, token: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())
+def _is_number(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True

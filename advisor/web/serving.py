@@ -16,12 +16,17 @@ from advisor.errors import ConfigError, MissingExtraError
 from advisor.web.options import Options
 
 if TYPE_CHECKING:
+    import uvicorn
+    from starlette.applications import Starlette
+
     from advisor.app import Advisor
 
 log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 200
 """Connections that are served together; the next one is told to come again."""
+MAX_HEAD: Final = 64 * 1024
+"""Bytes of a request's first line and headers."""
 MIN_TOKEN: Final = 16
 END_WITHIN_S: Final = 3
 """How long requests under way are waited for at the end."""
@@ -82,16 +87,25 @@ def serve(adv: Advisor, options: Options, *, sock: socket.socket, started: Calla
             if started is not None:
                 started()
 
-    config = uvicorn.Config(
-        create_app(adv, options),
+    Server(config_of(create_app(adv, options))).run(sockets=[sock])
+
+
+def config_of(app: Starlette) -> uvicorn.Config:
+    """Return how an application is served: in private, with limits on connections."""
+    import uvicorn
+
+    from advisor.web.connection import Connection
+
+    return uvicorn.Config(
+        app,
+        http=Connection,
         log_level="warning",
         access_log=False,  # addresses hold what people search for
         server_header=False,
         date_header=False,
         limit_concurrency=AT_ONCE,
         timeout_graceful_shutdown=END_WITHIN_S,
-        h11_max_incomplete_event_size=64 * 1024,
+        h11_max_incomplete_event_size=MAX_HEAD,
         proxy_headers=False,
         ws="none",
     )
-    Server(config).run(sockets=[sock])

@@ -50,6 +50,7 @@ def test_every_kind_of_event_has_words() -> None:
         ("run.moved", {"to": "elsewhere"}, "run #3 moved to elsewhere"),
         ("run.noted", {"text": "calm\nand slow"}, "note on run #3: calm and slow"),
         ("run.tagged", {"tags": ["baseline", "x"]}, "run #3 tagged baseline, x"),
+        ("run.untagged", {"tags": ["x"]}, "tag x taken off run #3"),
         ("run.artifact", {"name": "model.bin", "sha256": "0", "size": 1_234_567}, "run #3 saved model.bin (1.23 MB)"),
         ("run.data", {"name": "mnist", "shape": [10, 2]}, "run #3 uses data mnist, shape [10, 2]"),
         ("run.summarized", {"summary": FIGURES}, "figures of run #3 worked out anew: val_loss, acc"),

@@ -140,6 +140,7 @@ OF_RUNS: list[tuple[str, dict[str, Any]]] = [
     ("run.summarized", {"summary": {"acc": {"n": 1, "last": 0.5, "last_finite": 0.5, "min": 0.2, "max": 0.5}}}),
     ("run.noted", {"text": "n"}),
     ("run.tagged", {"tags": ["a"]}),
+    ("run.untagged", {"tags": ["a", "c"]}),
     ("run.data", {"name": "d"}),
     ("run.artifact", {"name": "f", "sha256": "0", "size": 1}),
     ("finding.opened", {"finding_id": "f", **FINDING}),
@@ -375,7 +376,7 @@ def test_a_kept_fold_says_which_kinds_it_knew_and_one_from_before_that_may_lack_
     kept = folded([CREATED]).checkpoint()
     assert passed_over(kept) == frozenset()
     assert passed_over({**kept, "kinds": [kind for kind in kept["kinds"] if kind != "run.moved"]}) == {"run.moved"}
-    assert passed_over({name: kept[name] for name in kept if name != "kinds"}) == {"finding.judged"}
+    assert passed_over({name: kept[name] for name in kept if name != "kinds"}) == {"finding.judged", "run.untagged"}
 
 
 def test_every_kind_of_event_has_an_effect() -> None:

@@ -10,10 +10,12 @@ from typing import Final
 
 from starlette.routing import Route
 
-from advisor.web.pages import compare, documents, search, triage
+from advisor.web.pages import compare, curves, documents, run, search, triage
 
 ROUTES: Final[tuple[Route, ...]] = (
     *triage.ROUTES,
+    *curves.ROUTES,
+    *run.ROUTES,
     *compare.ROUTES,
     *search.ROUTES,
     *documents.ROUTES,

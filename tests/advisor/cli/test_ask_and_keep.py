@@ -135,3 +135,11 @@ def test_nothing_is_made_where_the_space_cannot_be_read(program, store: Path, tm
     (tmp_path / "space.yaml").write_text("lr: {low: 2, high: 1}\n")
     assert "low must not be above high" in program("--store", store, "experiment", "new", "--space", "space.yaml").error
     assert len(program("--store", store, "experiment", "--json").data) == 3
+
+
+def test_a_suggestion_is_accepted_and_then_waits_for_whoever_starts_next(program, store: Path) -> None:
+    suggestion = program("--store", store, "suggest", "digits", "--seed", 1, "--json").data[0]
+    done = program("--store", store, "suggest", "digits", "--accept", suggestion["suggestion_id"], "--json")
+    assert (done.data["state"], done.data["params"]) == ("waiting", suggestion["params"])
+    rejected = program("--store", store, "suggest", "digits", "--reject", suggestion["suggestion_id"])
+    assert (rejected.code, "has a run" in rejected.err) == (2, True)

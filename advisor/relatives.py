@@ -1,0 +1,97 @@
+"""The runs that one run is held against: the best, the one it was made from, the nearest that is sound.
+
+Leaves out what differs between them. Invariant: of an experiment of any size only a bounded number of runs is read, so
+"nearest" means nearest of those that were run around the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from advisor.documents.facts_beside import closest_earlier, recorded_parent
+from storage import likeness
+from storage.errors import RunNotFoundError
+from storage.records import Finding, FindingState, Run, RunState, Severity
+
+if TYPE_CHECKING:
+    from advisor.app import Advisor
+
+AROUND: Final = 400
+"""Runs that are looked at, half of them before the run and half behind it."""
+MANY: Final = 5_000
+"""Runs from which on constraints are left out of who is best: to keep them, all runs have to be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relatives:
+    """The runs that a run is held against; None where there is no such run."""
+
+    best: Run | None
+    """The best other run."""
+    parent: Run | None
+    """The run that it says it was made from, or else the earlier run from which the fewest parameters were changed."""
+    parent_is_recorded: bool
+    """Whether the run says so itself."""
+    sibling: Run | None
+    """The sound run with the most similar parameters."""
+
+
+def relatives(adv: Advisor, run: Run) -> Relatives:
+    """Return the runs that a run is held against."""
+    around = _around(adv, run)
+    recorded = recorded_parent(run, around)
+    return Relatives(
+        best=best_other(adv, run),
+        parent=recorded or closest_earlier(run, around),
+        parent_is_recorded=recorded is not None,
+        sibling=_sibling(adv, run, around),
+    )
+
+
+def best_other(adv: Advisor, run: Run) -> Run | None:
+    """Return the best run of a run's experiment, None where that is the run itself or none can be called so."""
+    experiment = adv.experiment(run.experiment, create=False)
+    few = adv.store.count(run.experiment) <= MANY
+    best = experiment.best() if few else adv.store.best(experiment.name)
+    return None if best is None or best.id == run.id else best
+
+
+def nearest_healthy(adv: Advisor, run: Run) -> Run | None:
+    """Return the sound run with the most similar parameters: what the run's findings name, or else one around it."""
+    return _sibling(adv, run, None)
+
+
+def is_healthy(run: Run) -> bool:
+    """Return whether a run ended by itself and nothing that is open was found in it but remarks."""
+    return run.state is RunState.FINISHED and not any(map(_troubles, run.findings))
+
+
+def _troubles(finding: Finding) -> bool:
+    return finding.state is not FindingState.RESOLVED and finding.severity is not Severity.INFO
+
+
+def _sibling(adv: Advisor, run: Run, around: Sequence[Run] | None) -> Run | None:
+    named = next((f.evidence["nearest_sibling"] for f in run.findings if "nearest_sibling" in f.evidence), None)
+    if isinstance(named, str):
+        try:
+            return adv.store.run(named)
+        except RunNotFoundError:  # it was deleted since
+            pass
+    if not run.params:
+        return None
+    sound = [one for one in (_around(adv, run) if around is None else around) if is_healthy(one) and one.params]
+    ranges = likeness.scales([run.params, *(one.params for one in sound)])
+    likest = max(
+        ((likeness.of_parameters(run.params, one.params, scales=ranges), -one.number, one) for one in sound),
+        default=None,
+        key=lambda found: found[:2],
+    )
+    return None if likest is None else likest[2]
+
+
+def _around(adv: Advisor, run: Run) -> list[Run]:
+    first = max(run.number - AROUND // 2, 0)
+    found = adv.store.runs(run.experiment, limit=AROUND + 1, offset=first)
+    return [one for one in found if one.id != run.id]

@@ -1,0 +1,101 @@
+"""What a request is answered: JSON, a tag by which a client asks again cheaply, links to the pages beside.
+
+Of some operations the answer follows from the store alone. Their tag is made from the store's stamp and from what was
+asked, before anything is worked out: who has the answer already gets 304 for the price of two look-ups. Answers of the
+others also follow from the time, or from what is worked out on the way, so their tag is of the answer itself.
+
+Tags are weak: the same answer may be sent compressed. They are of this process; what was written by another version of
+the program is asked for anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.responses import Response
+
+from advisor.operations import Asked, Operation
+from advisor.web.api.arguments import JSON
+
+OF_PROCESS: Final = secrets.token_hex(8)
+OF_STORE_ALONE: Final = frozenset({"list_experiments"})
+"""Operations of which the same store always gives the same answer."""
+FRESH: Final = "private, no-cache"
+"""A client may keep the answer, and asks each time whether it still holds."""
+KEPT: Final = "no-store"
+"""What was done cannot be asked for again."""
+
+
+def tag_before(operation: Operation, stamp: str, arguments: Mapping[str, Any]) -> str:
+    """Return the tag of an answer that follows from the store alone."""
+    asked = json.dumps(arguments, sort_keys=True)
+    return _tag(f"{OF_PROCESS} {operation.name} {stamp} {asked}".encode())
+
+
+def tag_after(body: bytes) -> str:
+    """Return the tag of an answer that is there."""
+    return _tag(body)
+
+
+def is_known(tag: str, if_none_match: str | None) -> bool:
+    """Return whether a client says that it has the answer (RFC 9110, 13.1.2; weak comparison)."""
+    if if_none_match is None:
+        return False
+    return tag.removeprefix("W/") in [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
+
+
+def unchanged(tag: str) -> Response:
+    """Return what says that the answer which a client has still holds."""
+    return Response(status_code=304, headers={"etag": tag, "cache-control": FRESH, "vary": "Accept-Encoding"})
+
+
+def encoded(found: Mapping[str, Any]) -> bytes:
+    """Return an answer as JSON; as ASCII, which any text has a form in, halves of surrogate pairs too."""
+    return json.dumps(found, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+def answered(body: bytes, *, tag: str | None, links: str | None = None) -> Response:
+    """Return an answer.
+
+    Parameters
+    ----------
+    tag
+        By which it can be asked for again; None where that makes no sense.
+    links
+        The pages beside it.
+    """
+    headers = {"cache-control": KEPT} if tag is None else {"etag": tag, "cache-control": FRESH}
+    if links:
+        headers["link"] = links
+    return Response(body, headers=headers, media_type=JSON)
+
+
+def links_of(asked: Asked, path: str, query: bytes, found: Mapping[str, Any]) -> str | None:
+    """Return the addresses of the pages after and before one (RFC 8288), None where there are none.
+
+    A page is an answer with a list and how long all of it is, ``runs`` and ``n_runs``, to what takes ``limit`` and
+    ``offset``.
+    """
+    limit, offset = getattr(asked, "limit", None), getattr(asked, "offset", None)
+    listed = [name for name, value in found.items() if isinstance(value, list) and f"n_{name}" in found]
+    if limit is None or offset is None or len(listed) != 1:
+        return None
+    n_here, n_all = len(found[listed[0]]), found[f"n_{listed[0]}"]
+    steps = {"next": offset + n_here} if n_here and offset + n_here < n_all else {}
+    steps |= {"prev": max(0, min(offset, n_all) - limit)} if offset else {}
+    pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True)
+    kept = [(name, value) for name, value in pairs if name not in ("limit", "offset")]
+    links = []
+    for relation, start in steps.items():
+        target = urlencode([*kept, ("limit", str(limit)), ("offset", str(start))])
+        links.append(f'<{path}?{target}>; rel="{relation}"')
+    return ", ".join(links) or None
+
+
+def _tag(content: bytes) -> str:
+    return f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
