@@ -38,6 +38,8 @@ MAX_LINES: Final = 200
 """Curves in one answer: 100 runs with two metrics each."""
 MAX_SENT: Final = 60_000
 """Points in one answer: about 2 MB of JSON, a fifth of it compressed."""
+SHORT: Final = 20_000
+"""Points up to which a curve is read together with those of other runs: 100 of them are 48 MB."""
 MAX_MARKS: Final = 100
 CACHE_BYTES: Final = 256 << 20
 """Ten curves of a million points, whose steps are regular, are 160 MB."""
@@ -195,12 +197,21 @@ class Kept:
             with self._lock:
                 self._working.pop(key, None)
 
+    def holds(self, key: Any) -> bool:
+        """Return whether there is a value of a key."""
+        return self._find(key) is not None
+
     def _find(self, key: Any) -> tuple[Any, int] | None:
         with self._lock:
             found = self._values.get(key)
             if found is not None:
                 self._values.move_to_end(key)
             return found
+
+    def put(self, key: Any, value: Any, n_bytes: int) -> None:
+        """Keep a value that was made without being asked for; the one that is there stays."""
+        if not self.holds(key):
+            self._put(key, value, n_bytes)
 
     def _put(self, key: Any, value: Any, n_bytes: int) -> None:
         with self._lock:
@@ -234,7 +245,10 @@ class Curves:
 
     def stamp(self, run: Run) -> tuple[Any, ...]:
         """Return what changes when a run's curves may have changed."""
-        return (run.id, str(run.state), self.store.delivered(run.id), len(run.reports))
+        # What is over says how many points it has; asking the store of 100 runs what has reached it takes a second.
+        is_over = run.state.is_over
+        n = sum(each.get("n") or 0 for each in run.summary.values()) if is_over else self.store.delivered(run.id)
+        return (run.id, str(run.state), n, len(run.reports))
 
     def payload(
         self, beside: Sequence[Beside], metrics: Sequence[str], window: Window, *, own: Iterable[str] = ()
@@ -265,11 +279,30 @@ class Curves:
         pairs = [(m, one) for m in dict.fromkeys(metrics) for one in (numbered[:1] if m in alone else numbered)]
         points = max(min(window.points, MAX_SENT // max(len(pairs), 1)), FEWEST)
         out: dict[str, list[dict[str, Any]]] = {metric: [] for metric in dict.fromkeys(metrics)}
+        self._read_together([(metric, one.run) for metric, (_, one) in pairs])
         for metric, (place, one) in pairs:
             curve = self.of(one.run, metric)
             if curve is not None and curve.values.size:
                 out[metric].append({"place": place} | self._line(one, curve, window, points))
         return {"axis": window.axis, "from": window.low, "to": window.high, "metrics": out}
+
+    def _read_together(self, pairs: Iterable[tuple[str, Run]]) -> None:
+        """Read short curves of several runs in one scan of the store; long ones and damaged ones are read one by one."""
+        wanted = [
+            (metric, run)
+            for metric, run in pairs
+            if (run.summary.get(metric, {}).get("n") or 0) <= SHORT and not self.kept.holds((*self.stamp(run), metric))
+        ]
+        if len(wanted) < 2:
+            return
+        metrics = sorted({metric for metric, _ in wanted})
+        found = self.store.curves(sorted({run.id for _, run in wanted}), metrics=metrics)
+        for metric, run in wanted:
+            curve = found.get(run.id, {}).get(metric)
+            if curve is None and (metric in run.summary or metric in run.metrics):
+                continue  # whoever reads it alone is told what is wrong with it
+            made = None if curve is None else Decoded.of(curve)
+            self.kept.put((*self.stamp(run), metric), made, 200 if made is None else made.n_bytes)
 
     def _read(self, run: Run, metric: str) -> Decoded | None:
         found = self.store.curves([run.id], metrics=[metric]).get(run.id, {}).get(metric)
