@@ -20,6 +20,7 @@ from advisor import comparing
 from advisor.comparing import Code, Comparison, Row
 from advisor.documents import numbers
 from advisor.documents.provenance import data_line
+from advisor.documents.untrusted import block
 from advisor.errors import ConfigError
 from advisor.references import find_run
 from advisor.web.web import Web
@@ -33,6 +34,8 @@ OPEN_CHARTS: Final = 4
 """Charts that are there from the start; further metrics are asked for."""
 MOST_THINGS: Final = 40
 """Columns of a table of which each run is a row."""
+MAX_LINE: Final = 400
+"""Characters of a line of code that are shown."""
 MOST_CODES: Final = 6
 """States of the code whose differences are written out."""
 
@@ -146,7 +149,7 @@ def _codes(compared: Comparison) -> list[CodePart]:
     for group in groups[1:]:
         lines, is_whole = comparing.code_difference(base, group) if len(parts) < MOST_CODES else ([], False)
         same = group.commit == base.commit
-        shown = [(_kind(line), line) for line in lines]
+        shown = [(_kind(line), block(line, limit=MAX_LINE)) for line in lines]
         parts.append(CodePart(group, is_base=False, same_commit=same, lines=shown, is_whole=is_whole))
     return parts
 
