@@ -60,12 +60,11 @@ class Kept:
 def shelf(store: RunStore, *, kind: str | None = None, experiment: str | None = None) -> list[tuple[Kept, ...]]:
     """Return the documents by subject, that with the newest first; of each subject the newest version first."""
     by_subject: dict[tuple[Any, ...], list[Kept]] = {}
-    for event in kept_events(store):
+    for event in reversed(kept_events(store)):
         one = _kept(event)
         if kind in (None, one.document.kind) and experiment in (None, one.document.experiment):
             by_subject.setdefault(one.subject, []).append(one)
-    groups = [tuple(sorted(group, key=lambda one: one.document.time, reverse=True)) for group in by_subject.values()]
-    return sorted(groups, key=lambda group: group[0].document.time, reverse=True)
+    return [tuple(group) for group in by_subject.values()]
 
 
 def find_kept(store: RunStore, document_id: str) -> tuple[Kept, Sequence[Kept]]:
