@@ -21,6 +21,7 @@ from advisor.errors import ConfigError
 from advisor.redact import scrub
 from advisor.suggest.space import Space
 from advisor.tracking import exits
+from storage.errors import StorageError
 from storage.hits import SearchResults
 from storage.opening import Opening
 from storage.records import Direction, Run
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from advisor.notify.teller import Teller
     from advisor.reports import Verified
     from advisor.reports.beside import Beside
+    from advisor.silencing import LiveBook
     from storage.records import Document
     from storage.store import Progress
 
@@ -67,6 +69,7 @@ class Advisor:
         self._captured: tuple[float, Mapping[str, Any]] | None = None
         self._lock = threading.Lock()
         self._beside: Beside | None = None
+        self._alerts: LiveBook | None = None
         self._since = clock()
         self.definitions = Definitions(self.opening, strict=settings.strict, clock=clock)
         """What this program says of experiments; ``Experiment`` asks it what a run starts with."""
@@ -81,6 +84,17 @@ class Advisor:
             If it cannot be opened.
         """
         return self.opening.get()
+
+    @property
+    def alerts(self) -> LiveBook:
+        """What the journal says of findings and mutes, kept current for all threads of this process."""
+        from advisor.silencing import LiveBook
+
+        store = self.store
+        with self._lock:
+            if self._alerts is None:
+                self._alerts = LiveBook(store)
+            return self._alerts
 
     # -- experiments
 
@@ -536,6 +550,14 @@ class Advisor:
 
     def __repr__(self) -> str:
         return f"<Advisor {self.opening.uri}>"
+
+    def _repr_html_(self) -> str:
+        from advisor import notebook
+
+        try:
+            return notebook.store(self.store, self.opening.uri)
+        except StorageError as error:
+            return notebook.trouble(f"store {self.opening.uri}", error)
 
 
 def open(uri: str | Path | None = None, *, create: bool = True, **settings: Any) -> Advisor:  # the public name

@@ -80,7 +80,9 @@ def accept(store: RunStore, record: Experiment, suggestion_id: str, *, now: date
                 return run
             raise RecordError(f"suggestion {suggestion_id} was started already: run #{run.number} ({run.state})")
     if store.state().entry(run_id) is not None:
-        raise RecordError(f"suggestion {suggestion_id} was accepted and its run was deleted; 'advisor restore {run_id}'")
+        raise RecordError(
+            f"suggestion {suggestion_id} was accepted and its run was deleted; 'advisor restore {run_id}'"
+        )
     return queue(store, record, body["params"], now=now, suggestion_id=suggestion_id, run_id=run_id)
 
 

@@ -122,28 +122,38 @@ def find_finding(store: RunStore, reference: str, *, within: str | None = None) 
     RunNotFoundError
         If there is no such run.
     """
+    run_reference, mark, code = reference.rpartition(":")
+    if mark:  # no id of a finding holds one
+        return _of_run(store, run_reference, code, within=within)
     state = store.state()
     runs = state.runs.values() if within is None else state.runs_of(within)
     everything = [finding for run in runs for finding in run.findings]
     exact = [finding for finding in everything if finding.id == reference]
     fitting = exact or [finding for finding in everything if reference and finding.id.startswith(reference)]
-    run_reference, mark, code = reference.rpartition(":")
-    if not fitting and mark:
-        run = find_run(store, run_reference)
-        if within not in (None, run.experiment):
-            raise RecordError(f"run {run_reference!r} is of experiment {run.experiment!r}, not of {within!r}")
-        fitting = [finding for finding in run.findings if finding.code.lower() == code.lower()]
-        if not fitting:
-            has = f"has no finding {code!r}" if run.findings else "has no findings"
-            close = f"; {did_you_mean(code.upper(), (f.code for f in run.findings))}" if run.findings else ""
-            raise RecordError(f"run {run.experiment}#{run.number} {has}{close}")
+    if not fitting:
+        raise _no_finding(store, reference, everything)
+    return _only(fitting, reference)
+
+
+def _of_run(store: RunStore, reference: str, code: str, *, within: str | None) -> Finding:
+    """Return the finding of a run that has a code."""
+    run = find_run(store, reference)
+    if within not in (None, run.experiment):
+        raise RecordError(f"run {reference!r} is of experiment {run.experiment!r}, not of {within!r}")
+    fitting = [finding for finding in run.findings if finding.code.lower() == code.lower()]
+    if not fitting:
+        has = f"has no finding {code!r}" if run.findings else "has no findings"
+        close = f"; {did_you_mean(code.upper(), (f.code for f in run.findings))}" if run.findings else ""
+        raise RecordError(f"run {run.experiment}#{run.number} {has}{close}")
+    return _only(fitting, f"{reference}:{code}")
+
+
+def _only(fitting: Sequence[Finding], reference: str) -> Finding:
     if len(fitting) == 1:
         return fitting[0]
-    if fitting:
-        ids = ", ".join(f"{_short(f, fitting)} ({f.code}, {f.metric or 'no metric'})" for f in fitting[:4])
-        more = f" and {len(fitting) - 4} more" if len(fitting) > 4 else ""
-        raise RecordError(f"{len(fitting)} findings fit {reference!r}; give the beginning of one's id: {ids}{more}")
-    raise _no_finding(store, reference, everything)
+    ids = ", ".join(f"{_short(f, fitting)} ({f.code}, {f.metric or 'no metric'})" for f in fitting[:4])
+    more = f" and {len(fitting) - 4} more" if len(fitting) > 4 else ""
+    raise RecordError(f"{len(fitting)} findings fit {reference!r}; give the beginning of one's id: {ids}{more}")
 
 
 def _short(finding: Finding, others: Sequence[Finding]) -> str:

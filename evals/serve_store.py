@@ -89,10 +89,14 @@ def _append_runs(store: RunStore, rng: random.Random, numbers: range) -> None:
         params = _params(rng)
         wild = rng.random()
         values = _values(rng, params["lr"], ends_in_nan=P_FAILED < wild < P_FAILED + P_NAN)
-        events.append(Event.new("run.created", name, run_id, time=at, params=params, seed=i, tags=[f"sweep-{i // 999}"]))
+        events.append(
+            Event.new("run.created", name, run_id, time=at, params=params, seed=i, tags=[f"sweep-{i // 999}"])
+        )
         events.append(Event.new("run.captured", name, run_id, time=at, **_environment(i)))
         curve = Curve.of("val_loss", np.arange(N_POINTS), values)
-        chunks.append(CurveChunk(run_id, metric="val_loss", chunk=0, through=N_POINTS, steps=curve.steps, values=values))
+        chunks.append(
+            CurveChunk(run_id, metric="val_loss", chunk=0, through=N_POINTS, steps=curve.steps, values=values)
+        )
         end: dict[str, Any] = {"state": "finished", "summary": {"val_loss": curve.summary()}}
         if wild < P_FAILED:
             end |= {"state": "failed", "error": "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB"}
@@ -174,7 +178,9 @@ def _append_long(store: RunStore, rng: random.Random, i: int, n_points: int) -> 
     ]
     store.append_curves(
         [
-            CurveChunk(run_id, metric=c.metric, chunk=0, through=n_points, steps=c.steps, values=c.values, times=c.times)
+            CurveChunk(
+                run_id, metric=c.metric, chunk=0, through=n_points, steps=c.steps, values=c.values, times=c.times
+            )
             for c in curves
         ]
     )

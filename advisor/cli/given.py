@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -78,26 +77,6 @@ def objects(given: Sequence[str], option: str) -> list[Mapping[str, Any]]:
         If one is no JSON object.
     """
     return [json_object(text, option) for text in given if text.strip()]
-
-
-_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
-
-
-def seconds(text: str, option: str) -> float:
-    """Return a length of time, ``90s``, ``30m``, ``2h``, ``1d`` or ``1w``, in seconds.
-
-    >>> seconds("2h", "--for")
-    7200.0
-
-    Raises
-    ------
-    ConfigError
-        If it is none, or not longer than nothing.
-    """
-    found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)\s*([a-z]+)", text.strip().lower())
-    if found is None or found[2] not in _UNITS or float(found[1]) == 0:
-        raise ConfigError(f"{option} {text!r} is no length of time; write it like 90s, 30m, 2h, 1d or 1w")
-    return float(found[1]) * _UNITS[found[2]]
 
 
 def json_object(text: str, option: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import typer
 
 from advisor.cli.output import Column, note, print_json, print_table, say
 from advisor.cli.session import Session, command
-from advisor.cli.shapes import run_json
+from advisor.shapes import run_json
 
 if TYPE_CHECKING:
     from advisor.lifecycle import Deleted

@@ -10,7 +10,7 @@ import typer
 from advisor.cli.options import DirectionOption, ObjectiveOption, ReduceOption, SamplerOption, SpaceOption
 from advisor.cli.output import Column, count, duration, note, print_json, print_table, say, shown
 from advisor.cli.session import Session, command
-from advisor.cli.shapes import run_json
+from advisor.shapes import run_json
 
 if TYPE_CHECKING:
     from advisor.app import Advisor

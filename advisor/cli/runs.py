@@ -10,7 +10,8 @@ import typer
 
 from advisor.cli.output import Column, count, duration, note, print_json, print_table, shown
 from advisor.cli.session import Session, command
-from advisor.cli.shapes import SHORT_ID, run_json, short_ids
+from advisor.cli.shapes import SHORT_ID, short_ids
+from advisor.shapes import run_json
 
 if TYPE_CHECKING:
     from advisor.app import Advisor

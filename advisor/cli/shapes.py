@@ -1,6 +1,6 @@
-"""Runs and experiments as the command line shows them: their JSON form, and ids short enough to type.
+"""Experiments as the command line shows them: their JSON form; and ids short enough to type.
 
-The JSON forms are a contract with other programs: fields are added, never renamed.
+That of a run is in ``advisor.shapes``. A contract with other programs: fields are added, never renamed.
 """
 
 from __future__ import annotations
@@ -10,30 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from advisor.experiment import Experiment
-    from storage.records import Run
 
 SHORT_ID: Final = 8
 """Fewest characters of an id that are shown."""
-
-
-def run_json(run: Run) -> dict[str, Any]:
-    """Return the JSON form of a run, as ``advisor runs`` and ``advisor tell`` print it."""
-    return {
-        "run_id": run.id,
-        "experiment": run.experiment,
-        "number": run.number,
-        "state": str(run.state),
-        "params": run.params,
-        "metrics": run.metrics,
-        "objective": run.objective,
-        "seed": run.seed,
-        "tags": run.tags,
-        "notes": run.notes,
-        "started": run.started,
-        "ended": run.ended,
-        "duration_s": run.duration_s,
-        "error": run.error,
-    }
 
 
 def experiment_json(experiment: Experiment) -> dict[str, Any]:

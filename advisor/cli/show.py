@@ -20,7 +20,7 @@ from advisor.cli.output import (
     shown,
 )
 from advisor.cli.session import Session, command, find_run
-from advisor.cli.shapes import run_json
+from advisor.shapes import run_json
 from storage.curves import is_of_machine, of_training
 from storage.errors import CurveDamagedError
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from advisor.cli.given import seconds
 from advisor.cli.output import Column, note, print_json, print_table, say
 from advisor.cli.session import Session, command
+from advisor.times import until
 
 if TYPE_CHECKING:
     from advisor.silencing import Silenced
@@ -41,7 +40,7 @@ def ack(
 
     with session.open() as adv:
         now = adv.clock()
-        done = acknowledge(adv.store, findings, now=now, until=_until(for_, now))
+        done = acknowledge(adv.store, findings, now=now, until=until(for_, now, "--for"))
     _tell(session, done, "acknowledged")
 
 
@@ -59,7 +58,9 @@ def mute(
     with session.open() as adv:
         now = adv.clock()
         if what:
-            _tell(session, muted(adv.store, what, now=now, until=_until(for_, now), reason=scrub(reason)), "muted")
+            _tell(
+                session, muted(adv.store, what, now=now, until=until(for_, now, "--for"), reason=scrub(reason)), "muted"
+            )
             return
         found = mutes(adv.store, now=now)
     if session.as_json:
@@ -81,10 +82,6 @@ def unmute(
     with session.open() as adv:
         done = unmuted(adv.store, what, now=adv.clock())
     _tell(session, done, "no longer muted")
-
-
-def _until(text: str | None, now: datetime) -> datetime | None:
-    return None if text is None else now + timedelta(seconds=seconds(text, "--for"))
 
 
 def _tell(session: Session, done: Sequence[Silenced], verb: str) -> None:

@@ -9,7 +9,7 @@ import typer
 from advisor.cli.given import json_object
 from advisor.cli.output import print_json, say
 from advisor.cli.session import Session, command
-from advisor.cli.shapes import run_json
+from advisor.shapes import run_json
 
 
 def register(app: typer.Typer) -> None:

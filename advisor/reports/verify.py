@@ -1,6 +1,8 @@
 """Is a text what the store says? A document of ours is derived again; of any other text the figures are looked up.
 
-Leaves out comparing (``advisor.documents.compared``) and finding figures in prose (``advisor.documents.prose``).
+A figure that cites a fact (``0.2295 [run/3f2a…/objective]``) is held against that fact, any other one against what
+the text calls it. Leaves out comparing (``documents.compared``), citations (``documents.citations``) and
+finding figures in prose (``advisor.documents.prose``).
 Invariant: a document of ours is right only if the same document, derived from the store at the commit that it names,
 is the same text; and a figure of another text is called right or wrong only if the text says what it is a figure of.
 """
@@ -27,6 +29,8 @@ from storage.past import PastStore
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
+    from advisor.documents import FactSheet, Material
+    from advisor.documents.citations import Cited
     from advisor.documents.prose import Told
     from advisor.reports.shelf import Kept
 
@@ -48,8 +52,10 @@ class Verified:
     n_figures: int
     failures: tuple[Difference, ...] = ()
     """What the store contradicts."""
-    told: tuple[Told, ...] = ()
-    """Of another text: each figure, what the store says of it, and from where."""
+    told: tuple[Told | Cited, ...] = ()
+    """Of another text: each figure, what the store says of it, and from where; first those that cite a fact."""
+    filled: str = ""
+    """Of another text: itself with the placeholders filled in."""
     notes: tuple[str, ...] = ()
 
     def n(self, verdict: str) -> int:
@@ -106,6 +112,20 @@ def verify_text(adv: Advisor, text: str, *, folder: Path | None = None) -> Verif
     return _verify_own(adv, text, origin, folder)
 
 
+def sheet_again(adv: Advisor, origin: Origin) -> FactSheet:
+    """Return the facts of the document of an origin, computed anew from the store as it was at its commit.
+
+    Raises
+    ------
+    StorageError, AdvisorError
+        If what it is about cannot be read.
+    """
+    from advisor.documents.kinds import kind_of
+
+    material, _ = _material_again(adv, origin)
+    return kind_of(material).facts(material)
+
+
 def derive_again(adv: Advisor, origin: Origin) -> str:
     """Return the text of the document of an origin, written anew; see ``written_again``."""
     return written_again(adv, origin).text
@@ -119,13 +139,16 @@ def written_again(adv: Advisor, origin: Origin) -> Written:
     StorageError, AdvisorError
         If what it is about cannot be read.
     """
+    material, dated = _material_again(adv, origin)
+    return write_document(_as_of(material, dated), format=origin.format, origin=origin, replay=True)
+
+
+def _material_again(adv: Advisor, origin: Origin) -> tuple[Material, dict[str, Any]]:
     if origin.commit is None:
         raise ConfigError("the document does not say at which commit of the journal it was written")
-    moment = _moment(origin)
     past = PastStore(adv.store, origin.commit, lengths=origin.lengths)
-    material = gather(viewed(adv, past, moment), origin)
-    dated = {"store_uri": origin.store, "version": origin.advisor}
-    return write_document(_as_of(material, dated), format=origin.format, origin=origin, replay=True)
+    material = gather(viewed(adv, past, _moment(origin)), origin)
+    return material, {"store_uri": origin.store, "version": origin.advisor}
 
 
 def verify_kept(adv: Advisor, kept: Kept) -> Verified:
@@ -204,16 +227,23 @@ def _pictures(origin: Origin, folder: Path, notes: list[str]) -> list[Difference
 
 
 def _verify_prose(adv: Advisor, text: str) -> Verified:
+    """Look up what a text cites, and then every figure that it does not cite."""
+    from advisor.documents import citations
     from advisor.documents.prose import told_of
+    from advisor.reports.addressed import Resolver
 
-    told = told_of(adv.store, text)
+    found = citations.read(text, Resolver(adv))
+    others = told_of(adv.store, found.rest) if any(char.isdigit() for char in found.rest) else ()
+    told = (*found.cited, *others)
     wrong = tuple(
         Difference(one.line, written=one.written, expected=one.expected, why=one.why)
         for one in told
         if one.verdict == "contradicted"
     )
     notes = () if told else ("the text holds no figure",)
-    return Verified(not wrong, kind="text", n_figures=len(told), failures=wrong, told=told, notes=notes)
+    return Verified(
+        not wrong, kind="text", n_figures=len(told), failures=wrong, told=told, notes=notes, filled=found.filled
+    )
 
 
 def _moment(origin: Origin) -> datetime:

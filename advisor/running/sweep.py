@@ -271,9 +271,7 @@ class _Sweep:
         seed = None if self._plan.seed is None else self._plan.seed + self._n_done(with_running=True)
         return self._experiment.suggest(sampler=self._plan.sampler, seed=seed)[0]
 
-    def _start(
-        self, suggestion: Suggestion | Mapping[str, Any], *, number: int = 1, seed: int | None = None
-    ) -> None:
+    def _start(self, suggestion: Suggestion | Mapping[str, Any], *, number: int = 1, seed: int | None = None) -> None:
         if seed is None:
             own = None if self._plan.seed is None or isinstance(suggestion, Mapping) else suggestion.seed
             seed = secrets.randbelow(2**31) if own is None else own

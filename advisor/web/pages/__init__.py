@@ -10,10 +10,23 @@ from typing import Final
 
 from starlette.routing import Route
 
-from advisor.web.pages import compare, curves, documents, run, search, triage
+from advisor.web.pages import (
+    actions,
+    compare,
+    curves,
+    documents,
+    experiment,
+    experiments,
+    run,
+    search,
+    triage,
+)
 
 ROUTES: Final[tuple[Route, ...]] = (
     *triage.ROUTES,
+    *actions.ROUTES,
+    *experiments.ROUTES,
+    *experiment.ROUTES,
     *curves.ROUTES,
     *run.ROUTES,
     *compare.ROUTES,

@@ -94,13 +94,11 @@ def _listed(request: Request) -> list[Beside]:
         raise ConfigError(f"{len(ids)} runs are too many to compare; give at most {MAX_RUNS}")
     runs = [adv.store.run(each) for each in ids]
     several = len({run.experiment for run in runs}) > 1
-    return [
-        Beside(run, role="other", label=(f"{run.experiment} " if several else "") + run_label(run)) for run in runs
-    ]
+    return [Beside(run, role="other", label=(f"{run.experiment} " if several else "") + run_label(run)) for run in runs]
 
 
 def _split(request: Request, name: str) -> list[str]:
     return [part for part in request.query_params.get(name, "").split(",") if part]
 
 
-ROUTES: Final = (Route("/runs/{run_id}/curves.json", of_run), Route("/compare/curves.json", compared))
+ROUTES: Final = (Route("/runs/{run_id:path}/curves.json", of_run), Route("/compare/curves.json", compared))
