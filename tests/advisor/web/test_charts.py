@@ -142,7 +142,8 @@ def test_what_is_logged_while_the_page_is_open_is_drawn_and_a_zoom_stays(
     grown = CurveChunk(run.id, metric="val_loss", chunk=1, through=5, steps=[1, 2, 3, 4], values=[0.5] * 4)
     served.adv.store.append_curves([grown])
     page.evaluate(
-        "id => document.dispatchEvent(new CustomEvent('advisor:changed', {detail: {runs: [id], experiments: []}}))", run.id
+        "id => document.dispatchEvent(new CustomEvent('advisor:changed', {detail: {runs: [id], experiments: []}}))",
+        run.id,
     )
     page.wait_for_function("document.querySelector('.chart').dataset.last === '4'", timeout=8_000)
     assert data(chart, "span") == "0 30"
