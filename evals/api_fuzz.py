@@ -222,16 +222,21 @@ def fuzz(address: str, n_requests: int, *, seed: int, names: dict[str, list[str]
     counts, rng = Counts(), random.Random(seed)
     operations = [found.ok() for found in schema.get_all_operations()]
     sending = Sending(counts, rng, names, headers, limit=n_requests)
+    modes = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
+    kinds = [(operation, mode) for operation in operations for mode in modes]
     while counts.n < n_requests:
-        for operation in operations:
-            for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE):
-                strategy = operation.as_strategy(generation_mode=mode)
-                send = sending.of(fits=mode is schemathesis.GenerationMode.POSITIVE)
-                one_round(strategy, send, seed=rng.getrandbits(32))
+        for operation, mode in list(kinds):
+            send = sending.of(fits=mode is schemathesis.GenerationMode.POSITIVE)
+            if counts.n < n_requests and not one_round(
+                operation.as_strategy(generation_mode=mode), send, seed=rng.getrandbits(32)
+            ):
+                kinds.remove((operation, mode))
     return counts
 
 
-def one_round(strategy: Any, send: Callable[[Any], None], *, seed: int) -> None:
+def one_round(strategy: Any, send: Callable[[Any], None], *, seed: int) -> bool:
+    """Send some requests; return whether any could be made: nothing that does not fit can be of what takes nothing."""
+
     @hypothesis.seed(seed)
     @hypothesis.settings(
         max_examples=PER_ROUND, phases=[Phase.generate], deadline=None, database=None, suppress_health_check=SUPPRESSED
@@ -243,7 +248,8 @@ def one_round(strategy: Any, send: Callable[[Any], None], *, seed: int) -> None:
     try:
         run()
     except hypothesis.errors.Unsatisfiable:
-        pass  # nothing that does not fit can be made for what takes nothing
+        return False
+    return True
 
 
 @dataclass
