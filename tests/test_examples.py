@@ -60,6 +60,14 @@ TOLD: dict[str, tuple[str, ...]] = {
         r"said by the command: training with lr 0\.\d+",
         r"the same command again starts 0 more",
     ),
+    "09_agent_over_mcp.py": (
+        r"run #\d+: val_loss 0\.\d+, the best so far",
+        r"go on\? not enough runs to tell: 15 finished, 20 are needed",
+        r"run #\d+: .*; unlike its nearest sound run in ",
+        r"After 15 runs the best, digits#\d+, has a val_loss of\n0\.\d+ with eta0 = [\d.e-]+ \[run/\w+/params\.eta0\]",
+        r"4 of 4 figures verify",
+        r"a digit too many: the store says ",
+    ),
 }
 """Script → what its output must hold, as regular expressions."""
 

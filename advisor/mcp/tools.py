@@ -26,12 +26,16 @@ log = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 400_000
 """Of a structured answer; a model reads a tenth of that."""
-CUTS: Final = (50_000, 5_000, 500)
+CUTS: Final = (50_000, 5_000, 500, 100)
 """Characters that each text of an answer is cut to, one after the other, until the answer is short enough."""
 NAMED: Final = "untrusted"
 """The field of an answer that names the fields whose text came with runs; in the text form the marks say it."""
 FACTS: Final = "facts"
 """The field of an answer that has its figures once more, with ids to cite them by; in the text form it comes last."""
+REPLACES: Final = frozenset({"set_tags"})
+"""What puts something in the place of something else; all else that writes only adds, and the journal keeps all."""
+FACTS_SHOWN: Final = 40
+"""Facts in a text, the most important ones; the structured answer has the rest."""
 BROKEN: Final = "something is broken in the advisor itself, not in what you asked; its log, on stderr, has the details"
 
 
@@ -51,7 +55,7 @@ def tool_of(operation: Operation) -> Tool:
         annotations=ToolAnnotations(
             title=operation.title,
             read_only_hint=not operation.writes,
-            destructive_hint=False,  # the store appends, whatever is done
+            destructive_hint=operation.name in REPLACES,
             idempotent_hint=operation.repeatable,
             open_world_hint=False,
         ),
@@ -65,6 +69,9 @@ def use(operation: Operation, adv: Advisor, arguments: Mapping[str, Any]) -> Cal
         text = _text(operation, answer)
     except (AdvisorError, StorageError) as error:
         return refused(" ".join(str(error).split()))
+    except OSError as error:
+        log.warning("the tool %s failed", operation.name, exc_info=True)
+        return refused(f"{error.filename or 'the store'}: {error.strerror or error}")
     except Exception:  # the edge to another process
         log.exception("the tool %s failed", operation.name)
         return refused(BROKEN)
@@ -74,9 +81,12 @@ def use(operation: Operation, adv: Advisor, arguments: Mapping[str, Any]) -> Cal
 def _text(operation: Operation, answer: Mapping[str, Any]) -> str:
     """Return an answer as text to read."""
     told = {name: value for name, value in answer.items() if name not in (NAMED, FACTS)}
-    if answer.get(FACTS):
-        told[FACTS] = answer[FACTS]
+    facts = answer.get(FACTS) or []
+    if facts:
+        told[FACTS] = facts[:FACTS_SHOWN]
     text = written(told, schema_of(operation.answers))
+    if len(facts) > FACTS_SHOWN:
+        text += f"\n  … {len(facts) - FACTS_SHOWN} more are in the structured answer; get_facts looks them up by id"
     return f"{MARKED}\n{text}" if answer.get(NAMED) else text
 
 
