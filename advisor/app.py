@@ -21,6 +21,7 @@ from advisor.errors import ConfigError
 from advisor.redact import scrub
 from advisor.suggest.space import Space
 from advisor.tracking import exits
+from storage.errors import StorageError
 from storage.hits import SearchResults
 from storage.opening import Opening
 from storage.records import Direction, Run
@@ -549,6 +550,14 @@ class Advisor:
 
     def __repr__(self) -> str:
         return f"<Advisor {self.opening.uri}>"
+
+    def _repr_html_(self) -> str:
+        from advisor import notebook
+
+        try:
+            return notebook.store(self.store, self.opening.uri)
+        except StorageError as error:
+            return notebook.trouble(f"store {self.opening.uri}", error)
 
 
 def open(uri: str | Path | None = None, *, create: bool = True, **settings: Any) -> Advisor:  # the public name

@@ -27,10 +27,23 @@ from storage.errors import (
     ExperimentNotFoundError,
     RecordError,
     RunNotFoundError,
+    StorageError,
     StoreUnavailableError,
     did_you_mean,
 )
-from storage.records import Curve, CurveChunk, Document, Event, Finding, FindingState, Run, RunState, new_id
+from storage.records import (
+    Curve,
+    CurveChunk,
+    Document,
+    Event,
+    Finding,
+    FindingList,
+    FindingState,
+    Run,
+    RunList,
+    RunState,
+    new_id,
+)
 from storage.records import Experiment as ExperimentRecord
 
 if TYPE_CHECKING:
@@ -44,6 +57,7 @@ if TYPE_CHECKING:
     from advisor.running import Summary, Watcher
     from advisor.suggest import Forecast, Importances, Ledger, SearchAdvice, StopAdvice, Suggestion
     from advisor.suggest.define_by_run import AskedTrial
+    from advisor.suggest.noise import Noise
     from advisor.tracking.delivery import Watch
     from storage.records import Curve, Verdict
     from storage.store import RunStore
@@ -90,6 +104,14 @@ class Experiment:
 
     def __repr__(self) -> str:
         return f"<Experiment {self.name}>"
+
+    def _repr_html_(self) -> str:
+        from advisor import notebook
+
+        try:
+            return notebook.experiment(self.record, self._store, space=self._space_or_none())
+        except StorageError as error:  # it is gone, or the store is: said in the cell, not as a traceback
+            return notebook.trouble(f"experiment {self.name}", error)
 
     # -- running
 
@@ -223,8 +245,15 @@ class Experiment:
         self._refuse_typos(record, clean)
         if record.space:
             Space.from_json(record.space).check(clean)
-        words = {"tags": [scrub(tag) for tag in _words(tags)], "notes": [scrub(note) for note in _words(notes)]}
-        return queueing.queue(self._store, record, clean, now=self._advisor.clock(), run_id=new_id(), **words)
+        return queueing.queue(
+            self._store,
+            record,
+            clean,
+            now=self._advisor.clock(),
+            run_id=new_id(),
+            tags=[scrub(tag) for tag in _words(tags)],
+            notes=[scrub(note) for note in _words(notes)],
+        )
 
     def accept(self, suggestion_id: str) -> Run:
         """Queue a suggestion, to be trained by whoever starts the next run; return the run, which waits.
@@ -298,8 +327,8 @@ class Experiment:
     def optimize(self, n_runs: int, *, sampler: Any = None, seed: int | None = None) -> Iterator[LiveRun]:
         """Yield ``n_runs`` started runs, each with the parameters suggested by then; yours is the loop.
 
-        Runs that were queued (``queue``, ``accept``) come first. A run that the loop did not end is finished before the next one is suggested. With ``seed``, the
-        i-th suggestion is made with ``seed + i``.
+        Runs that were queued (``queue``, ``accept``) come first. A run that the loop did not end is finished before
+        the next one is suggested. With ``seed``, the i-th suggestion is made with ``seed + i``.
         """
         for i in range(n_runs):
             run = self.take_up()
@@ -453,7 +482,8 @@ class Experiment:
         FilterError
             If ``where`` or ``order_by`` cannot be understood.
         """
-        return self._store.runs(self.name, where=where, order_by=order_by, descending=descending, limit=limit)
+        found = self._store.runs(self.name, where=where, order_by=order_by, descending=descending, limit=limit)
+        return RunList(found)
 
     def run(self, which: str | int) -> Run:
         """Return one run of the experiment by its id, the beginning of its id, or its number."""
@@ -468,28 +498,38 @@ class Experiment:
             raise RunNotFoundError(f"run {run.id!r} belongs to experiment {run.experiment!r}, not to {self.name!r}")
         return run
 
-    def best(self) -> Run | None:
+    def best(self, *, newest: int | None = None) -> Run | None:
         """Return the best finished run by the first objective, None where there is none.
 
         Runs whose value, or whose objective's curve at its end, is not finite are never best. Where the experiment
         has constraints, only runs that are known to keep them all are; None where no run does.
+
+        Parameters
+        ----------
+        newest
+            Where there are constraints, how many runs to look at, the newest; None: all of them.
         """
         record = self.record
         if not record.problem.get("constraints"):
             return self._store.best(self.name)
         from advisor.suggest.pareto import best_feasible
 
-        return best_feasible(record, self.runs())
+        return best_feasible(record, self._newest(newest))
 
-    def front(self) -> list[Run]:
+    def front(self, *, newest: int | None = None) -> list[Run]:
         """Return the runs that no other one beats in every objective at once, the best of the first objective first.
 
         Only finished runs with finite values count, and where there are constraints only those that keep them all.
         With one objective these are the best run and its equals.
+
+        Parameters
+        ----------
+        newest
+            How many runs to look at, the newest; None: all of them.
         """
         from advisor.suggest.pareto import front
 
-        return front(self.record, self.runs())
+        return RunList(front(self.record, self._newest(newest)))
 
     def findings(self, *, include_resolved: bool = False) -> list[Finding]:
         """Return the findings of all runs, the most severe first."""
@@ -499,7 +539,7 @@ class Experiment:
             for finding in run.findings
             if include_resolved or finding.state is not FindingState.RESOLVED
         ]
-        return sorted(found, key=lambda finding: -finding.severity.rank)
+        return FindingList(sorted(found, key=lambda finding: -finding.severity.rank))
 
     def check(self, *, seed: int = 0, keep: bool = True, head: bool | None = None) -> Checked:
         """Look at all runs for trouble, among their siblings; new findings are kept and notified.
@@ -700,10 +740,11 @@ class Experiment:
             If there is no space, or all of it has been tried.
         """
         from advisor.asking import Wish, ask
+        from advisor.suggest.suggestion import SuggestionList
 
         wish = Wish(n, sampler=sampler, fixed=fixed, retry=retry, transfer=transfer)
         name = self.record.name
-        return ask(self._store, name, wish, now=self._advisor.clock(), seed=_seed(seed), keep=keep)
+        return SuggestionList(ask(self._store, name, wish, now=self._advisor.clock(), seed=_seed(seed), keep=keep))
 
     def suggest_again(self, suggestion_id: str) -> tuple[Suggestion, bool]:
         """Make a suggestion again from what the store held when it was made; return it, and whether it is the same.
@@ -751,17 +792,23 @@ class Experiment:
                 log.warning("the forecast is not kept: %s", error)
         return found, why
 
-    def importances(self, *, method: str = "total-effects") -> tuple[Importances | None, str]:
+    def importances(
+        self, *, method: str = "total-effects", newest: int | None = None
+    ) -> tuple[Importances | None, str]:
         """Return which parameters mattered, or None and why that cannot be told.
 
         Parameters
         ----------
         method
             ``total-effects`` or ``ped-anova``; see ``advisor.suggest.importance``.
+        newest
+            How many runs to look at, the newest; None: all of them.
         """
+        from advisor.asking import space_of
         from advisor.suggest import importances
 
-        return importances(self.record, self.runs(), self.space()[0], method=method)
+        record, runs = self.record, self._newest(newest)
+        return importances(record, runs, space_of(record, runs)[0], method=method)
 
     def ledger(self, *, n_tpe_seeds: int = 0) -> Ledger:
         """Account for what was suggested, forecast, advised and found, and what then happened.
@@ -790,11 +837,29 @@ class Experiment:
             n_tpe_seeds=n_tpe_seeds,
         )
 
-    def stop_advice(self, *, worth: float | None = None) -> SearchAdvice:
+    def noise(self, *, newest: int | None = None) -> Noise | None:
+        """Return how far runs with equal parameters lie apart; None where there is no objective or no space.
+
+        Parameters
+        ----------
+        newest
+            How many runs to look at, the newest; None: all of them.
+        """
+        from advisor.asking import space_of
+        from advisor.suggest.noise import noise
+
+        record, runs = self.record, self._newest(newest)
+        if not record.objectives or not (record.space or runs):
+            return None
+        return noise(record, runs, space_of(record, runs)[0])
+
+    def stop_advice(self, *, worth: float | None = None, newest: int | None = None) -> SearchAdvice:
         """Advise whether to stop looking for better parameters.
 
         Parameters
         ----------
+        newest
+            How many runs to look at, the newest; None: all of them.
         worth
             Gain an hour of training that makes going on worth it, in the objective's unit; None leaves the cost to
             the reader.
@@ -803,7 +868,7 @@ class Experiment:
 
         record = self.record
         return advise_search(
-            record, self.runs(), suggestions=self._suggested(), space=self._space_or_none(), worth=worth
+            record, self._newest(newest), suggestions=self._suggested(), space=self._space_or_none(), worth=worth
         )
 
     # -- writing down
@@ -916,6 +981,10 @@ class Experiment:
         return written(self._advisor, subject, format=format, llm=llm, path=path, write=write, listener=listener)
 
     # -- inner workings
+
+    def _newest(self, n: int | None) -> list[Run]:
+        """Return the newest runs in the order of their numbers, or all."""
+        return self.runs() if n is None else self.runs(descending=True, limit=n)[::-1]
 
     def _suggested(self) -> list[Mapping[str, Any]]:
         return [body for body in self._store.state().suggestions.values() if body["experiment"] == self.name]

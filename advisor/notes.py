@@ -11,13 +11,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import ConfigError
-from advisor.lifecycle import PERSON
 from advisor.redact import scrub
 from storage.records import Event, Run, valid_text
 
 if TYPE_CHECKING:
     from storage.store import RunStore
 
+PERSON: Final = "person"
+"""Who says it: nothing in the program does so by itself."""
 NOTE_MAX_CHARS: Final = 100_000
 TAG_MAX_CHARS: Final = 200
 MAX_TAGS: Final = 100

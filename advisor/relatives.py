@@ -38,15 +38,21 @@ class Relatives:
     """The sound run with the most similar parameters."""
 
 
-def relatives(adv: Advisor, run: Run) -> Relatives:
-    """Return the runs that a run is held against."""
-    around = _around(adv, run)
-    recorded = recorded_parent(run, around)
+def relatives(adv: Advisor, run: Run, beside: Sequence[Run] | None = None) -> Relatives:
+    """Return the runs that a run is held against.
+
+    Parameters
+    ----------
+    beside
+        What ``around`` returned just now; read where None.
+    """
+    near = around(adv, run) if beside is None else beside
+    recorded = recorded_parent(run, near)
     return Relatives(
         best=best_other(adv, run),
-        parent=recorded or closest_earlier(run, around),
+        parent=recorded or closest_earlier(run, near),
         parent_is_recorded=recorded is not None,
-        sibling=_sibling(adv, run, around),
+        sibling=_sibling(adv, run, near),
     )
 
 
@@ -72,7 +78,7 @@ def _troubles(finding: Finding) -> bool:
     return finding.state is not FindingState.RESOLVED and finding.severity is not Severity.INFO
 
 
-def _sibling(adv: Advisor, run: Run, around: Sequence[Run] | None) -> Run | None:
+def _sibling(adv: Advisor, run: Run, near: Sequence[Run] | None) -> Run | None:
     named = next((f.evidence["nearest_sibling"] for f in run.findings if "nearest_sibling" in f.evidence), None)
     if isinstance(named, str):
         try:
@@ -81,7 +87,7 @@ def _sibling(adv: Advisor, run: Run, around: Sequence[Run] | None) -> Run | None
             pass
     if not run.params:
         return None
-    sound = [one for one in (_around(adv, run) if around is None else around) if is_healthy(one) and one.params]
+    sound = [one for one in (around(adv, run) if near is None else near) if is_healthy(one) and one.params]
     ranges = likeness.scales([run.params, *(one.params for one in sound)])
     likest = max(
         ((likeness.of_parameters(run.params, one.params, scales=ranges), -one.number, one) for one in sound),
@@ -91,7 +97,8 @@ def _sibling(adv: Advisor, run: Run, around: Sequence[Run] | None) -> Run | None
     return None if likest is None else likest[2]
 
 
-def _around(adv: Advisor, run: Run) -> list[Run]:
+def around(adv: Advisor, run: Run) -> list[Run]:
+    """Return the other runs of a run's experiment that were started around the same time, in their order."""
     first = max(run.number - AROUND // 2, 0)
     found = adv.store.runs(run.experiment, limit=AROUND + 1, offset=first)
     return [one for one in found if one.id != run.id]

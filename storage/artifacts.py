@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ ABANDONED_AFTER: Final = timedelta(days=2)
 """An upload that did not end by then was killed."""
 FRESH_FOR: Final = timedelta(days=7)
 """A file in a bucket that is older is sent again when it is put again: its age tells who may still need it."""
+NO_LINKS: Final = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+"""How a kept file is opened: no link is followed, nothing is waited for; other systems lack some of it."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -162,11 +165,17 @@ class LocalArtifacts(Artifacts):
         """See ``Artifacts``."""
         path = self._path(checked(sha256))
         try:
-            return path.open("rb")
+            if path.is_symlink() or path.parent.is_symlink():
+                raise RecordError(f"{str(path)!r} is a link, which leads out of the store; links are not followed")
+            handle = os.open(path, os.O_RDONLY | NO_LINKS)
         except FileNotFoundError as error:
             raise missing(sha256) from error
         except OSError as error:
             raise StoreUnavailableError(f"cannot open {str(path)!r}: {error.strerror}") from error
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise missing(sha256)
+        return os.fdopen(handle, "rb")
 
     def kept(self) -> Iterator[Artifact]:
         """See ``Artifacts``."""

@@ -93,3 +93,8 @@ class SearchResults(list[SearchHit]):
         """How many of these there are by ``experiment``, ``state`` and ``finding`` (its code), most first."""
         self.documents = tuple(documents)
         """Documents whose title or text fits, best first."""
+
+    def _repr_html_(self) -> str:
+        from storage import notebook
+
+        return notebook.search_results(self)

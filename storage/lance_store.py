@@ -249,9 +249,11 @@ class LanceRunStore(RunStore):
             return state.n_runs() if experiment is None else state.n_runs_of(self.experiment(experiment).name)
 
     @moving_on
-    def columns(self, experiment: str, names: Sequence[str], *, where: str | None = None) -> Mapping[str, Column]:
+    def columns(
+        self, experiment: str | None, names: Sequence[str], *, where: str | None = None
+    ) -> Mapping[str, Column]:
         with self._lock:
-            exp = self.experiment(experiment).number
+            exp = None if experiment is None else self.experiment(experiment).number
             state = self.state()
             known = self._names(state, exp)
             wanted = {

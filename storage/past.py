@@ -151,7 +151,9 @@ class PastStore(RunStore):
         """Return how many runs there were."""
         return self.page(experiment, where=where)[1]
 
-    def columns(self, experiment: str, names: Sequence[str], *, where: str | None = None) -> Mapping[str, NDArray[Any]]:
+    def columns(
+        self, experiment: str | None, names: Sequence[str], *, where: str | None = None
+    ) -> Mapping[str, NDArray[Any]]:
         """Refuse: there is an index of the present only."""
         self._refuse("gives columns")
 

@@ -153,6 +153,19 @@ def compile_order(text: str, *, names: Names) -> Order:
         raise FilterError(message) from None
 
 
+def spelled(family: str, name: str) -> str:
+    """Return a name within a family as a filter takes it, in backquotes where it needs them.
+
+    >>> spelled("params", "lr"), spelled("params", "net.width"), spelled("metrics", "val loss")
+    ('params.lr', 'params.net.width', 'metrics.`val loss`')
+    """
+    plain = f"{family}.{name}"
+    match = _TOKEN.fullmatch(plain)
+    if match is not None and match["plain"] == plain:
+        return plain
+    return f"{family}.`{name.replace('`', '``')}`"
+
+
 # ---------------------------------------------------------------- words
 
 

@@ -18,7 +18,8 @@ from typing import Any, Final, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.errors import RecordError, did_you_mean
+from storage.errors import RecordError, StorageError, did_you_mean
+from storage.listed import Listed
 
 Direction = Literal["minimize", "maximize"]
 DIRECTIONS: tuple[Direction, ...] = ("minimize", "maximize")
@@ -154,6 +155,16 @@ class Curve:
 
     __hash__ = None  # type: ignore[assignment]  # arrays are compared by content, so a hash would be a promise too much
 
+    def _repr_html_(self) -> str:
+        from storage import notebook
+
+        return notebook.curve(self)
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        from storage import notebook
+
+        printer.text(f"<Curve {self.metric}: {', '.join(notebook.plain_figures(self))}>")
+
     @property
     def last(self) -> float:
         """The last value, NaN for an empty curve."""
@@ -195,6 +206,18 @@ class Curve:
                 "max_step": int(self.steps[high]),
             }
         return out
+
+
+class Curves(dict[str, Curve]):
+    """Curves by metric; a notebook shows each as a line."""
+
+    def _repr_html_(self) -> str:
+        from storage import notebook
+
+        return notebook.curves(self)
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        printer.text(f"<{len(self)} curves: {', '.join(list(self)[:20])}{', …' if len(self) > 20 else ''}>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +341,23 @@ class Finding:
             "verdict": self.verdict,
         }
 
+    def _repr_html_(self) -> str:
+        from storage import notebook
+
+        return notebook.finding(self)
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        printer.text(f"<Finding {self.id} {self.code} {self.severity} {self.state} of run {self.run_id}: {self.title}>")
+
+
+class FindingList(Listed[Finding]):
+    """Findings; a notebook shows them as a table."""
+
+    def _repr_html_(self) -> str:
+        from storage import notebook
+
+        return notebook.findings(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -349,6 +389,20 @@ class Document:
 
     def __str__(self) -> str:
         return self.text
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        about = f"run {self.run_id}" if self.run_id else f"experiment {self.experiment}"
+        printer.text(f"<Document {self.id} {self.kind} {self.title!r:.120} of {about}: {len(self.text):,} letters>")
+
+    def _repr_markdown_(self) -> str | None:
+        from storage import notebook
+
+        return notebook.markdown(self) if self.format == "md" else None
+
+    def _repr_html_(self) -> str | None:
+        from storage import notebook
+
+        return None if self.format == "md" else notebook.document(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,6 +517,15 @@ class Run:
         shown = ", ".join(f"{name}={value!r}" for name, value in self.params.items())
         return f"<Run {self.experiment}#{self.number} {self.id} {self.state} objective={self.objective} {{{shown}}}>"
 
+    def _repr_html_(self) -> str:
+        from storage import notebook
+
+        try:
+            curves = self.curves if notebook.worth_drawing(self) else {}
+        except StorageError:  # the run is shown all the same: its figures are at hand
+            curves = {}
+        return notebook.run(self, curves)
+
     @property
     def objective(self) -> float | None:
         """The first objective's value; None where there is none yet, NaN where it is not a number."""
@@ -489,7 +552,7 @@ class Run:
     @property
     def curves(self) -> Mapping[str, Curve]:
         """All curves by metric name, read from the store at each call."""
-        return self._load_curves(self.id)
+        return Curves(self._load_curves(self.id))
 
     def curve(self, metric: str) -> Curve:
         """Return one curve.
@@ -503,6 +566,15 @@ class Run:
         if metric not in curves:
             raise RecordError(f"run {self.id!r} has no curve {metric!r}; {did_you_mean(metric, curves)}")
         return curves[metric]
+
+
+class RunList(Listed[Run]):
+    """Runs; a notebook shows them as a table."""
+
+    def _repr_html_(self) -> str:
+        from storage import notebook
+
+        return notebook.runs(self)
 
 
 def valid_text(text: str) -> str:

@@ -254,13 +254,17 @@ class RunStore(abc.ABC):
         """
 
     @abc.abstractmethod
-    def columns(self, experiment: str, names: Sequence[str], *, where: str | None = None) -> Mapping[str, NDArray[Any]]:
+    def columns(
+        self, experiment: str | None, names: Sequence[str], *, where: str | None = None
+    ) -> Mapping[str, NDArray[Any]]:
         """Return some columns of an experiment's runs, one value a run, in the order of their numbers.
 
         For pictures and sums over very many runs: no run is read as a whole.
 
         Parameters
         ----------
+        experiment
+            None gives those of all experiments, in the order of creation.
         names
             What ``order_by`` of ``runs`` would accept, such as ``number``, ``state``, ``started``, ``params.lr`` or
             ``metrics.val_loss``, and ``ranks``: whether a run may be called better than others.

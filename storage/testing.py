@@ -535,6 +535,9 @@ class RunStoreContract:
         store.append([Event.new("run.restored", "digits", runs[0].id)])
         assert store.columns("digits", ["objective"], where="objective > 1.5")["objective"].tolist() == [3.0, 2.0]
         assert store.columns("digits", ["objective"], where="objective > 5")["objective"].tolist() == []
+        everywhere = store.columns(None, ["experiment", "objective"])
+        assert everywhere["experiment"].tolist() == ["other", "digits", "digits", "digits"]
+        assert everywhere["objective"].tolist() == [9.0, 3.0, 1.0, 2.0]
 
     def test_a_parameter_that_is_sometimes_a_word_comes_as_texts(self, store: RunStore) -> None:
         add_experiment(store)
@@ -554,7 +557,7 @@ class RunStoreContract:
         add_experiment(store)
         add_finished(store, loss=1.0, params={"lr": 0.1, "net": {"width": 3}})
         names = store.names("digits")
-        assert (names.params, names.metrics) == ({"lr", "net.width"}, {"val_loss"})
+        assert (set(names.params), set(names.metrics)) == ({"lr", "net.width"}, {"val_loss"})
 
     # -- curves
 

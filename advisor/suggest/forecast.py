@@ -47,6 +47,11 @@ class Forecast:
         """Return the public JSON form."""
         return {"mean": self.mean, "low": self.low, "high": self.high, "p_best": self.p_best}
 
+    def _repr_html_(self) -> str:
+        from advisor import notebook
+
+        return notebook.forecast(self)
+
 
 def from_outcomes(outcomes: NDArray[np.float64], *, best: float | None, objective: Objective, method: str) -> Forecast:
     """Return the forecast that ``n`` possible outcomes make up.

@@ -237,6 +237,12 @@ class Ledger:
             "verdicts": [each.as_json() for each in self.verdicts],
         }
 
+    def _repr_html_(self) -> str:
+        from advisor import notebook
+        from advisor.suggest.ledger_words import in_words
+
+        return notebook.ledger(self, in_words(self))
+
 
 def account_for(
     experiment: Experiment,

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from advisor.suggest.forecast import Forecast
+from storage.listed import Listed
 from storage.records import RunState
 
 
@@ -126,3 +127,21 @@ class Suggestion:
             "place": self.place,
             "store_version": self.store_version,
         }
+
+    def _repr_html_(self) -> str:
+        from advisor import notebook
+
+        return notebook.suggestion(self)
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.params.items())
+        printer.text(f"<Suggestion {self.id} {self.source} {{{shown}}}: {self.why}>")
+
+
+class SuggestionList(Listed[Suggestion]):
+    """Suggestions; a notebook shows them as a table."""
+
+    def _repr_html_(self) -> str:
+        from advisor import notebook
+
+        return notebook.suggestions(self)

@@ -99,7 +99,6 @@ class Triage:
     def __init__(self, overview: Overview, now: datetime) -> None:
         self._all, self.now = overview, now
         self._store = overview.store
-        self._lock = threading.RLock()
 
     # -- findings
 

@@ -118,7 +118,7 @@ def _objective(experiment: Experiment | None) -> str | None:
 
 def _telling(curves: Mapping[str, Curve], objective: str | None) -> Curve | None:
     """Return the curve that tells most of how a run is doing."""
-    if objective in curves:
+    if objective is not None and objective in curves:
         return curves[objective]
     likely = sorted(curves, key=lambda name: ("loss" not in name.lower(), "val" not in name.lower(), name))
     return curves[likely[0]] if likely else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from copy import copy
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 MAX_THREADS: Final = 200
 """As many as there are connections (``serving.AT_ONCE``)."""
+FILE_NAME: Final = re.compile(r"[\w-][\w.-]{0,99}", re.ASCII)
+"""What our files are called; no step up, no other separator, nothing that a file system would not look up."""
 FOR_GOOD: Final = "public, max-age=31536000, immutable"
 """Files of ours have their hash in their address."""
 
@@ -71,7 +74,7 @@ def create_app(adv: Advisor, options: Options | None = None) -> Starlette:
 def static(request: Request) -> Response:
     """Return a file of ours; nothing outside their folder can be named."""
     parts = PurePosixPath(request.path_params["path"]).parts
-    if not parts or any(part in ("..", "/", "") or "\\" in part or "\0" in part for part in parts):
+    if not parts or not all(FILE_NAME.fullmatch(part) for part in parts):
         raise HTTPException(404)
     found = STATIC.joinpath(*parts)
     if not found.is_file():

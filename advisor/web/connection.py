@@ -5,27 +5,27 @@ byte by byte or never, and answers that nobody reads; each would hold one of the
 for ever. How long a body may take is in ``limits``, which can answer. It is always h11 that reads requests: it bounds
 their headers, the faster parser does not.
 
-Invariant: a connection on which no request is being worked on lives for ``HEAD_WITHIN_S`` at most.
+Invariant: a connection on which no request is being worked on lives for ``head_within_s`` at most.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Final
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 log = logging.getLogger(__name__)
 
-HEAD_WITHIN_S: Final = 10.0
-"""Until the headers of a request are there; a local one needs a millisecond, a bad mobile line a second."""
-TAKEN_WITHIN_S: Final = 30.0
-"""How long an answer may lie unread, once the buffers are full."""
-
 
 class Connection(H11Protocol):
     """One HTTP connection."""
+
+    head_within_s: ClassVar[float] = 10.0
+    """Until the headers of a request are there; a local one needs a millisecond, a bad mobile line a second."""
+    taken_within_s: ClassVar[float] = 30.0
+    """How long an answer may lie unread, once the buffers are full."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -56,7 +56,7 @@ class Connection(H11Protocol):
         """Wait for the other side to read."""
         super().pause_writing()
         _stop(self._taken)
-        self._taken = self.loop.call_later(TAKEN_WITHIN_S, self._abort)
+        self._taken = self.loop.call_later(self.taken_within_s, self._abort)
 
     def resume_writing(self) -> None:
         """Go on: it has read."""
@@ -65,7 +65,7 @@ class Connection(H11Protocol):
 
     def _wait(self) -> None:
         if self._head is None:
-            self._head = self.loop.call_later(HEAD_WITHIN_S, self._close_if_idle)
+            self._head = self.loop.call_later(self.head_within_s, self._close_if_idle)
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 import numpy as np
@@ -188,7 +188,7 @@ class Kept:
                 found = self._find(key)
                 if found is None:
                     value = make()
-                    self._put(key, value, size(value))
+                    self.put(key, value, size(value))
                     return value
                 return cast(ValueT, found[0])
         finally:
@@ -202,9 +202,10 @@ class Kept:
                 self._values.move_to_end(key)
             return found
 
-    def _put(self, key: Any, value: Any, n_bytes: int) -> None:
+    def put(self, key: Any, value: Any, n_bytes: int) -> None:
+        """Keep a value, unless it alone is more than there is room for."""
         with self._lock:
-            if n_bytes > self._limit:
+            if n_bytes > self._limit or key in self._values:
                 return
             self._values[key] = (value, n_bytes)
             self._n_bytes += n_bytes
@@ -220,17 +221,33 @@ class Curves:
     store: RunStore
     kept: Kept = field(default_factory=Kept)
 
-    def of(self, run: Run, metric: str) -> Decoded | None:
+    def of(self, run: Run, metric: str, stamp: tuple[Any, ...] | None = None) -> Decoded | None:
         """Return one curve as it is now, None where the run has none of that name.
+
+        Parameters
+        ----------
+        stamp
+            What ``stamp`` returned just now; asked for where None.
 
         Raises
         ------
         CurveDamagedError
             If a piece of it is not what was written.
         """
-        return self.kept.get(
-            (*self.stamp(run), metric), lambda: self._read(run, metric), lambda made: made.n_bytes if made else 200
-        )
+        key = (*(stamp or self.stamp(run)), metric)
+        return self.kept.get(key, lambda: self._read(run, metric), lambda made: made.n_bytes if made else 200)
+
+    def names(self, run: Run) -> tuple[str, ...]:
+        """Return the names of all curves of a run; whoever asks for one of them next finds it read."""
+        stamp = self.stamp(run)
+
+        def read() -> tuple[str, ...]:
+            found = {metric: Decoded.of(curve) for metric, curve in self.store.curves([run.id]).get(run.id, {}).items()}
+            for metric, curve in found.items():
+                self.kept.put((*stamp, metric), curve, curve.n_bytes)
+            return tuple(found)
+
+        return self.kept.get(("names", *stamp), read, lambda names: 200 + sum(map(len, names)))
 
     def stamp(self, run: Run) -> tuple[Any, ...]:
         """Return what changes when a run's curves may have changed."""
@@ -265,36 +282,39 @@ class Curves:
         pairs = [(m, one) for m in dict.fromkeys(metrics) for one in (numbered[:1] if m in alone else numbered)]
         points = max(min(window.points, MAX_SENT // max(len(pairs), 1)), FEWEST)
         out: dict[str, list[dict[str, Any]]] = {metric: [] for metric in dict.fromkeys(metrics)}
+        stamps = {one.run.id: self.stamp(one.run) for one in beside}
         for metric, (place, one) in pairs:
-            curve = self.of(one.run, metric)
+            stamp = stamps[one.run.id]
+            curve = self.of(one.run, metric, stamp)
             if curve is not None and curve.values.size:
-                out[metric].append({"place": place} | self._line(one, curve, window, points))
+                key = ("shown", *stamp, metric, window, points)
+                shown = self.kept.get(key, partial(curve.shown, window, points), lambda made: 300 + made[0].nbytes)
+                out[metric].append({"place": place} | _line(one, curve, *shown))
         return {"axis": window.axis, "from": window.low, "to": window.high, "metrics": out}
 
     def _read(self, run: Run, metric: str) -> Decoded | None:
         found = self.store.curves([run.id], metrics=[metric]).get(run.id, {}).get(metric)
         return None if found is None else Decoded.of(found)
 
-    def _line(self, one: Beside, curve: Decoded, window: Window, points: int) -> dict[str, Any]:
-        run = one.run
-        key = ("shown", *self.stamp(run), curve.metric, window, points)
-        at, n_within = self.kept.get(key, lambda: curve.shown(window, points), lambda made: 300 + made[0].nbytes)
-        steps = curve.axis("step")[at]
-        return {
-            "label": one.label or run_label(run),
-            "run_id": run.id,
-            "number": run.number,
-            "experiment": one_line(run.experiment, limit=MAX_LABEL),
-            "role": one.role,
-            "live": not run.state.is_over,
-            "steps": steps.tolist(),
-            "times": None if curve.times is None else [_rounded(time) for time in curve.times[at].tolist()],
-            "values": [value if math.isfinite(value) else word(value) for value in curve.values[at].tolist()],
-            "n_within": n_within,
-            "figures": plain(dict(curve.figures)),
-            "nonfinite": curve.nonfinite,
-            "marks": marks(run, curve.metric),
-        }
+
+def _line(one: Beside, curve: Decoded, at: Positions, n_within: int) -> dict[str, Any]:
+    run = one.run
+    times = None if curve.times is None else [_rounded(time) for time in curve.times[at].tolist()]
+    return {
+        "label": one.label or run_label(run),
+        "run_id": run.id,
+        "number": run.number,
+        "experiment": one_line(run.experiment, limit=MAX_LABEL),
+        "role": one.role,
+        "live": not run.state.is_over,
+        "steps": curve.axis("step")[at].tolist(),
+        "times": times,
+        "values": [value if math.isfinite(value) else word(value) for value in curve.values[at].tolist()],
+        "n_within": n_within,
+        "figures": plain(dict(curve.figures)),
+        "nonfinite": curve.nonfinite,
+        "marks": marks(run, curve.metric),
+    }
 
 
 def marks(run: Run, metric: str) -> list[dict[str, Any]]:

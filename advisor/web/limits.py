@@ -4,7 +4,7 @@ A view runs in a thread, which cannot be stopped. So a request that takes too lo
 goes on, and keeps its place until it is done: whoever asks for something expensive again and again waits for their own
 places and takes nobody else's.
 
-Invariant: after ``ANSWER_WITHIN_S`` each request has an answer, and no address has more than ``AT_ONCE`` threads.
+Invariant: after ``answer_within_s`` each request has an answer, and no address has more than ``AT_ONCE`` threads.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -28,15 +29,23 @@ MAX_DIGITS: Final = 12
 TOO_LARGE: Final = f"the request is too large: at most {MAX_BODY:,} bytes are read"
 MAX_TARGET: Final = 16_384
 """Bytes of path and query: a comparison of 100 runs names them in 3,300."""
-BODY_WITHIN_S: Final = 15.0
-"""For a megabyte that is a slow mobile line."""
-ANSWER_WITHIN_S: Final = 60.0
-"""Until an answer begins; a download may take longer, and what listens for changes is not bound by it."""
+MAX_HEADERS: Final = 32_768
+"""Bytes of a request's headers: cookies of all that runs on this machine are among them."""
 AT_ONCE: Final = 4
 """Requests to one address, such as ``/runs/{run_id}``, that are worked on together."""
 WAIT_S: Final = 20.0
 """How long one more of them waits for its turn."""
 COME_AGAIN_S: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long a request may take."""
+
+    body_within_s: float = 15.0
+    """Until all of it is there; for a megabyte that is a slow mobile line."""
+    answer_within_s: float = 60.0
+    """Until its answer begins; a download may take longer, and what listens for changes is not bound by it."""
 
 
 class Exchange:
@@ -48,13 +57,14 @@ class Exchange:
         What the answer carries unless it says otherwise.
     """
 
-    def __init__(self, receive: Receive, send: Send, *, headers: Mapping[str, str]) -> None:
+    def __init__(self, receive: Receive, send: Send, *, headers: Mapping[str, str], limits: Limits) -> None:
         self.began = False
         """Whether the answer has begun, so that no other can be given."""
         self._receive, self._send, self._headers = receive, send, headers
         self._given_up = False
         self._n_bytes, self._whole = 0, False
-        self._read_by = asyncio.get_running_loop().time() + BODY_WITHIN_S
+        self._limits = limits
+        self._read_by = asyncio.get_running_loop().time() + limits.body_within_s
 
     def expect(self, headers: Headers) -> None:
         """Look at what the request announces.
@@ -84,7 +94,7 @@ class Exchange:
             async with asyncio.timeout_at(self._read_by):
                 message = await self._receive()
         except TimeoutError:
-            why = f"the request did not come within {BODY_WITHIN_S:.0f} s"
+            why = f"the request did not come within {self._limits.body_within_s:g} s"
             raise Refusal(408, why, Connection="close") from None
         self._n_bytes += len(message.get("body", b""))
         if self._n_bytes > MAX_BODY:
@@ -114,10 +124,11 @@ class Exchange:
 class Deadline:
     """Has each request answered in time. What is late goes on, unheard, until it is done."""
 
-    def __init__(self) -> None:
+    def __init__(self, within_s: float) -> None:
+        self._within_s = within_s
         self._late: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
 
-    async def keep(self, app: ASGIApp, scope: Scope, exchange: Exchange, *, within_s: float = ANSWER_WITHIN_S) -> None:
+    async def keep(self, app: ASGIApp, scope: Scope, exchange: Exchange) -> None:
         """Have a request answered.
 
         Raises
@@ -128,7 +139,9 @@ class Deadline:
         loop = asyncio.get_running_loop()
         work = loop.create_task(_answer(app, scope, exchange))
         over: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_later(within_s, lambda: None if exchange.began or over.done() else over.set_result(None))
+        timer = loop.call_later(
+            self._within_s, lambda: None if exchange.began or over.done() else over.set_result(None)
+        )
         try:
             await asyncio.wait({work, over}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -141,8 +154,9 @@ class Deadline:
         exchange.give_up()
         self._late.add(work)
         work.add_done_callback(self._ended)
-        log.warning("%s %.200r took longer than %.0f s and was given up", scope["method"], scope["path"], within_s)
-        raise Refusal(503, f"no answer within {within_s:.0f} s; ask for less", **{"Retry-After": str(COME_AGAIN_S)})
+        log.warning("%s %.200r took longer than %g s and was given up", scope["method"], scope["path"], self._within_s)
+        why = f"no answer within {self._within_s:g} s; ask for less"
+        raise Refusal(503, why, **{"Retry-After": str(COME_AGAIN_S)})
 
     def _ended(self, work: asyncio.Task[None]) -> None:
         self._late.discard(work)

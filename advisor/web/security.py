@@ -29,7 +29,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from advisor.web import token
 from advisor.web.limits import MAX_BODY as MAX_BODY  # who mounts the guard elsewhere needs it
-from advisor.web.limits import MAX_TARGET, Deadline, Exchange
+from advisor.web.limits import MAX_HEADERS, MAX_TARGET, Deadline, Exchange, Limits
 from advisor.web.options import Options
 from advisor.web.problems import API, Refusal, refused
 
@@ -82,11 +82,16 @@ class Guard:
     ----------
     broken
         Makes the answer where the application fails; a plain sentence without it.
+    limits
+        How long requests may take.
     """
 
-    def __init__(self, app: ASGIApp, *, options: Options, broken: Broken | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, options: Options, broken: Broken | None = None, limits: Limits | None = None
+    ) -> None:
         self.app, self.options, self._broken = app, options, broken
-        self._deadline = Deadline()
+        self._limits = limits or Limits()
+        self._deadline = Deadline(self._limits.answer_within_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -94,7 +99,7 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # a web socket is closed by not being accepted
-        exchange = Exchange(receive, send, headers=HEADERS)
+        exchange = Exchange(receive, send, headers=HEADERS, limits=self._limits)
         try:
             answer = self._let_in(scope, exchange)
             if answer is None:
@@ -128,6 +133,8 @@ class Guard:
         target = len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"])
         if target > MAX_TARGET:
             raise Refusal(414, f"the address has {target:,} bytes; at most {MAX_TARGET:,} are read")
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
+            raise Refusal(431, f"the headers are too large; at most {MAX_HEADERS:,} bytes are read")
         port = self._addressed(headers)
         _refuse_strangers(scope, headers)
         exchange.expect(headers)

@@ -87,7 +87,12 @@ def serve(adv: Advisor, options: Options, *, sock: socket.socket, started: Calla
             if started is not None:
                 started()
 
-    Server(config_of(create_app(adv, options))).run(sockets=[sock])
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            app.state.web.live.close()  # who listens for changes would be waited for otherwise
+            await super().shutdown(sockets)
+
+    app = create_app(adv, options)
+    Server(config_of(app)).run(sockets=[sock])
 
 
 def config_of(app: Starlette) -> uvicorn.Config:

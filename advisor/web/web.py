@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+import time
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from advisor import __version__
+from advisor.findings.codes import CODES
+from advisor.silencing import LiveBook
+from advisor.triage import Overview, Triage
 from advisor.web import render
+from advisor.web.live import Live
 from advisor.web.options import Options
+from advisor.web.spark import spark
+from storage.errors import StorageError
+from storage.records import Finding
 
 if TYPE_CHECKING:
     import jinja2
 
     from advisor.app import Advisor
+
+KEEP_S: Final = 0.5
+"""How long one look at what needs a person serves all who ask, where nothing was committed meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +37,13 @@ class Web:
 
     adv: Advisor
     options: Options
+    live: Live = field(init=False, repr=False, compare=False)
+    """What tells viewers of changes."""
+    _looks: _Looks = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "live", Live(lambda: self.adv.store))
+        object.__setattr__(self, "_looks", _Looks(self.adv))
 
     @classmethod
     def of(cls, request: Request) -> Web:
@@ -32,12 +51,40 @@ class Web:
         found: Web = request.app.state.web
         return found
 
+    def triage(self) -> Triage:
+        """Return what needs a person now, as of this commit and at most ``KEEP_S`` ago."""
+        return self._looks.now()
+
+    @property
+    def book(self) -> LiveBook:
+        """The book of alerts, kept current."""
+        return self._looks.overview.book
+
+    def finding(self, finding_id: str) -> Finding | None:
+        """Return a finding as its run tells it now, None where it is gone."""
+        with self.book.reading() as book:
+            seen = book.findings.get(finding_id)
+        entry = None if seen is None else self.adv.store.state().entry(seen.finding.run_id)
+        if entry is None or entry.hidden:
+            return None
+        return next((each for each in entry.run.findings if each.id == finding_id), None)
+
     @cached_property
     def templates(self) -> jinja2.Environment:
-        """The templates, with what all of them may use."""
+        """The templates, with what all of them may use: ``ui`` holds the shared macros, ``codes`` the finding codes."""
         env = render.environment()
         env.globals |= render.shared(read_only=self.options.read_only, store=self.adv.opening.uri, version=__version__)
+        env.globals |= {"codes": CODES, "store_version": self._version}
+        env.filters |= {"spark": spark}
+        env.globals["ui"] = env.get_template("_macros.html.j2").module
         return env
+
+    def _version(self) -> int:
+        """Return the store's last commit, 0 where it cannot be read: then a page that says so is shown."""
+        try:
+            return self.adv.store.state().version
+        except StorageError:
+            return 0
 
     def page(self, request: Request, template: str, *, status: int = 200, **given: Any) -> HTMLResponse:
         """Return a template as an answer; of one that htmx asks for only the part that it replaces.
@@ -57,3 +104,20 @@ class Web:
             context = found.new_context(given)
             return HTMLResponse("".join(found.blocks[part](context)), status, headers)
         return HTMLResponse(found.render(given), status, headers)
+
+
+class _Looks:
+    """One look at what needs a person, shared by all who ask within a moment."""
+
+    def __init__(self, adv: Advisor) -> None:
+        self._adv = adv
+        self.overview = Overview(adv.store)
+        self._last: tuple[float, int, Triage] | None = None
+        self._lock = threading.Lock()
+
+    def now(self) -> Triage:
+        with self._lock:
+            version, last = self._adv.store.state().version, self._last
+            if last is None or time.monotonic() - last[0] > KEEP_S or last[1] != version:
+                self._last = last = (time.monotonic(), version, self.overview.look(self._adv.clock()))
+            return last[2]

@@ -97,6 +97,22 @@ def test_a_changed_byte_in_a_folder_is_noticed(tmp_path: Path) -> None:
     assert not artifacts.verify(kept.sha256)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_no_link_and_no_pipe_in_the_folder_is_taken_for_a_kept_file(tmp_path: Path) -> None:
+    secret = file_of(tmp_path, 100, "secret")
+    artifacts = artifacts_at(str(tmp_path / "store"), tmp_path / "store")
+    for letter in "abc":
+        (tmp_path / "store" / "artifacts" / (2 * letter)).mkdir(parents=True)
+    (tmp_path / "store" / "artifacts" / "aa" / ("a" * 64)).symlink_to(secret)
+    os.mkfifo(tmp_path / "store" / "artifacts" / "bb" / ("b" * 64))
+    (tmp_path / "store" / "artifacts" / "cc").rmdir()
+    (tmp_path / "store" / "artifacts" / "cc").symlink_to(tmp_path, target_is_directory=True)
+    secret.rename(tmp_path / ("c" * 64))
+    for letter in "abc":
+        with pytest.raises(RecordError, match=r"links are not followed|keeps no file"):
+            artifacts.open(64 * letter)
+
+
 def test_what_a_killed_process_left_in_a_folder_is_swept_after_two_days(tmp_path: Path) -> None:
     artifacts = artifacts_at(str(tmp_path), tmp_path)
     kept = artifacts.put(file_of(tmp_path, 1000))

@@ -183,6 +183,20 @@ def test_a_filter_is_current_while_another_process_holds_the_index(tmp_path: Pat
     assert [run.number for run in store.runs(where="params.lr = 0.1")] == [0, 1]
 
 
+def test_a_question_asked_again_is_answered_with_what_came_since(tmp_path: Path) -> None:
+    mine, other = opened(tmp_path / "store"), opened(tmp_path / "store")
+    add_experiment(mine)
+    runs = [add_finished(mine, loss=loss).id for loss in (0.3, 0.2, 0.4)]
+    mine.compact()
+    assert [run.id for run in mine.runs("digits", order_by="objective", limit=2)] == [runs[1], runs[0]]
+    better = add_finished(other, loss=0.1).id
+    other.append([Event.new("run.deleted", "digits", runs[1])])
+    for _ in range(2):
+        assert [run.id for run in mine.runs("digits", order_by="objective", limit=2)] == [better, runs[0]]
+        assert mine.count("digits") == 3
+        assert [event.kind for event in mine.journal(last=1)] == ["run.deleted"]
+
+
 def test_runs_of_a_deleted_experiment_are_found_no_more(tmp_path: Path) -> None:
     from storage.records import Event
 

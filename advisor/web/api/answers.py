@@ -19,12 +19,25 @@ from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import Response
 
-from advisor.operations import Asked, Operation
+from advisor.operations import Answer, Asked, Operation
 from advisor.web.api.arguments import JSON
 
 OF_PROCESS: Final = secrets.token_hex(8)
-OF_STORE_ALONE: Final = frozenset({"list_experiments"})
-"""Operations of which the same store always gives the same answer."""
+OF_STORE_ALONE: Final = frozenset(
+    {
+        "list_experiments",
+        "get_experiment",
+        "list_runs",
+        "get_run",
+        "get_curves",
+        "compare_runs",
+        "stop_advice",
+        "list_documents",
+        "get_document",
+    }
+)
+"""Operations of which the same store always gives the same answer. Findings are not among them, whose mutes run out,
+nor what computes vectors on the way or says how long ago something was."""
 FRESH: Final = "private, no-cache"
 """A client may keep the answer, and asks each time whether it still holds."""
 KEPT: Final = "no-store"
@@ -75,17 +88,13 @@ def answered(body: bytes, *, tag: str | None, links: str | None = None) -> Respo
     return Response(body, headers=headers, media_type=JSON)
 
 
-def links_of(asked: Asked, path: str, query: bytes, found: Mapping[str, Any]) -> str | None:
-    """Return the addresses of the pages after and before one (RFC 8288), None where there are none.
-
-    A page is an answer with a list and how long all of it is, ``runs`` and ``n_runs``, to what takes ``limit`` and
-    ``offset``.
-    """
+def links_of(operation: Operation, asked: Asked, path: str, query: bytes, found: Mapping[str, Any]) -> str | None:
+    """Return the addresses of the pages after and before one (RFC 8288), None where there are none."""
     limit, offset = getattr(asked, "limit", None), getattr(asked, "offset", None)
-    listed = [name for name, value in found.items() if isinstance(value, list) and f"n_{name}" in found]
-    if limit is None or offset is None or len(listed) != 1:
+    place = _page_of(operation, found)
+    if limit is None or offset is None or place is None:
         return None
-    n_here, n_all = len(found[listed[0]]), found[f"n_{listed[0]}"]
+    n_here, n_all = place
     steps = {"next": offset + n_here} if n_here and offset + n_here < n_all else {}
     steps |= {"prev": max(0, min(offset, n_all) - limit)} if offset else {}
     pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True)
@@ -95,6 +104,17 @@ def links_of(asked: Asked, path: str, query: bytes, found: Mapping[str, Any]) ->
         target = urlencode([*kept, ("limit", str(limit)), ("offset", str(start))])
         links.append(f'<{path}?{target}>; rel="{relation}"')
     return ", ".join(links) or None
+
+
+def _page_of(operation: Operation, found: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return how many an answer lists and how many there are; None where it lists nothing.
+
+    What it lists comes first of its own fields, ``runs``; how many there are is ``n_runs``, or ``n_fitting``.
+    """
+    own = [name for name in operation.answers.__struct_encode_fields__ if name not in Answer.__struct_encode_fields__]
+    listed = next((name for name in own if isinstance(found[name], list)), None)
+    n_all = next((found[name] for name in (f"n_{listed}", "n_fitting") if name in found), None)
+    return None if listed is None or n_all is None else (len(found[listed]), n_all)
 
 
 def _tag(content: bytes) -> str:

@@ -109,7 +109,12 @@ def _pairs(query: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _kinds(kind: inspect.Type) -> tuple[inspect.Type, ...]:
-    return kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    """Return what a value may be, without what is said of it."""
+    if isinstance(kind, inspect.Metadata):
+        return _kinds(kind.type)
+    if isinstance(kind, inspect.UnionType):
+        return tuple(each for one in kind.types for each in _kinds(one))
+    return (kind,)
 
 
 def _kind_of(value: Any) -> str:

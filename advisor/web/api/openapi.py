@@ -72,8 +72,9 @@ def document_of(operations: Sequence[Operation], *, needs_token: bool) -> Json:
     """
     kinds = [each.asks for each in operations] + [each.answers for each in operations]
     refs, components = msgspec.json.schema_components(kinds, ref_template=SCHEMAS + "{name}")
-    asks = [components.pop(_name(ref)) for ref in refs[: len(operations)]]
-    answers = refs[len(operations) :]
+    names, answers = [_name(ref) for ref in refs[: len(operations)]], refs[len(operations) :]
+    asks = [components[name] for name in names]  # written out where they are asked for
+    components = {name: schema for name, schema in components.items() if name not in names}
     paths: dict[str, Json] = {}
     for operation, asked, answer in zip(operations, asks, answers, strict=True):
         described = _described(operation, asked, answer, needs_token=needs_token)

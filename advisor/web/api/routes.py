@@ -79,7 +79,7 @@ class Door:
                 return answers.unchanged(tag)
         found, body = await self._call(operation, asked, request, strict=False)
         taken = msgspec.convert(asked, operation.asks, strict=False)
-        links = answers.links_of(taken, _raw_path(request.scope).decode("ascii"), query, found)
+        links = answers.links_of(operation, taken, _raw_path(request.scope).decode("ascii"), query, found)
         tag = tag or answers.tag_after(body)
         return answers.unchanged(tag) if answers.is_known(tag, known) else answers.answered(body, tag=tag, links=links)
 

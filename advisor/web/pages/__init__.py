@@ -10,6 +10,13 @@ from typing import Final
 
 from starlette.routing import Route
 
-from advisor.web.pages import curves, run, triage
+from advisor.web.pages import actions, curves, experiment, experiments, run, triage
 
-ROUTES: Final[tuple[Route, ...]] = (*triage.ROUTES, *curves.ROUTES, *run.ROUTES)
+ROUTES: Final[tuple[Route, ...]] = (
+    *triage.ROUTES,
+    *actions.ROUTES,
+    *experiments.ROUTES,
+    *experiment.ROUTES,
+    *curves.ROUTES,
+    *run.ROUTES,
+)

@@ -101,4 +101,4 @@ def _split(request: Request, name: str) -> list[str]:
     return [part for part in request.query_params.get(name, "").split(",") if part]
 
 
-ROUTES: Final = (Route("/runs/{run_id}/curves.json", of_run), Route("/compare/curves.json", compared))
+ROUTES: Final = (Route("/runs/{run_id:path}/curves.json", of_run), Route("/compare/curves.json", compared))

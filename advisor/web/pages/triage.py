@@ -8,17 +8,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from advisor.web.live import live
 from advisor.web.web import Web
+
+SHOWN: Final = 40
+"""Causes that the page lists; beyond, the command line does."""
 
 
 def triage(request: Request) -> Response:
     """Show what needs a person now."""
     web = Web.of(request)
-    experiments = [
-        {"record": each.record, "n_runs": web.adv.store.count(each.name), "best": each.best()}
-        for each in web.adv.experiments()[::-1]
-    ]
-    return web.page(request, "triage.html.j2", experiments=experiments)
+    return web.page(request, "triage.html.j2", now=web.triage(), shown=SHOWN)
 
 
-ROUTES: Final = (Route("/", triage),)
+ROUTES: Final = (Route("/", triage), Route("/live", live))

@@ -24,13 +24,29 @@ function writeTimes(root) {
   }
 }
 
-/** Show a short message that goes by itself; a text only, never markup. */
-export function tell(text, { bad = false } = {}) {
+/** Show a short message that goes by itself; a text only, never markup. What can be taken back, it offers to. */
+export function tell(text, { bad = false, undo = null } = {}) {
   const box = document.createElement("div");
   box.className = bad ? "toast bad" : "toast";
   box.textContent = text;
+  if (undo) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "Undo";
+    button.addEventListener("click", () => {
+      box.remove();
+      htmx.ajax("POST", undo.url, { values: undo.values, swap: "none" });
+    });
+    box.append(button);
+  }
   document.getElementById("toasts").append(box);
-  setTimeout(() => box.remove(), bad ? 12_000 : 5_000);
+  let timer = 0;
+  const wait = () => { timer = setTimeout(() => box.remove(), bad || undo ? 12_000 : 5_000); };
+  for (const [stop, go] of [["pointerenter", "pointerleave"], ["focusin", "focusout"]]) {
+    box.addEventListener(stop, () => clearTimeout(timer));
+    box.addEventListener(go, wait);
+  }
+  wait();
 }
 
 function switchTheme() {
@@ -51,7 +67,7 @@ document.body.addEventListener("htmx:responseError", (event) => {
   tell(page.querySelector("main .lead")?.textContent ?? (answer.responseText.slice(0, 300) || "That did not work."), { bad: true });
 });
 document.body.addEventListener("htmx:sendError", () => tell("The advisor does not answer; is 'advisor serve' still running?", { bad: true }));
-document.body.addEventListener("advisor:tell", (event) => tell(event.detail.value ?? event.detail));
+document.body.addEventListener("advisor:tell", ({ detail }) => tell(detail.text ?? detail.value ?? String(detail), { undo: detail.undo }));
 document.body.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;

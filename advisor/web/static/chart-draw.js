@@ -52,14 +52,15 @@ export function duration(seconds) {
 /** Return a line's points for a view: x, finite y, what is not finite, what a log axis cannot show; and its smooth. */
 export function points(line, view) {
   const xs = view.x === "time" ? line.times ?? [] : line.steps, ys = line.values;
-  const out = { x: [], y: [], odd: [], hidden: 0 };
+  const out = { x: [], y: [], step: [], odd: [], hidden: 0 };
   for (let i = 0; i < xs.length; i++) {
     const x = xs[i], y = ys[i];
     if (x === null) continue;
-    if (typeof y === "string") { out.odd.push({ x, kind: y, step: line.steps[i] }); out.x.push(x); out.y.push(null); continue; }
-    const shown = view.y !== "log" || y > 0;
-    if (!shown) out.hidden += 1;
+    const finite = typeof y !== "string", shown = finite && (view.y !== "log" || y > 0);
+    if (!finite) out.odd.push({ x, kind: y });
+    else if (!shown) out.hidden += 1;
     out.x.push(x);
+    out.step.push(line.steps[i]);
     out.y.push(shown ? y : null);
   }
   out.smooth = view.smooth ? smoothed(out.y, view.smooth) : null;
@@ -155,7 +156,7 @@ export class Canvas {
       series: [{}, { scale: "y", points: { show: false }, paths: () => null }],
       axes: [
         { ...axis, size: 34, space: 70, values: (_u, at, _i, _space, step) => at.map((v) => (time ? duration(v) : short(v, step))), ...(time ? { incrs: INCREMENTS } : { incrs: STEPS }) },
-        { ...axis, size: (_u, texts) => Math.max(44, 18 + 7 * Math.max(0, ...(texts ?? []).map((text) => (text ?? "").length))), values: (_u, at, _i, _space, step) => at.map((v) => (v === null ? "" : short(v, this.log ? null : step))) },
+        { ...axis, ...(this.log ? this.sparse(axis) : {}), size: (_u, texts) => Math.max(44, 18 + 7 * Math.max(0, ...(texts ?? []).map((text) => (text ?? "").length))), values: (_u, at, _i, _space, step) => at.map((v) => (v === null ? "" : short(v, this.log ? null : step))) },
       ],
       hooks: {
         draw: [(u) => this.paint(u)],
@@ -165,10 +166,18 @@ export class Canvas {
     };
   }
 
+  /** Return lines at powers of ten only, where there are several: those between hide the curves. */
+  sparse(axis) {
+    const [low, high] = this.span.y;
+    if (high / low < 30) return {};
+    const filter = (_u, at) => at.map((v) => (Math.abs(Math.log10(v) % 1) < 1e-6 || Math.abs(Math.log10(v) % 1) > 1 - 1e-6 ? v : null));
+    return { filter, grid: { ...axis.grid, filter }, ticks: { ...axis.ticks, filter } };
+  }
+
   yRange() {
     if (this.span.y === null) return [0, 1];
     const [low, high] = this.span.y;
-    if (this.log) return uPlot.rangeLog(low, high, 10, high / low > 50);
+    if (this.log) return [low / 1.15, high * 1.15];
     return low === high ? [low - (Math.abs(low) || 1) * 0.1, high + (Math.abs(high) || 1) * 0.1] : uPlot.rangeNum(low, high, 0.06, true);
   }
 
@@ -287,11 +296,9 @@ export class Canvas {
   /** Return where the findings of a line lie: at their step, or at the time of the point nearest to it. */
   placed({ line, pts }) {
     return (line.marks ?? []).map((mark) => {
-      const at = nearest(line.steps, mark.step), time = line.times?.[at] ?? null;
-      const x = this.view.x === "time" ? time : mark.step;
-      const near = x === null ? -1 : nearest(pts.x, x);
-      return { x, y: near < 0 ? null : pts.y[near], mark };
-    }).filter(({ x }) => x !== null);
+      const near = nearest(pts.step, mark.step), exact = pts.step[near] === mark.step;
+      return { x: this.view.x === "time" ? pts.x[near] : mark.step, y: exact ? pts.y[near] : null, mark };
+    }).filter(({ x }) => x !== undefined);
   }
 
   destroy() { this.uplot?.destroy(); this.uplot = null; }

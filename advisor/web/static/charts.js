@@ -74,7 +74,7 @@ class Chart {
     this.at = make("p", { class: "chart-at", "aria-hidden": "true" });
     this.spoken = make("p", { class: "hidden", role: "status" });
     this.legend = make("ul", { class: "chart-legend", "aria-label": `Curves of ${this.label}` });
-    this.note = make("p", { class: "chart-note" });
+    this.note = make("div", { class: "chart-note" });
     this.marked = make("ul", { class: "chart-marks", "aria-label": `Findings in ${this.label}` });
     this.table = make("tbody");
     const head = make("tr", {}, ...["Curve", "First", "Last", "Lowest", "Highest", "Points", "Not finite"].map((word, i) => make("th", { scope: "col", class: i ? "right" : null }, word)));
@@ -123,7 +123,7 @@ class Chart {
   take(found) {
     this.lines = this.metrics.flatMap((metric, part) => (found.metrics[metric] ?? []).map((line) => ({
       ...line, metric, part, key: this.metrics.length > 1 ? `${line.run_id}/${metric}` : line.run_id,
-      words: this.metrics.length > 1 ? `${metric} of ${line.label}` : line.label,
+      words: this.metrics.length > 1 ? (line.role === "this" ? `${metric}, this run` : `${metric} of ${line.label}`) : line.label,
     })));
     this.render();
   }
@@ -178,7 +178,7 @@ class Chart {
       said.push(`${shown.toLocaleString("en")} of ${n.toLocaleString("en")} points are drawn, peaks among them; zoom in to see more.`);
     }
     if (view.smooth) said.push("Smoothed over the points drawn; the points themselves are pale.");
-    this.note.textContent = said.join(" ");
+    this.note.replaceChildren(...said.map((text) => make("p", {}, text)));
     const marks = drawn.filter((one) => one.marked).flatMap(({ line }) => (line.marks ?? []).map((mark) => ({ ...mark, line })));
     this.marked.replaceChildren(...marks.map((mark) => make("li", {}, make("code", {}, mark.code), ` at step ${mark.step.toLocaleString("en")}: `, make("bdi", {}, mark.title), this.lines.length > 1 && this.canvas.drawn.filter((one) => one.marked).length > 1 ? ` (${mark.line.words})` : "")));
     this.marked.hidden = !marks.length;

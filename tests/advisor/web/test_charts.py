@@ -1,0 +1,177 @@
+"""Charts in a real browser: findings and what is not finite are seen, zoom keeps peaks, all of it by keyboard too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import advisor
+from storage.events import finding_opened
+from storage.records import CurveChunk, Finding, Severity
+from tests.advisor.web.conftest import Served, serving, violations
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+N = 1_000_000
+SPIKE = 333_333
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Serve a run of a million points with one spike, a NaN and two infinities, and a sound run beside it."""
+    with advisor.open(tmp_path_factory.mktemp("long") / "store", capture=False, embedder="hashing") as adv:
+        exp = adv.experiment("long", objective="val_loss", direction="minimize")
+        for number in range(2):
+            run = exp.tell({"lr": 0.1 * (number + 1)}, 0.1 + number)
+            steps, values = np.arange(N), np.full(N, 1.0 + number)
+            if number == 1:
+                values[SPIKE] = 50.0
+                values[500_000:500_003] = math.nan, math.inf, -math.inf
+            for metric in ("val_loss", "train_loss"):
+                pieces = CurveChunk(
+                    run.id, metric=metric, chunk=0, through=N, steps=steps, values=values, times=steps * 0.01
+                )
+                adv.store.append_curves([pieces])
+        finding = Finding(
+            "f1", run_id=run.id, experiment="long", code="ADV103", title="val_loss <b>jumped</b>",
+            severity=Severity.WARNING, detector="rules", metric="val_loss", step=SPIKE,
+        )  # fmt: skip
+        adv.store.append([finding_opened(finding)])
+        with serving(adv) as served:
+            yield served
+
+
+def first_chart(page: Page) -> Locator:
+    """Return the first chart once it is drawn."""
+    chart = page.locator(".chart").first
+    page.wait_for_function("document.querySelector('.chart')?.dataset.state === 'drawn'")
+    return chart
+
+
+def data(chart: Locator, name: str) -> str:
+    return chart.get_attribute(f"data-{name}") or ""
+
+
+def settled(page: Page, name: str, value: str) -> None:
+    """Wait until the first chart says something of itself."""
+    page.wait_for_function("([n, v]) => document.querySelector('.chart').dataset[n] === v", arg=[name, value])
+
+
+def test_a_run_of_a_million_points_is_drawn_zoomed_and_read_by_keyboard(
+    long: Served, open_page: Callable[..., Page]
+) -> None:
+    run = long.adv.experiment("long").run(1)
+    page = open_page(f"{long.address}/runs/{run.id}")
+    chart = first_chart(page)
+    assert data(chart, "drawn") == "3"  # val_loss and train_loss of this run, val_loss of the best
+    assert int(data(chart, "points")) <= 3 * 2_000
+    assert (data(chart, "marks"), data(chart, "high"), data(chart, "odd")) == ("1", "50", "6")
+    text = chart.inner_text()
+    assert "ADV103 at step 333,333: val_loss <b>jumped</b>" in text
+    assert "× NaN at 1 point, first at step 500,000" in text
+    assert "▲ +inf at 1 point" in text
+    assert "▼ −inf at 1 point" in text
+    assert "of 1,000,000 points are drawn" in text
+
+    plot = chart.locator(".chart-plot")
+    plot.focus()
+    page.keyboard.press("m")  # to the finding, and everything closer around it
+    assert "Finding ADV103" in chart.locator("[role=status]").inner_text()
+    for _ in range(12):
+        page.keyboard.press("+")
+    page.wait_for_function("+document.querySelector('.chart').dataset.points < 800")
+    assert data(chart, "high") == "50"
+    low, high = (float(end) for end in data(chart, "span").split())
+    assert low < SPIKE < high
+    assert high - low < 300
+    assert f"from={low:.0f}"[:9] in page.url
+    page.reload()
+    chart = first_chart(page)
+    assert [float(end) for end in data(chart, "span").split()] == [low, high]
+    page.get_by_role("button", name="Show all").click()
+    settled(page, "span", f"0 {N - 1}")
+    assert "from=" not in page.url
+
+    box = chart.locator(".u-over").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.30, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.36, box["y"] + 60, steps=4)
+    page.mouse.up()
+    page.wait_for_function("document.querySelector('.chart').dataset.span.split(' ')[0] > 100000")
+    assert data(chart, "high") == "50"
+
+
+def test_axes_smoothing_and_lines_are_chosen_and_stand_in_the_address(
+    long: Served, open_page: Callable[..., Page]
+) -> None:
+    run = long.adv.experiment("long").run(1)
+    page = open_page(f"{long.address}/runs/{run.id}?y=log")
+    chart = first_chart(page)
+    assert data(chart, "axes") == "step log"
+    page.get_by_label("Over").select_option("time")
+    settled(page, "axes", "time log")
+    settled(page, "span", f"0 {(N - 1) * 0.01}")
+    page.get_by_label("Smooth").select_option("Medium")
+    assert "Smoothed" in chart.inner_text()
+    page.get_by_label("Values").select_option("linear")
+    settled(page, "axes", "time linear")
+    assert page.url.endswith("?x=time&smooth=0.9")
+    chart.get_by_role("checkbox").first.uncheck()
+    settled(page, "drawn", "2")
+    ink = data(chart, "ink")
+    page.get_by_role("button", name="Switch between light and dark").click()
+    page.wait_for_function("ink => document.querySelector('.chart').dataset.ink !== ink", arg=ink)
+
+
+def test_what_is_logged_while_the_page_is_open_is_drawn_and_a_zoom_stays(
+    served: Served, open_page: Callable[..., Page]
+) -> None:
+    run = served.adv.experiment("digits").start(params={"lr": 0.1, "hidden": 32, "optimizer": "sgd"})
+    run.log({"val_loss": 1.0}, step=0)
+    served.adv.store.append_curves(
+        [CurveChunk(run.id, metric="val_loss", chunk=0, through=1, steps=[0], values=[1.0], times=[0.0])]
+    )
+    page = open_page(f"{served.address}/runs/{run.id}?from=0&to=30")
+    chart = first_chart(page)
+    grown = CurveChunk(run.id, metric="val_loss", chunk=1, through=5, steps=[1, 2, 3, 4], values=[0.5] * 4)
+    served.adv.store.append_curves([grown])
+    page.evaluate(
+        "id => document.dispatchEvent(new CustomEvent('advisor:changed', {detail: {runs: [id], experiments: []}}))", run.id
+    )
+    page.wait_for_function("document.querySelector('.chart').dataset.last === '4'", timeout=8_000)
+    assert data(chart, "span") == "0 30"
+    run.finish()
+
+
+@pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 390)])
+def test_axe_finds_nothing_wrong_with_a_run_and_a_phone_needs_no_sideways_scrolling(
+    served: Served, open_page: Callable[..., Page], dark: bool, width: int
+) -> None:
+    run = served.adv.experiment("digits").run(11)
+    page = open_page(f"{served.address}/runs/{run.id}", dark=dark, width=width)
+    first_chart(page)
+    for part in ("summary", "similar", "history"):
+        page.locator(f"#{part}").scroll_into_view_if_needed()
+        page.wait_for_function("id => !document.getElementById(id).hasAttribute('hx-get')", arg=part, timeout=30_000)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert violations(page) == []
+
+
+def test_a_tag_and_a_note_are_added_in_place(served: Served, open_page: Callable[..., Page]) -> None:
+    run = served.adv.experiment("digits").run(5)
+    page = open_page(f"{served.address}/runs/{run.id}")
+    page.get_by_label("Add", exact=True).fill("promising, <i>odd</i>")
+    page.get_by_role("button", name="Tag", exact=True).click()
+    page.get_by_role("button", name="Take off the tag promising").wait_for()
+    page.get_by_label("A note").fill("Look at the data first.")
+    page.get_by_role("button", name="Add the note").click()
+    page.locator("blockquote", has_text="Look at the data first.").wait_for()
+    page.get_by_role("button", name="Take off the tag promising").click()
+    page.get_by_role("button", name="Take off the tag promising").wait_for(state="detached")
+    assert served.adv.run(run.id).tags == ("wide", "<i>odd</i>")
