@@ -10,7 +10,17 @@ from typing import Final
 
 from starlette.routing import Route
 
-from advisor.web.pages import actions, curves, experiment, experiments, run, triage
+from advisor.web.pages import (
+    actions,
+    compare,
+    curves,
+    documents,
+    experiment,
+    experiments,
+    run,
+    search,
+    triage,
+)
 
 ROUTES: Final[tuple[Route, ...]] = (
     *triage.ROUTES,
@@ -19,4 +29,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *experiment.ROUTES,
     *curves.ROUTES,
     *run.ROUTES,
+    *compare.ROUTES,
+    *search.ROUTES,
+    *documents.ROUTES,
 )
