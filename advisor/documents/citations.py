@@ -144,7 +144,8 @@ def _filled(text: str, look_up: Callable[[str], Fact | str]) -> tuple[str, list[
 
 def _held(text: str, match: re.Match[str], fact: Fact | str, line: int) -> tuple[int, Cited]:
     """Hold the figure before a citation against its fact; return where the figure begins, too."""
-    low = max(text.rfind("\n\n", 0, match.start()) + 2, match.start() - BEFORE, 0)
+    paragraph = text.rfind("\n\n", 0, match.start())
+    low = max(0 if paragraph < 0 else paragraph + 2, match.start() - BEFORE)
     before = text[low : match.start()].replace("\n", " ")  # a line may end between the two
     own = None if isinstance(fact, str) else fact
     length, written = _written(before, own)
@@ -198,13 +199,13 @@ def says(written: str, fact: Fact) -> bool:
     >>> says("3 min 20 s", took), says("200 s", took), says("3 min 21 s", took), says("3.3 min", took)
     (True, True, False, True)
     """
-    if isinstance(fact.value, str):
+    if written == fact.text or isinstance(fact.value, str):
         return written == fact.text
     value = fact.number
     if value is None:
         return False
-    if fact.unit == "s" and (span := _span(written)) is not None:
-        return _equal(span, value)
+    if fact.unit == "s" and (told := _says_span(written, value)) is not None:
+        return told
     found = _LAST.search(written)
     if found is None:
         return False
@@ -226,17 +227,25 @@ def _scales(fact: Fact, value: float) -> tuple[float, ...]:
     """Return what a percentage may be of: of one, or of a value that is in percent already."""
     if fact.unit == "share":
         return (100.0,)
+    if fact.unit or fact.kind not in ("value", "setting", "delta"):
+        return ()  # no count is a percentage
     return (100.0, 1.0) if abs(value) > 1 else (100.0,)
 
 
-def _span(text: str) -> Figure | None:
-    """Return a length of time as seconds; its last part says how precise it is."""
+def _says_span(text: str, seconds: float) -> bool | None:
+    """Return whether a length of time is so many seconds; None where the text is none.
+
+    Documents round seconds, and leave out what is beyond the second of two units: ``2 h 5 min`` is up to 2 h 6 min.
+    """
     parts = _SPAN_PART.findall(text)
     if not parts or _SPAN.fullmatch(text) is None:
         return None
     last, unit = parts[-1]
-    precise = _SECONDS[unit] * 10.0 ** -len(last.partition(".")[2])
-    return Figure(sum(float(number) * _SECONDS[each] for number, each in parts), precise, False, False)
+    total = math.fsum(float(number) * _SECONDS[each] for number, each in parts)
+    if len(parts) == 1 or "." in last or not math.isfinite(seconds):
+        precise = _SECONDS[unit] * 10.0 ** -len(last.partition(".")[2])
+        return _equal(Figure(total, precise, False, False), seconds)
+    return round(seconds) // _SECONDS[unit] * _SECONDS[unit] == total
 
 
 def _times(figure: Figure, factor: float) -> Figure:

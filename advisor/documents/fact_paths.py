@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote
 from advisor.documents import numbers
 from advisor.documents.fact import Fact, FactKind, relative
 from advisor.documents.untrusted import one_line
+from advisor.references import find_run
 from storage.errors import ExperimentNotFoundError, RecordError, did_you_mean
 from storage.records import Direction, Finding, FindingState, Run, RunState
 
@@ -118,14 +119,14 @@ def look_up(store: RunStore, fact_id: str) -> Fact:
     field = rest[-1]
     known: Iterable[Fact] = ()
     if kind == "run":
-        run = store.run(unquote(about))
+        run = find_run(store, unquote(about))
         record = store.experiment(run.experiment)
         found, known = run_fact(record, run, field), run_facts(record, run)
     elif kind == "experiment":
         record = experiment_at(store, about)
         found, known = experiment_fact(store, record, field), experiment_facts(store, record)
     elif kind == "difference":
-        one, other = store.run(unquote(about)), store.run(unquote(rest[0]))
+        one, other = find_run(store, unquote(about)), find_run(store, unquote(rest[0]))
         found, known = difference_fact(store, one, other, field), run_facts(store.experiment(one.experiment), one)
     elif kind == "suggestion":
         body = _suggestion(store, unquote(about))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from advisor.documents import numbers
 from advisor.documents.standing import Standing, standing, value_of
 from advisor.documents.untrusted import one_line
+from storage.query import Names
 from storage.records import FindingState, Run, RunState
 
 if TYPE_CHECKING:
@@ -141,7 +142,8 @@ class Known:
         """Return a run by its number; None where there is none, or no experiment is named."""
         if experiment is None:
             return None
-        return next((run for run in self.standing(experiment).runs if run.number == number), None)
+        run_id = self._store.state().id_of(experiment, number)
+        return None if run_id is None else self._store.run(run_id)
 
     def run_by_id(self, beginning: str) -> Run | None:
         """Return the run whose id begins so; None where none does, or several do."""
@@ -180,11 +182,8 @@ class Known:
 
     def _labels(self, experiment: str | None) -> list[tuple[re.Pattern[str], Label]]:
         if experiment not in self._label_patterns:
-            runs: Sequence[Run] = () if experiment is None else self.standing(experiment).runs
-            metrics = {name for run in runs for name in run.summary}
-            record = None if experiment is None else self._store.experiment(experiment)
-            metrics |= {each.metric for each in record.objectives} if record is not None else set()
-            parameters = {name for run in runs for name in run.params} - metrics
+            known = Names() if experiment is None else self._store.names(experiment)  # reads no runs
+            metrics, parameters = known.metrics, known.params - known.metrics
             named = [Label("metric", name=name, text=name) for name in metrics]
             named += [Label("parameter", name=name, text=name) for name in parameters]
             named.sort(key=lambda label: (-len(label.name), label.name))
@@ -240,14 +239,16 @@ class Known:
         return list(self._of_experiment(experiment, label, text.lower()))
 
     def _of_experiment(self, experiment: str, label: Label, text: str) -> Iterator[Value]:
-        where, called = self.standing(experiment), one_line(experiment, limit=60)
+        called = one_line(experiment, limit=60)
+        if label.kind == "state":
+            n = self._store.count(experiment, where=f"state = '{RunState(label.name)}'")
+            yield Value(n, about=f"{label.name} runs of {called}", text=numbers.count(n))
+            return
+        where = self.standing(experiment)
         if label.kind == "metric" and where.objective is not None and where.objective.metric == label.name:
             yield from _aggregates(where, label.name, called, text)
         elif label.kind == "noise" and where.noise is not None:
             yield Value(where.noise, about=f"noise of {called}", text=numbers.figure(where.noise))
-        elif label.kind == "state":
-            n = where.by_state.get(RunState(label.name), 0)
-            yield Value(n, about=f"{label.name} runs of {called}", text=numbers.count(n))
         elif label.kind == "runs":
             yield Value(len(where.runs), about=f"runs of {called}", text=numbers.count(len(where.runs)))
             ranked = len(where.ranked)

@@ -82,14 +82,19 @@ def compare_runs(adv: Advisor, asked: CompareAsked) -> ComparedTold:
         "data": _differing([dict(_flat(_data(run))) for run in runs]),
     }
     metrics = list(_metrics(adv, runs))
-    left_out = {kind: len(rows) - N_ROWS for kind, rows in (*kinds.items(), ("metrics", metrics)) if len(rows) > N_ROWS}
+    left_out = {kind: len(rows) - N_ROWS for kind, rows in kinds.items() if len(rows) > N_ROWS}
+    if len(metrics) > N_ROWS:
+        left_out["metrics"] = len(metrics) - N_ROWS
     return ComparedTold(
         runs=[run_told(run) for run in runs],
+        params=kinds["params"][:N_ROWS],
         same_params=bounds.mapping(_same([run.params for run in runs])),
         metrics=metrics[:N_ROWS],
+        code=kinds["code"][:N_ROWS],
+        environment=kinds["environment"][:N_ROWS],
+        data=kinds["data"][:N_ROWS],
         left_out=left_out,
         facts=_facts(adv, runs),
-        **{kind: rows[:N_ROWS] for kind, rows in kinds.items()},
     )
 
 

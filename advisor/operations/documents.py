@@ -131,9 +131,8 @@ def _needed(asked: ReportAsked, name: str) -> str:
 
 def _incident(adv: Advisor, asked: ReportAsked) -> Origin:
     from advisor.documents import Origin
-    from advisor.references import find_finding
 
-    finding = find_finding(adv.store, _needed(asked, "finding"))
+    finding = find.finding(adv, _needed(asked, "finding"))
     run = adv.store.run(finding.run_id)
     return Origin("incident", experiment=run.experiment, run_id=run.id, about={"finding": finding.id})
 

@@ -237,7 +237,7 @@ def stop_advice(adv: Advisor, asked: StopAsked) -> StopTold:
     found = find.experiment(adv, asked.experiment)
     told = found.stop_advice(worth=asked.worth).as_json()
     facts = ledger_facts(found.record, told, "stop_advice")
-    figures = {
+    figures: dict[str, Any] = {
         key: number(value) if isinstance(value, float) else value for key, value in told.items() if key != "reason"
     }
     return StopTold(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from advisor.operations.bounds import name as shown
-from advisor.references import find_run
-from storage.errors import ExperimentNotFoundError
+from advisor.references import find_finding, find_run
+from storage.errors import ExperimentNotFoundError, RecordError, did_you_mean
 from storage.query import text_literal
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
     from advisor.experiment import Experiment
-    from storage.records import Run
+    from storage.records import Finding, Run
+
+MANY: Final = 100
+"""Findings that are looked at where several fit."""
+SHORT: Final = 8
 
 
 def experiment(adv: Advisor, name: str) -> Experiment:
@@ -41,6 +45,32 @@ def run(adv: Advisor, reference: str) -> Run:
         If no run, or more than one, fits.
     """
     return find_run(adv.store, reference)
+
+
+def finding(adv: Advisor, reference: str) -> Finding:
+    """Return a finding by its id, the beginning of its id, or ``RUN:CODE``; only its run is read.
+
+    Raises
+    ------
+    RecordError
+        If no finding, or more than one, fits.
+    RunNotFoundError
+        If there is no such run.
+    """
+    if ":" in reference:
+        return find_finding(adv.store, reference)
+    with adv.alerts.reading() as book:
+        exact = [reference] if reference in book.findings else []
+        fitting = exact or [key for key in book.findings if key.startswith(reference)]
+        runs = list({key: book.findings[key].finding.run_id for key in fitting[:MANY]}.values())
+        some = [key[:SHORT] for key in list(book.findings)[-MANY:]]
+    entries = {entry.run.id: entry.run for entry in adv.store.state().entries(runs) if not entry.hidden}
+    found = [each for one in entries.values() for each in one.findings if each.id in fitting]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise RecordError(f"{len(fitting)} findings begin with {reference!r:.80}; give more of the id")
+    raise RecordError(f"no finding is called {reference!r:.80}; {did_you_mean(reference, some, show=3)}")
 
 
 def narrowed(adv: Advisor, name: str | None, where: str | None) -> str | None:

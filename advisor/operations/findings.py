@@ -6,7 +6,7 @@ The list folds alerts (``advisor.silencing.current_book``) and reads no runs but
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -274,11 +274,14 @@ class JudgedTold(Answer, frozen=True, kw_only=True):
 
 def judge_finding(adv: Advisor, asked: JudgeAsked) -> JudgedTold:
     """Say whether a finding was right; the ledger counts it, and the last word holds."""
-    from advisor.references import find_finding
+    from advisor.silencing import judge_seen
 
-    found = find_finding(adv.store, asked.finding)
+    found = find.finding(adv, asked.finding)
+    with adv.alerts.reading() as book:
+        seen = [replace(book.findings[found.id])]
+    judge_seen(adv.store, seen, asked.verdict, note=asked.note or "", now=adv.clock())
     run = adv.store.run(found.run_id)
-    judged = adv.experiment(run.experiment, create=False).verdict(found.id, asked.verdict, asked.note)
+    judged = next(each for each in run.findings if each.id == found.id)
     return JudgedTold(finding=finding_told(judged), facts=facts_told(finding_facts(run, judged)))
 
 

@@ -30,6 +30,7 @@ from advisor.documents.fact_paths import (
 )
 from advisor.documents.untrusted import one_line
 from advisor.errors import AdvisorError
+from advisor.references import find_run
 from storage.errors import StorageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Resolver:
             record = experiment_at(self.adv.store, about)
             return self._of(fact_id, f"{about}/{key}", lambda: worked_out_facts(self.adv, record, key))
         if kind == "run" and key.partition("@")[0] == "forecast":
-            run = self.adv.store.run(unquote(about))
+            run = find_run(self.adv.store, unquote(about))
             return self._of(fact_id, f"{about}/{key}", lambda: _forecast_of(self.adv, run, rest[-1]))
         return look_up(self.adv.store, fact_id)
 

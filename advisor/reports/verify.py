@@ -234,7 +234,7 @@ def _verify_prose(adv: Advisor, text: str) -> Verified:
 
     found = citations.read(text, Resolver(adv))
     others = told_of(adv.store, found.rest) if any(char.isdigit() for char in found.rest) else ()
-    told = (*found.cited, *others)
+    told: tuple[Told | Cited, ...] = (*found.cited, *others)
     wrong = tuple(
         Difference(one.line, written=one.written, expected=one.expected, why=one.why)
         for one in told

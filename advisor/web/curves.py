@@ -1,7 +1,7 @@
 """Curves as the charts ask for them: of some runs, a stretch of them, few enough points to draw.
 
-Leaves out drawing (``static/charts.js``) and which runs are worth drawing. Invariants: a stretch is cut out before points
-are chosen, so that looking closer shows more; every point sent is one that was logged; of one curve at most
+Leaves out drawing (``static/charts.js``) and which runs are worth drawing. Invariants: a stretch is cut out before
+points are chosen, so that looking closer shows more; every point sent is one that was logged; of one curve at most
 ``MAX_POINTS`` are sent, whatever is asked; what is kept in memory has a limit in bytes.
 """
 

@@ -148,6 +148,8 @@ class Live:
         self._viewers: set[_Viewer] = set()
         self._poller: asyncio.Task[None] | None = None
         self._closed = False
+        self.n_changes = 0
+        """How often something had changed: what was worked out at the same number still holds for who looks."""
 
     @property
     def n_viewers(self) -> int:
@@ -200,6 +202,7 @@ class Live:
                 told = True
                 continue
             if change:
+                self.n_changes += 1
                 for viewer in self._viewers:
                     viewer.news.add(change)
                     viewer.wake.set()

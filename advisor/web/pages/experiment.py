@@ -29,8 +29,8 @@ from storage.records import Experiment
 TEMPLATE: Final = "experiment.html.j2"
 ELEMENTS: Final = {
     "runs": {"panel", "runs"},
-    "analysis": {"analysis", "importances", "interaction"},
-    "suggestions": {"suggestions"},
+    "analysis": {"analysis", "improved", "importances", "interaction"},
+    "suggestions": {"suggestions", "waiting", "unanswered"},
     "ledger": {"ledger"},
 }
 """By tab, the elements that are asked for by themselves: blocks of the tab's own template."""

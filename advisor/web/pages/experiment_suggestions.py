@@ -25,7 +25,7 @@ SHOWN: Final = 20
 QUEUED_SHOWN: Final = 50
 ASKED_AT_MOST: Final = 20
 """Suggestions that one click asks for."""
-ASK_UP_TO: Final = 20_000
+ASK_UP_TO: Final = 10_000
 """Runs of an experiment for which a page makes suggestions; it needs all of them in memory."""
 
 

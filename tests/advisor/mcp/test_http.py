@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from mcp import Client
@@ -55,8 +56,13 @@ def test_with_a_token_only_who_brings_it_is_answered(adv: Advisor) -> None:
         assert posted(address + f"?token={TOKEN}").status_code == 401  # addresses are written down by proxies
         brought = {"authorization": f"Bearer {TOKEN}"}
         assert posted(address, brought).status_code == 200
-        http = create_mcp_http_client(headers=brought)
-        assert "list_experiments" in talk(streamable_http_client(address, http_client=http), names)
+
+        async def asked() -> list[str]:
+            http = create_mcp_http_client(headers=brought)
+            async with http, Client(streamable_http_client(address, http_client=http)) as client:
+                return await names(client)
+
+        assert "list_experiments" in anyio.run(asked)
 
 
 def test_what_is_too_long_or_no_request_is_refused(adv: Advisor) -> None:

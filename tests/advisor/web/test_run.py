@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -175,7 +174,7 @@ def made(**given: object) -> Run:
 
 def test_many_metrics_of_a_family_have_a_chart_each() -> None:
     names = [f"{split}_loss" for split in ("train", "val", "test", "eval", "dev")]
-    assert [chart.metrics for chart in details.charts("r", names, first="val_loss")][0] == ("val_loss",)
+    assert next(chart.metrics for chart in details.charts("r", names, first="val_loss")) == ("val_loss",)
     assert len(details.charts("r", names, first=None)) == 5
 
 
