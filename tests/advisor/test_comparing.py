@@ -11,6 +11,7 @@ import pytest
 import advisor
 from advisor import comparing
 from advisor.app import Advisor
+from advisor.code_states import MAX_SHOWN_LINES, code_difference, code_states
 from advisor.comparing import Comparison
 from advisor.errors import ConfigError
 from storage.errors import RunNotFoundError
@@ -111,9 +112,9 @@ def test_runs_of_one_state_of_the_code_are_together_that_of_the_baseline_first()
     found = compared(
         run(0, environment={"git": git}), run(1, environment={"git": other}), run(2, environment={"git": git}), base=1
     )
-    groups = comparing.code(found)
+    groups = code_states(found.runs, base=found.base)
     assert [[each.number for each in group.runs] for group in groups] == [[1], [0, 2]]
-    lines, is_whole = comparing.code_difference(*groups)
+    lines, is_whole = code_difference(*groups)
     assert "-+x = 2" in lines
     assert "++x = 1" in lines
     assert is_whole
@@ -124,17 +125,15 @@ def test_the_difference_of_huge_changes_is_bounded() -> None:
     found = compared(
         *(run(i, environment={"git": {"commit": "c", "dirty": True, "diff": d}}) for i, d in enumerate(diffs))
     )
-    lines, is_whole = comparing.code_difference(*comparing.code(found))
-    assert len(lines) == comparing.MAX_SHOWN_LINES
+    lines, is_whole = code_difference(*code_states(found.runs, base=found.base))
+    assert len(lines) == MAX_SHOWN_LINES
     assert not is_whole
 
 
 def test_versions_that_differ_are_told_and_process_ids_are_not() -> None:
-    libraries = {"numpy": "2.4", "torch": "2.9"}
-    found = compared(
-        run(0, environment={"libraries": libraries, "pid": 1, "command": ["python", "a.py"], "python": {"version": "3.12"}}),
-        run(1, environment={"libraries": {**libraries, "torch": "2.13"}, "pid": 2, "command": ["python", "a.py"], "python": {"version": "3.12"}}),
-    )  # fmt: skip
+    known = {"command": ["python", "a.py"], "python": {"version": "3.12"}}
+    known, other = ({**known, "libraries": {"numpy": "2.4", "torch": each}} for each in ("2.9", "2.13"))
+    found = compared(run(0, environment={**known, "pid": 1}), run(1, environment={**other, "pid": 2}))
     differing, same = comparing.environment(found)
     assert named(differing) == ["libraries.torch"]
     assert named(same) == ["command", "libraries.numpy", "python.version"]

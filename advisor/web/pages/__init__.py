@@ -20,6 +20,7 @@ from advisor.web.pages import (
     run,
     search,
     triage,
+    verifying,
 )
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -31,5 +32,6 @@ ROUTES: Final[tuple[Route, ...]] = (
     *run.ROUTES,
     *compare.ROUTES,
     *search.ROUTES,
+    *verifying.ROUTES,  # before the documents, whose ids would take its address
     *documents.ROUTES,
 )

@@ -17,7 +17,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from advisor import comparing
-from advisor.comparing import Code, Comparison, Row
+from advisor.code_states import Code, code_difference, code_states
+from advisor.comparing import Comparison, Row
 from advisor.documents import numbers
 from advisor.documents.provenance import data_line
 from advisor.documents.untrusted import block
@@ -141,13 +142,13 @@ def _charts(compared: Comparison, metrics: Sequence[Row]) -> list[str]:
 
 
 def _codes(compared: Comparison) -> list[CodePart]:
-    groups = comparing.code(compared)
+    groups = code_states(compared.runs, base=compared.base)
     if not any(group.is_recorded for group in groups):
         return []
     base = groups[0]
     parts = [CodePart(base, is_base=True, same_commit=True, lines=(), is_whole=True)]
     for group in groups[1:]:
-        lines, is_whole = comparing.code_difference(base, group) if len(parts) < MOST_CODES else ([], False)
+        lines, is_whole = code_difference(base, group) if len(parts) < MOST_CODES else ([], False)
         same = group.commit == base.commit
         shown = [(_kind(line), block(line, limit=MAX_LINE)) for line in lines]
         parts.append(CodePart(group, is_base=False, same_commit=same, lines=shown, is_whole=is_whole))

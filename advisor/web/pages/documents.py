@@ -1,4 +1,4 @@
-"""Documents: found, read in place, verified, taken away as files, asked for; and any other text held against the store.
+"""Documents: found, read in place, verified, taken away as files, asked for.
 
 A document is not shown from a file: it is written anew from the store at its commit, which takes seconds the first
 time and is remembered. Invariant: no text of a document reaches a browser but through a template that escapes it, and
@@ -8,7 +8,7 @@ what is sent as a file is sent as a download.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from advisor.documents import FORMATS, KINDS
 from advisor.documents.untrusted import block
-from advisor.errors import AdvisorError, ConfigError
+from advisor.errors import ConfigError
 from advisor.reports.commission import commission
 from advisor.reports.keep import file_name
 from advisor.reports.shelf import Kept, find_kept, shelf
@@ -28,13 +28,12 @@ from advisor.reports.verify import CANNOT_DERIVE, verify_kept, written_again
 from advisor.web.forms import Fields, posted
 from advisor.web.waiting import Waiting
 from advisor.web.web import Web
-from storage.errors import RecordError, StorageError
+from storage.errors import RecordError
 from storage.records import Document, new_id
 
 if TYPE_CHECKING:
     from advisor.documents import Written
     from advisor.documents.content import Picture
-    from advisor.documents.prose import Told
     from advisor.reports import Verified
 
 PAGE: Final = 30
@@ -58,7 +57,6 @@ THEN_S: Final = 20.0
 FILE_S: Final = 50.0
 REMEMBERED: Final = 12
 """Documents in memory that were derived; each a few hundred kilobytes."""
-MOST_LINES: Final = 2_000
 MEDIA: Final = {"md": "text/markdown", "html": "text/html", "json": "application/json"}
 
 
@@ -181,56 +179,6 @@ def writing(request: Request) -> Response:
         return Web.of(request).page(request, "writing.html.j2", key=key)
 
 
-def verify_given(request: Request) -> Response:
-    """Verify the text that a query holds, or ask for one; a page that is read-only posts nothing."""
-    return _verified(request, request.query_params.get("text", ""))
-
-
-def verify_posted(request: Request, fields: Fields) -> Response:
-    """Verify the text that a form holds."""
-    return _verified(request, fields.get("text", ""))
-
-
-def _verified(request: Request, text: str) -> Response:
-    web = Web.of(request)
-    text = text.replace("\r\n", "\n")
-    verified, trouble = None, ""
-    if text.strip():
-        try:
-            verified = web.adv.verify(text)
-        except (AdvisorError, StorageError) as error:
-            trouble = str(error)
-    lines = marked(text, verified.told)[:MOST_LINES] if verified is not None and verified.told else []
-    return web.page(request, "verify.html.j2", text=text, verified=verified, lines=lines, trouble=trouble)
-
-
-def marked(text: str, told: tuple[Told, ...]) -> list[list[tuple[str, Told | None]]]:
-    """Return the lines of a text in pieces, each figure that was judged with its verdict.
-
-    >>> from advisor.documents.prose import Told
-    >>> [piece for piece, _ in marked("a 1 of 2", (Told(1, written="2", verdict="unknown"),))[0]]
-    ['a 1 of ', '2']
-    """
-    by_line: dict[int, list[Told]] = {}
-    for one in told:
-        by_line.setdefault(one.line, []).append(one)
-    return [list(_pieces(line, by_line.get(number, ()))) for number, line in enumerate(text.split("\n"), start=1)]
-
-
-def _pieces(line: str, told: Any) -> Iterator[tuple[str, Told | None]]:
-    end = 0
-    for one in told:
-        at = line.find(one.written, end)
-        if at < 0:
-            continue
-        if at > end:
-            yield block(line[end:at], limit=4_000), None
-        yield one.written, one
-        end = at + len(one.written)
-    if line[end:]:
-        yield block(line[end:], limit=4_000), None
-
-
 def _reading(request: Request, kept: Kept, within_s: float) -> tuple[Written | None, str]:
     """Return a document as it is derived, or why it cannot be; neither where it takes longer than that."""
     try:
@@ -257,7 +205,7 @@ def _derived(request: Request, kept: Kept, format: str | None) -> Any:
 
 
 def _commissions(request: Request) -> Waiting[Document]:
-    return Waiting.of(request, "commissioned_documents", keeps=100)
+    return Waiting.of(request, "commissioned_documents", keeps=20)
 
 
 def _go_to(request: Request, document: Document) -> Response:
@@ -293,8 +241,6 @@ def drawn(picture: Picture) -> Markup:
 ROUTES: Final = (
     Route("/documents", documents),
     Route("/documents", posted(write), methods=["POST"]),
-    Route("/documents/verify", verify_given),
-    Route("/documents/verify", posted(verify_posted), methods=["POST"]),
     Route("/documents/writing/{key}", writing),
     Route("/documents/{document_id}", document),
     Route("/documents/{document_id}/verify", verify),

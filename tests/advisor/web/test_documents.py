@@ -12,7 +12,7 @@ import pytest
 import advisor
 from advisor.app import Advisor
 from advisor.documents.prose import Told
-from advisor.web.pages.documents import marked
+from advisor.web.pages.verifying import marked
 from tests.advisor.web.conftest import Served, violations
 
 if TYPE_CHECKING:
