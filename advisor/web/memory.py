@@ -22,5 +22,6 @@ def be_frugal() -> None:
     if sys.platform != "linux":
         return
     tune = getattr(ctypes.CDLL(None), "mallopt", None)
-    for option in (ARENA_MAX, MMAP_THRESHOLD) if tune is not None else ():
-        tune(*option)
+    if tune is not None:  # musl has none
+        for option in (ARENA_MAX, MMAP_THRESHOLD):
+            tune(*option)

@@ -20,6 +20,7 @@ from advisor.web.web import Web
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
+    from advisor.documents.citations import Cited
     from advisor.documents.prose import Told
 
 MOST_LINES: Final = 2_000
@@ -46,24 +47,26 @@ def _verified(request: Request, text: str) -> Response:
             verified = web.adv.verify(text)
         except (AdvisorError, StorageError) as error:
             trouble = str(error)
-    lines = marked(text, verified.told)[:MOST_LINES] if verified is not None and verified.told else []
+    lines = (
+        marked(verified.filled or text, verified.told)[:MOST_LINES] if verified is not None and verified.told else []
+    )
     return web.page(request, "verify.html.j2", text=text, verified=verified, lines=lines, trouble=trouble)
 
 
-def marked(text: str, told: tuple[Told, ...]) -> list[list[tuple[str, Told | None]]]:
+def marked(text: str, told: Sequence[Told | Cited]) -> list[list[tuple[str, Told | Cited | None]]]:
     """Return the lines of a text in pieces, each figure that was judged with its verdict.
 
     >>> from advisor.documents.prose import Told
     >>> [piece for piece, _ in marked("a 1 of 2", (Told(1, written="2", verdict="unknown"),))[0]]
     ['a 1 of ', '2']
     """
-    by_line: dict[int, list[Told]] = {}
+    by_line: dict[int, list[Told | Cited]] = {}
     for one in told:
         by_line.setdefault(one.line, []).append(one)
     return [list(_pieces(line, by_line.get(number, ()))) for number, line in enumerate(text.split("\n"), start=1)]
 
 
-def _pieces(line: str, told: Sequence[Told]) -> Iterator[tuple[str, Told | None]]:
+def _pieces(line: str, told: Sequence[Told | Cited]) -> Iterator[tuple[str, Told | Cited | None]]:
     end = 0
     for one in told:
         at = line.find(one.written, end)
