@@ -115,9 +115,10 @@ class Memory:
             self.peak_mib = max(self.peak_mib, self.now_mib())
 
 
-def views(long_run: str, short_run: str) -> list[View]:
+def views(long_runs: list[str], short_run: str) -> list[View]:
     """Return what is asked for, in the order in which a person would."""
     exp = f"/experiments/{BIG}"
+    long_run, all_long = long_runs[0], ",".join(long_runs)
     both = f"{long_run},{short_run}"
     curves = f"/runs/{long_run}/curves.json?metric=train_loss"
     return [
@@ -139,24 +140,25 @@ def views(long_run: str, short_run: str) -> list[View]:
         View("its curves", curves, in_browser=False),
         View("its curves, zoomed", f"{curves}&from=400000&to=410000", in_browser=False),
         View("compare two runs", f"/compare?runs={both}"),
+        View("compare all long runs", f"/compare?runs={all_long}"),
+        View("their curves", f"/compare/curves.json?metric=train_loss&runs={all_long}", in_browser=False),
         View("search", "/search?q=val_loss+is+NaN"),
         View("search, another", "/search?q=optimizer+adam+diverged", in_browser=False),
         View("documents", "/documents"),
     ]
 
 
-def run_ids(store: Path) -> tuple[str, str]:
-    """Return a run of many points and an ordinary one, read by a process that is over before the page is served."""
+def run_ids(store: Path) -> tuple[list[str], str]:
+    """Return the runs of many points and an ordinary one, read by a process that is over before the page is served."""
     code = (
         "import sys, storage\ns = storage.open_store(sys.argv[1], create=False)\n"
-        "print(*[s.runs(name, limit=1)[0].id for name in sys.argv[2:]])"
+        "print(*[run.id for name, n in ((sys.argv[2], 100), (sys.argv[3], 1)) for run in s.runs(name, limit=n)])"
     )
     command = [sys.executable, "-c", code, str(store), LONG, BIG]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
-    )
-    long_run, short_run = done.stdout.split()
-    return long_run, short_run
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    *long_runs, short_run = done.stdout.split()
+    return long_runs, short_run
 
 
 def cpu_s(pid: int) -> float:
@@ -315,10 +317,10 @@ def main() -> None:
     given = parser.parse_args()
     given.store.parent.mkdir(parents=True, exist_ok=True)
     filled_s = cached(given.store, n_runs=given.runs, n_long=given.long, n_points=given.points)
-    long_run, short_run = run_ids(given.store)
+    long_runs, short_run = run_ids(given.store)
     report: dict[str, Any] = {"n_runs": given.runs, "n_points": given.points, "filled_s": filled_s}
     report |= {"load_average": os.getloadavg()[0], "asset_bytes": asset_bytes()}
-    found = views(long_run, short_run)
+    found = views(long_runs, short_run)
     if given.only:
         found = [view for view in found if given.only in view.name]
     with served(given.store, "--read-only") as (address, pid, start_s), Memory(pid) as memory:

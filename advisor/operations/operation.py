@@ -111,6 +111,7 @@ def call(operation: Operation, adv: Advisor, arguments: Mapping[str, Any], *, st
     AdvisorError, StorageError
         What the operation itself raises.
     """
+    _refuse_halves(operation, arguments)
     try:
         asked = msgspec.convert(dict(arguments), operation.asks, strict=strict)
     except msgspec.ValidationError as error:
@@ -120,6 +121,21 @@ def call(operation: Operation, adv: Advisor, arguments: Mapping[str, Any], *, st
     found = plain(msgspec.to_builtins(operation.does(adv, asked)))
     assert isinstance(found, dict)  # of a struct
     return found | {"untrusted": list(untrusted_fields(operation.answers))}
+
+
+def _refuse_halves(operation: Operation, arguments: Mapping[str, Any]) -> None:
+    """Refuse texts with halves of surrogate pairs, which JSON can name and neither a file nor the database can hold."""
+    waiting: list[Any] = [arguments]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Mapping):
+            waiting += [*one.keys(), *one.values()]
+        elif isinstance(one, list | tuple):
+            waiting += one
+        elif isinstance(one, str) and any("\ud800" <= char <= "\udfff" for char in one):
+            raise ConfigError(
+                f"{operation.name} was asked with a text that is not valid Unicode; leave lone surrogates out"
+            )
 
 
 def number(value: float | int | None) -> Number | None:

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -162,7 +162,7 @@ class Live:
         for viewer in self._viewers:
             viewer.wake.set()
 
-    async def events(self) -> AsyncIterator[bytes]:
+    async def events(self) -> AsyncGenerator[bytes, None]:
         """Yield what a viewer is to read, until the end of serving."""
         viewer = _Viewer()
         self._viewers.add(viewer)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from advisor.errors import ConfigError, MissingExtraError
+from advisor.web.memory import be_frugal
 from advisor.web.options import Options
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def serve(adv: Advisor, options: Options, *, sock: socket.socket, started: Calla
             app.state.web.live.close()  # who listens for changes would be waited for otherwise
             await super().shutdown(sockets)
 
+    be_frugal()
     app = create_app(adv, options)
     Server(config_of(app)).run(sockets=[sock])
 

@@ -83,7 +83,8 @@ def of_body(
     for name in named:
         if name in found:
             raise Refusal(422, f"{name!r} is in the address already; leave it out of the body")
-    return found | dict(named)
+    whole = {name for name, field in fields_of(operation).items() if _is_whole(field)}
+    return {name: _whole(value) if name in whole else value for name, value in found.items()} | dict(named)
 
 
 def _decoded(body: bytes) -> dict[str, Any]:
@@ -115,6 +116,19 @@ def _kinds(kind: inspect.Type) -> tuple[inspect.Type, ...]:
     if isinstance(kind, inspect.UnionType):
         return tuple(each for one in kind.types for each in _kinds(one))
     return (kind,)
+
+
+def _is_whole(field: inspect.Field) -> bool:
+    """Return whether a field takes whole numbers and no other."""
+    kinds = _kinds(field.type)
+    return any(isinstance(each, inspect.IntType) for each in kinds) and not any(
+        isinstance(each, inspect.FloatType | inspect.AnyType) for each in kinds
+    )
+
+
+def _whole(value: Any) -> Any:
+    """Return a number as a whole one where it is one: JSON has one kind of numbers, 3.0 is 3 there."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _kind_of(value: Any) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from advisor.operations import OPERATIONS, Operation, call
@@ -47,8 +47,17 @@ def routes_of(web: Web) -> list[Route]:
     return [
         Route("/api", reference),
         Route("/api/openapi.json", described),
-        Route(f"{ROOT}/{{rest:path}}", Door(web, operations)),
+        Below(f"{ROOT}/", Door(web, operations)),
     ]
+
+
+class Below(Route):
+    """A route to everything below an address; a pattern would leave out names with line breaks."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return whether an address is below."""
+        below = scope["type"] == "http" and scope["path"].startswith(self.path)
+        return (Match.FULL, {"endpoint": self.endpoint, "path_params": {}}) if below else (Match.NONE, {})
 
 
 class Door:

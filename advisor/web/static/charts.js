@@ -241,9 +241,10 @@ class Chart {
     if (!near.length) return;
     this.tip.replaceChildren(...near.slice(0, 3).map(({ mark }) => make("p", {}, make("strong", {}, mark.code), ` step ${mark.step.toLocaleString("en")}: `, make("bdi", {}, mark.title))));
     const left = u.over.offsetLeft + u.valToPos(near[0].x, "x"), room = this.element.clientWidth;
-    const width = Math.min(300, room - 20);
-    this.tip.style.maxWidth = `${width}px`;
-    this.tip.style.left = `${Math.max(4, Math.min(left + 10, room - width - 4))}px`;
+    this.tip.style.maxWidth = `${Math.min(280, room - 20)}px`;
+    this.tip.style.left = "0";
+    const width = this.tip.offsetWidth, behind = left + 14 + width <= room;
+    this.tip.style.left = `${behind ? left + 14 : Math.max(4, left - width - 14)}px`; // beside the peak, not over it
   }
 
   key(event) {

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import anyio
 import jsonschema
 import pytest
 from mcp import Client
@@ -128,6 +129,22 @@ def test_reading_over_all_ways_says_the_same(adv: Advisor, store: Path) -> None:
         assert read(address, "legacy") == here
     adv.close()
     assert read(command(store), "legacy") == here
+
+
+def test_those_who_ask_at_once_are_all_answered_and_nobody_is_given_the_same_point(adv: Advisor) -> None:
+    found: list[dict[str, Any]] = []
+
+    async def ask(client: Client) -> None:
+        async def one() -> None:
+            answer = await client.call_tool("suggest_params", {"experiment": "digits"})
+            found.append(answer.structured_content["suggestions"][0]["params"])
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(12):
+                tasks.start_soon(one)
+
+    talk(create_server(adv), ask)
+    assert len({json.dumps(params, sort_keys=True) for params in found}) == 12
 
 
 # -- what tools say of themselves

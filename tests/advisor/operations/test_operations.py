@@ -350,6 +350,12 @@ def test_what_is_beyond_a_limit_is_refused(look: Ask, name: str, arguments: dict
         look(name, **arguments)
 
 
+def test_halves_of_characters_are_refused(look: Ask) -> None:
+    for arguments in ({"run": "\ud800"}, {"run": "digits#0", "metrics": ["a\udfffb"]}):
+        with pytest.raises(ConfigError, match="not valid Unicode"):
+            look("get_curves", **arguments)
+
+
 def test_what_is_not_there_is_named(look: Ask) -> None:
     with pytest.raises(ExperimentNotFoundError, match="did you mean 'digits'"):
         look("get_experiment", experiment="digitz")

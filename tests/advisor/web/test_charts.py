@@ -182,7 +182,7 @@ def test_what_another_process_logs_is_drawn_while_the_page_is_open_and_a_zoom_st
         page.locator("#run-head .badge.finished").wait_for(timeout=15_000)
     finally:
         training.kill()
-        training.wait()
+        training.communicate()  # closes the pipes
 
 
 @pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 390)])
