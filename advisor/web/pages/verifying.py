@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from advisor.documents.citations import Cited
     from advisor.documents.prose import Told
 
+    Judged = Told | Cited
+
 MOST_LINES: Final = 2_000
 """Lines of the text that are shown again."""
 MAX_PIECE: Final = 4_000
@@ -53,31 +55,41 @@ def _verified(request: Request, text: str) -> Response:
     return web.page(request, "verify.html.j2", text=text, verified=verified, lines=lines, trouble=trouble)
 
 
-def marked(text: str, told: Sequence[Told | Cited]) -> list[list[tuple[str, Told | Cited | None]]]:
+def marked(text: str, told: Sequence[Judged]) -> list[list[tuple[str, Judged | None]]]:
     """Return the lines of a text in pieces, each figure that was judged with its verdict.
 
     >>> from advisor.documents.prose import Told
     >>> [piece for piece, _ in marked("a 1 of 2", (Told(1, written="2", verdict="unknown"),))[0]]
     ['a 1 of ', '2']
     """
-    by_line: dict[int, list[Told | Cited]] = {}
+    by_line: dict[int, list[Judged]] = {}
     for one in told:
         by_line.setdefault(one.line, []).append(one)
     return [list(_pieces(line, by_line.get(number, ()))) for number, line in enumerate(text.split("\n"), start=1)]
 
 
-def _pieces(line: str, told: Sequence[Told | Cited]) -> Iterator[tuple[str, Told | Cited | None]]:
-    end = 0
+def _pieces(line: str, told: Sequence[Judged]) -> Iterator[tuple[str, Judged | None]]:
+    places: list[tuple[int, int, Judged]] = []
     for one in told:
-        at = line.find(one.written, end)
-        if at < 0:
-            continue
-        if at > end:
-            yield block(line[end:at], limit=MAX_PIECE), None
-        yield one.written, one
-        end = at + len(one.written)
+        at = _free(line, one.written, places)
+        if at is not None:
+            places.append((at, at + len(one.written), one))
+    end = 0
+    for start, stop, judged in sorted(places, key=lambda place: place[0]):
+        if start > end:
+            yield block(line[end:start], limit=MAX_PIECE), None
+        yield line[start:stop], judged
+        end = stop
     if line[end:]:
         yield block(line[end:], limit=MAX_PIECE), None
+
+
+def _free(line: str, written: str, places: Sequence[tuple[int, int, Judged]]) -> int | None:
+    """Return where a figure stands first that is not marked yet."""
+    at = line.find(written) if written else -1
+    while at >= 0 and any(start < at + len(written) and at < stop for start, stop, _ in places):
+        at = line.find(written, at + 1)
+    return None if at < 0 else at
 
 
 ROUTES: Final = (

@@ -111,6 +111,13 @@ def varied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Advisor]:
         yield adv
 
 
+@pytest.fixture
+def varied_page(varied: Advisor) -> Iterator[Served]:
+    """Serve that store for longer than any page is open."""
+    with serving(varied) as found:
+        yield found
+
+
 def body(i: int) -> dict[str, Any]:
     """Return what a run was started with, and how it ended."""
     times = {"started": "2026-03-01T09:00:00+00:00", "ended": f"2026-03-01T09:{i % 60:02d}:30+00:00"}
@@ -135,32 +142,34 @@ def test_code_environment_and_data_tell_what_differs(varied: Advisor) -> None:
     assert "\u202e" not in page
 
 
-def test_three_runs_in_a_browser_curves_baseline_and_removal(varied: Advisor, open_page: Callable[..., Page]) -> None:
+def test_three_runs_in_a_browser_curves_baseline_and_removal(
+    varied: Advisor, varied_page: Served, open_page: Callable[..., Page]
+) -> None:
     ids = [run.id for run in varied.store.runs(limit=3)]
-    with serving(varied) as served:
-        page = open_page(f"{served.address}/compare?runs={','.join(ids)}")
-        page.locator(".chart").first.scroll_into_view_if_needed()
-        page.locator(".chart canvas").first.wait_for()
-        assert violations(page) == []
-        page.get_by_role("link", name=re.compile("make baseline #1")).first.click()
-        assert f"base={ids[1]}" in page.url
-        page.get_by_role("link", name=re.compile("Remove #2")).click()
-        page.get_by_role("heading", name="2 runs compared").wait_for()
-        page.go_back()
-        page.get_by_role("heading", name="3 runs compared").wait_for()
-        phone = open_page(page.url, dark=True, width=390)
-        assert violations(phone) == []
-        assert phone.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    page = open_page(f"{varied_page.address}/compare?runs={','.join(ids)}")
+    page.locator(".chart").first.scroll_into_view_if_needed()
+    page.locator(".chart canvas").first.wait_for()
+    assert violations(page) == []
+    page.get_by_role("link", name=re.compile("make baseline #1")).first.click()
+    assert f"base={ids[1]}" in page.url
+    page.get_by_role("link", name=re.compile("Remove #2")).click()
+    page.get_by_role("heading", name="2 runs compared").wait_for()
+    page.go_back()
+    page.get_by_role("heading", name="3 runs compared").wait_for()
+    phone = open_page(page.url, dark=True, width=390)
+    assert violations(phone) == []
+    assert phone.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
-def test_a_hundred_runs_in_a_browser_are_rows_with_all_curves(varied: Advisor, open_page: Callable[..., Page]) -> None:
+def test_a_hundred_runs_in_a_browser_are_rows_with_all_curves(
+    varied: Advisor, varied_page: Served, open_page: Callable[..., Page]
+) -> None:
     ids = [run.id for run in varied.store.runs(limit=100)]
-    with serving(varied) as served:
-        page = open_page(f"{served.address}/compare?runs={','.join(ids)}")
-        assert page.locator("#differences ~ .scroll tbody tr").count() == 100
-        page.locator(".chart").first.scroll_into_view_if_needed()
-        page.locator(".chart canvas").first.wait_for()
-        assert page.locator(".chart-legend").first.locator("li").count() == 100
+    page = open_page(f"{varied_page.address}/compare?runs={','.join(ids)}")
+    assert page.locator("#differences ~ .scroll tbody tr").count() == 100
+    page.locator(".chart").first.scroll_into_view_if_needed()
+    page.locator(".chart canvas").first.wait_for()
+    assert page.locator(".chart-legend").first.locator("li").count() == 100
 
 
 def test_a_run_is_added_by_keyboard(served: Served, adv: Advisor, open_page: Callable[..., Page]) -> None:

@@ -109,6 +109,11 @@ def test_any_text_is_verified_with_words_beside_the_colours(client: TestClient, 
     assert client.post("/documents/verify", data={"text": ""}).status_code == 200
 
 
+def test_figures_that_come_in_another_order_are_marked_too() -> None:
+    told = (Told(1, written="2", verdict="supported"), Told(1, written="1", verdict="unknown"))
+    assert [piece for piece, _ in marked("1 and 2 and 2", told)[0]] == ["1", " and ", "2", " and 2"]
+
+
 def test_figures_are_marked_where_they_stand() -> None:
     told = (Told(2, written="3", verdict="supported"), Told(2, written="3", verdict="contradicted"))
     lines = marked("one\n3 and 3", told)
