@@ -22,5 +22,7 @@ def be_frugal() -> None:
     if sys.platform != "linux":
         return
     tune = getattr(ctypes.CDLL(None), "mallopt", None)
-    for option in (ARENA_MAX, MMAP_THRESHOLD) if tune is not None else ():
-        tune(*option)
+    if tune is None:
+        return
+    tune(*ARENA_MAX)
+    tune(*MMAP_THRESHOLD)
