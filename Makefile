@@ -15,7 +15,7 @@ export MKL_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser lint format evals evals-findings evals-sources train-head evals-suggest evals-search evals-documents bench-store build smoke clean
+.PHONY: help demo test browser lint format evals evals-findings evals-sources evals-serve train-head evals-suggest evals-search evals-documents bench-store build smoke clean
 
 help: ## list what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/'
@@ -78,6 +78,11 @@ evals-sources: $(READY) ## imports: speed, memory, how soon a watcher tells, dam
 	$(BIN)/python evals/sources_import.py --out build/evals/sources_import.json
 	$(BIN)/python evals/watch_latency.py --out build/evals/watch_latency.json
 	$(BIN)/python evals/sources_fuzz.py --out build/evals/sources_fuzz.json $(SOURCES_ARGS)
+
+evals-serve: $(READY) ## the page on 100,000 runs, and 50 viewers beside a training, in about 10 minutes; SERVE_ARGS=--no-browser
+	@mkdir -p build/evals
+	$(BIN)/python evals/serve_scale.py --store build/evals/serve-store --out build/evals/serve_scale.json $(SERVE_ARGS)
+	$(BIN)/python evals/serve_viewers.py --out build/evals/serve_viewers.json
 
 evals-search: $(READY) ## how well searches find runs again, and how fast; SEARCH_ARGS=--quick tries it
 	@mkdir -p build/evals

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 from storage import likeness
 from storage.artifacts import artifacts_at
+from storage.curve_table import TABLE as CURVES
 from storage.curve_table import CurveTable
 from storage.curves import of_training
 from storage.downsample import downsample
@@ -115,6 +117,9 @@ class LanceRunStore(RunStore):
             self.database, self.journal_table, self._index, load_curves=self._curves_of, live=self._live
         )
         self._lock, self._index_lock = self._folding.lock, self._folding.index_lock
+        self._figures_lock = threading.Lock()
+        self._figures_version = -1
+        self._figures: dict[str, Mapping[str, Mapping[str, Any]]] = {}
 
     # -- the journal
 
@@ -629,8 +634,22 @@ class LanceRunStore(RunStore):
         running = [run.id for run in listed if run.state is RunState.RUNNING]
         if not running:
             return listed
-        curves = self._read_curves(running)
-        return [_with_figures_of(run, curves.get(run.id, {})) if run.id in curves else run for run in listed]
+        figures = self._figures_of(running)
+        return [_with_figures(run, figures[run.id]) if figures.get(run.id) else run for run in listed]
+
+    def _figures_of(self, run_ids: Sequence[str]) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        """Return the figures of runs' curves, worked out once a commit of curves: many may look at one long run."""
+        version = self.database.version(CURVES)
+        with self._figures_lock:
+            if self._figures_version != version:
+                self._figures_version, self._figures = version, {}
+            missing = [run_id for run_id in run_ids if run_id not in self._figures]
+            if missing:
+                found = self._read_curves(missing)
+                for run_id in missing:
+                    curves = found.get(run_id, {})
+                    self._figures[run_id] = {metric: curve.summary() for metric, curve in curves.items()}
+            return {run_id: self._figures[run_id] for run_id in run_ids}
 
     def _compact_table(self, name: str, *, merge: bool = False) -> None:
         """Merge small files of a table, if nobody else is at it; trouble with that is nobody's trouble now."""
@@ -646,10 +665,9 @@ class LanceRunStore(RunStore):
             log.info("compaction put off: %s", error)
 
 
-def _with_figures_of(run: Run, curves: Mapping[str, Curve]) -> Run:
-    summary = {metric: curve.summary() for metric, curve in curves.items()}
+def _with_figures(run: Run, summary: Mapping[str, Mapping[str, Any]]) -> Run:
     metrics = {metric: figures["last"] for metric, figures in summary.items() if figures["n"]}
-    return replace(run, summary=MappingProxyType(summary), metrics=MappingProxyType(metrics))
+    return replace(run, summary=MappingProxyType(dict(summary)), metrics=MappingProxyType(metrics))
 
 
 def reported_curve(run: Run, experiment: Experiment) -> Curve | None:

@@ -22,6 +22,7 @@ def be_frugal() -> None:
     if sys.platform != "linux":
         return
     tune = getattr(ctypes.CDLL(None), "mallopt", None)
-    if tune is not None:  # musl has none
-        for option in (ARENA_MAX, MMAP_THRESHOLD):
-            tune(*option)
+    if tune is None:
+        return
+    tune(*ARENA_MAX)
+    tune(*MMAP_THRESHOLD)
