@@ -55,6 +55,8 @@ def find_run(store: RunStore, reference: str) -> Run:
         named = _named(store, reference)
         if named is not None:
             return named
+        if number is not None and name and experiments:
+            raise RunNotFoundError(f"there is no experiment {name!r}; {did_you_mean(name, experiments)}") from None
         if not reference.isdecimal() or not experiments:
             raise
         if len(experiments) == 1:

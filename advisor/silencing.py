@@ -121,6 +121,22 @@ def acknowledge_seen(
     return [Silenced("finding", seen.finding.id, until, seen.finding.title) for seen in found]
 
 
+def reopen(store: RunStore, references: Sequence[str], *, now: datetime) -> list[Silenced]:
+    """Take back that findings were acknowledged; a run stands for its acknowledged ones, else as ``acknowledge``.
+
+    Raises
+    ------
+    StorageError
+        If nothing, or more than one thing, is called so.
+    """
+    book = read_book(store)
+    found: dict[str, Seen] = {}
+    for reference in references:
+        meant = _meant(store, book, reference, state=FindingState.ACKNOWLEDGED)
+        found |= {seen.finding.id: seen for seen in meant}
+    return reopen_seen(store, list(found.values()), now=now)
+
+
 def reopen_seen(store: RunStore, found: Sequence[Seen], *, now: datetime) -> list[Silenced]:
     """Take back acknowledgements: the findings are open again."""
     again = [seen for seen in found if seen.state is FindingState.ACKNOWLEDGED]
@@ -244,8 +260,8 @@ def mutes(store: RunStore, *, now: datetime) -> list[Mute]:
     return read_book(store).active_mutes(now)
 
 
-def _meant(store: RunStore, book: Book, reference: str) -> list[Seen]:
-    """Return the findings that a reference stands for."""
+def _meant(store: RunStore, book: Book, reference: str, *, state: FindingState = FindingState.OPEN) -> list[Seen]:
+    """Return the findings that a reference stands for; of a run those in a state."""
     if len(reference) >= ID_FROM:
         messages = {message.id: message for message in book.message(reference)}
         findings = {key: seen for key, seen in book.findings.items() if key.startswith(reference)}
@@ -266,9 +282,9 @@ def _meant(store: RunStore, book: Book, reference: str) -> list[Seen]:
         ) from error
     if not isinstance(run, Run):
         raise RecordError(f"{reference!r} is an experiment; 'advisor mute {reference}' silences all of it")
-    found = [seen for seen in book.by_run.get(run.id, {}).values() if seen.state is FindingState.OPEN]
+    found = [seen for seen in book.by_run.get(run.id, {}).values() if seen.state is state]
     if not found:
-        raise RecordError(f"run {run.id!r} has no open finding")
+        raise RecordError(f"run {run.id!r} has no {state} finding")
     return found
 
 

@@ -115,9 +115,10 @@ class Memory:
             self.peak_mib = max(self.peak_mib, self.now_mib())
 
 
-def views(long_run: str, short_run: str) -> list[View]:
+def views(long_runs: list[str], short_run: str) -> list[View]:
     """Return what is asked for, in the order in which a person would."""
     exp = f"/experiments/{BIG}"
+    long_run, all_long = long_runs[0], ",".join(long_runs)
     both = f"{long_run},{short_run}"
     curves = f"/runs/{long_run}/curves.json?metric=train_loss"
     return [
@@ -127,30 +128,37 @@ def views(long_run: str, short_run: str) -> list[View]:
         View("experiment, sorted", f"{exp}?sort=val_loss"),
         View("experiment, filtered", f"{exp}?where=params.lr%3C0.01&sort=val_loss"),
         View("experiment, page 300", f"{exp}?page=300", in_browser=False),
+        View("experiment, analysis", f"{exp}?tab=analysis"),
+        View("experiment, suggestions", f"{exp}?tab=suggestions"),
+        View("experiment, ledger", f"{exp}?tab=ledger"),
+        View("analysis, worked out", f"{exp}?tab=analysis&now=1", in_browser=False),
+        View("suggestions, worked out", f"{exp}?tab=suggestions&now=1", in_browser=False),
+        View("ledger, worked out", f"{exp}?tab=ledger&now=1", in_browser=False),
         View("experiment of long runs", f"/experiments/{LONG}"),
         View("run", f"/runs/{short_run}"),
         View("run of 1,000,000 points", f"/runs/{long_run}"),
         View("its curves", curves, in_browser=False),
         View("its curves, zoomed", f"{curves}&from=400000&to=410000", in_browser=False),
         View("compare two runs", f"/compare?runs={both}"),
+        View("compare all long runs", f"/compare?runs={all_long}"),
+        View("their curves", f"/compare/curves.json?metric=train_loss&runs={all_long}", in_browser=False),
         View("search", "/search?q=val_loss+is+NaN"),
         View("search, another", "/search?q=optimizer+adam+diverged", in_browser=False),
         View("documents", "/documents"),
     ]
 
 
-def run_ids(store: Path) -> tuple[str, str]:
-    """Return a run of many points and an ordinary one, read by a process that is over before the page is served."""
+def run_ids(store: Path) -> tuple[list[str], str]:
+    """Return the runs of many points and an ordinary one, read by a process that is over before the page is served."""
     code = (
         "import sys, storage\ns = storage.open_store(sys.argv[1], create=False)\n"
-        "print(*[s.runs(name, limit=1)[0].id for name in sys.argv[2:]])"
+        "print(*[run.id for name, n in ((sys.argv[2], 100), (sys.argv[3], 1)) for run in s.runs(name, limit=n)])"
     )
     command = [sys.executable, "-c", code, str(store), LONG, BIG]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
-    )
-    long_run, short_run = done.stdout.split()
-    return long_run, short_run
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    *long_runs, short_run = done.stdout.split()
+    return long_runs, short_run
 
 
 def cpu_s(pid: int) -> float:
@@ -303,15 +311,18 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--long", type=int, default=10)
     parser.add_argument("--points", type=int, default=1_000_000)
+    parser.add_argument("--only", metavar="WORD", default="", help="views whose name holds the word")
     parser.add_argument("--no-browser", action="store_true")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     given.store.parent.mkdir(parents=True, exist_ok=True)
     filled_s = cached(given.store, n_runs=given.runs, n_long=given.long, n_points=given.points)
-    long_run, short_run = run_ids(given.store)
+    long_runs, short_run = run_ids(given.store)
     report: dict[str, Any] = {"n_runs": given.runs, "n_points": given.points, "filled_s": filled_s}
     report |= {"load_average": os.getloadavg()[0], "asset_bytes": asset_bytes()}
-    found = views(long_run, short_run)
+    found = views(long_runs, short_run)
+    if given.only:
+        found = [view for view in found if given.only in view.name]
     with served(given.store, "--read-only") as (address, pid, start_s), Memory(pid) as memory:
         report["start_s"] = round(start_s, 2)
         idle = memory.now_mib()
@@ -321,7 +332,7 @@ def main() -> None:
             there = [v for v in found if v.in_browser and report["server"][v.name]["status"] == 200]
             report["browser"] = browsed(address, there)
             report["memory_mib"]["peak with the browser"] = round(memory.peak_mib)
-    report["verdict"] = judged(report)
+    report["verdict"] = [] if given.only else judged(report)
     show(report)
     if given.out:
         given.out.parent.mkdir(parents=True, exist_ok=True)

@@ -80,6 +80,9 @@ LOOK_UP: Final = 500
 REMEMBERED_ROWS: Final = 400_000
 """Rows of answers that are remembered, of all questions together: some 150 bytes each. Whoever looks at a sorted table
 page by page asks the same question again and again, and what was kept does not change."""
+LOOK_UP_RUNS: Final = 2_000
+"""Runs of an experiment that are looked up one by one. Of more, all rows are read and the others left out: in a table
+of 100,000, a filter on findings took 1.4 s by looking up 33,000 rows, and reads all in 0.03 s."""
 LiveMetrics = Callable[[Iterable[Run]], list[Run]]
 """Fills in what runs that still go on have logged so far."""
 
@@ -128,11 +131,13 @@ class KeptFold:
 
     def entries_of(self, exp: int | None) -> list[Entry]:
         """Return the entries of an experiment's runs, or of all."""
-        return self._read(_of(exp))
+        return self._read(_all(self.of(exp), RUNS_ONLY))
 
     def ids_of(self, exp: int | None) -> list[tuple[int, str]]:
         """Return ``(number, id)`` of an experiment's runs, or ``(ordinal, id)`` of all."""
-        found = self.answer({"run_id": "run_id", "place": "ordinal" if exp is None else "number"}, where=_of(exp))
+        found = self.answer(
+            {"run_id": "run_id", "place": "ordinal" if exp is None else "number"}, where=_all(self.of(exp), RUNS_ONLY)
+        )
         return list(zip(found["place"].tolist(), found["run_id"].tolist(), strict=True))
 
     def id_at(self, ordinal: int) -> str | None:
@@ -148,6 +153,13 @@ class KeptFold:
         """Return how many runs each experiment has that are not hidden."""
         numbers, counts = np.unique(self.answer({"exp": "exp"}, where=VISIBLE)["exp"], return_counts=True)
         return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+
+    def of(self, exp: int | None) -> str | None:
+        """Return the filter that leaves the runs of an experiment; None for all."""
+        if exp is None:
+            return None
+        is_small = self.n_visible().get(exp, 0) <= LOOK_UP_RUNS
+        return f"exp = {exp}" if is_small else f"exp + 0 = {exp}"  # which no index answers
 
     def starting_with(self, prefix: str) -> list[str]:
         """Return the ids of the runs that begin so."""
@@ -226,10 +238,6 @@ _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, KeyError, TypeError, Att
 
 def _n_rows(columns: Mapping[str, Column]) -> int:
     return max((column.size for column in columns.values()), default=0)
-
-
-def _of(exp: int | None) -> str:
-    return RUNS_ONLY if exp is None else f"exp = {exp} and {RUNS_ONLY}"
 
 
 class RunIndex:
@@ -349,7 +357,7 @@ class RunIndex:
         parts: list[Mapping[str, Column]] = []
         kept = state.base if isinstance(state.base, KeptFold) else None
         if kept is not None:
-            where = _all(question.sql, VISIBLE, None if exp is None else f"exp = {exp}")
+            where = _all(question.sql, VISIBLE, kept.of(exp))
             parts.append(_without(kept.answer(wanted, where=where), apart))
         visible = [entry for entry in apart.values() if not entry.hidden and (exp is None or entry.exp == exp)]
         if visible:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import logging
 import os
 import re
@@ -273,6 +274,15 @@ class Database:
         """Hold the right to do something that one process at a time should do; yields whether it was got."""
         with self._leases.hold(name, wait_s=wait_s) as mine:
             yield mine
+
+    def give_back(self) -> None:
+        """Give memory that is free back to the system, after something large: allocators keep it for themselves."""
+        import pyarrow as pa
+
+        pa.default_memory_pool().release_unused()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+        if trim is not None:  # glibc's
+            trim(0)
 
     # -- reading
 

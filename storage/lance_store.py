@@ -221,6 +221,8 @@ class LanceRunStore(RunStore):
             exp = None if experiment is None else self.experiment(experiment).number
             end = None if limit is None else offset + limit
             if where or order_by or limit is not None:
+                if limit is not None:  # whoever turns all pages reads all runs, and needs only the last of them
+                    self.state().trim()
                 ids = self._find(exp, where=where, order_by=order_by, descending=descending)
                 found, n = [entry.run for entry in self.state().entries(ids[offset:end])], len(ids)
             else:  # all of them: no need to ask which

@@ -79,6 +79,37 @@ def read_line(text: str, *, names: Names) -> Line:
     return Line(" ".join(filter(None, words)), " and ".join(clauses) or None)
 
 
+def condition(name: str, value: str) -> str:
+    """Return the condition of a search line that says that something is so.
+
+    >>> condition("state", "failed"), condition("experiment", "big batch")
+    ('state:failed', 'experiment:"big batch"')
+    """
+    is_plain = value and not re.search(r"[\s\"'<>=,*]", value)
+    return f"{name}:{value}" if is_plain else f"{name}:" + '"' + value.replace('"', '""') + '"'
+
+
+def conditions(text: str) -> list[str]:
+    """Return the pieces of a search line that look like conditions, as they stand there.
+
+    >>> conditions('blew up state:failed -tag:"not this"')
+    ['state:failed', '-tag:"not this"']
+    """
+    return [piece.group().strip() for piece in _PIECE.finditer(text) if piece["name"]]
+
+
+def without(text: str, given: str) -> str:
+    """Return a search line without one of its conditions.
+
+    >>> without("blew up state:failed", "state:failed")
+    'blew up'
+    """
+    pieces = [piece.group().strip() for piece in _PIECE.finditer(text)]
+    if given in pieces:
+        pieces.remove(given)
+    return " ".join(filter(None, pieces))
+
+
 def _clause(piece: re.Match[str], names: Names) -> str | None:
     """Return a condition as a clause of a filter, None where it is words after all."""
     name, operator, value = piece["name"], piece["operator"] or ":", piece["value"]

@@ -83,7 +83,9 @@ class Searcher:
         if base is None:
             self._kept = None
         elif self._kept is None or self._kept[0] != base.at:
+            self._kept = None  # before the next one is made: two of 100,000 runs are 0.3 GB
             self._kept = (base.at, _kept_corpus(base))
+            self._database.give_back()  # half as much again
         key = (state.version, -1 if base is None else base.at)
         if self._apart is None or self._apart[0] != key:
             changed = state.dirty()

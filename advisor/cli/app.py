@@ -41,6 +41,7 @@ from advisor.cli import (
     store,
     suggest,
     tell,
+    triage,
     verdict,
     verify,
     watch,
@@ -48,8 +49,8 @@ from advisor.cli import (
 from advisor.cli.session import remember
 
 COMMANDS: Final = (
-    demo, runs, show, search, log, check, verdict, watch, silence, notes, report, compare, digest, verify, serve,
-    mcp, suggest,
+    demo, triage, runs, show, search, log, check, verdict, watch, silence, notes, report, compare, digest, verify,
+    serve, mcp, suggest,
     optimize, forecast, ledger, tell, experiment, lifecycle, importing, export, store, doctor,
 )  # fmt: skip
 """Modules of the commands, in the order of the help."""

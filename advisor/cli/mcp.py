@@ -12,6 +12,7 @@ from advisor.cli.session import Session, command
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
 
+HOST = "127.0.0.1"
 PORT = 8518
 INTERRUPTED = 130
 """As of every command that Ctrl-C ended: 128 + SIGINT."""
@@ -33,7 +34,7 @@ def register(app: typer.Typer) -> None:
                 metavar="ADDRESS",
                 help="With --http: address to listen on; beyond this machine a token is asked for.",
             ),
-        ] = "127.0.0.1",
+        ] = HOST,
         port: Annotated[
             int, typer.Option("--port", min=0, max=65_535, metavar="N", help="With --http: port; 0 takes a free one.")
         ] = PORT,
@@ -55,8 +56,12 @@ def register(app: typer.Typer) -> None:
         read_only: Annotated[bool, typer.Option("--read-only", help="Leave out the tools that write.")] = False,
     ) -> int | None:
         """Let an agent ask and tell: the store as a server of the Model Context Protocol, on stdin and stdout."""
-        from advisor.errors import MissingExtraError
+        from advisor.errors import ConfigError, MissingExtraError
 
+        if not http and (host, port, allow_host or []) != (HOST, PORT, []):
+            raise ConfigError(
+                "--host, --port and --allow-host go with --http; on stdin and stdout nothing is listened on"
+            )
         try:
             from advisor.mcp import create_server
         except ImportError as error:

@@ -34,12 +34,16 @@ def ack(
         typer.Argument(metavar="FINDING...", help="Findings or messages, as messages name them, or runs."),
     ],
     for_: ForOption = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take it back: the findings are open again.")] = False,
 ) -> None:
     """Say that somebody has seen it: nothing more is sent until it is gone and comes back."""
-    from advisor.silencing import acknowledge
+    from advisor.silencing import acknowledge, reopen
 
     with session.open() as adv:
         now = adv.clock()
+        if undo:
+            _tell(session, reopen(adv.store, findings, now=now), "open again")
+            return
         done = acknowledge(adv.store, findings, now=now, until=until(for_, now, "--for"))
     _tell(session, done, "acknowledged")
 

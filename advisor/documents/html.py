@@ -34,7 +34,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(svg=_svg, shown=_shown, block=block, origin=_origin)
+    environment.filters.update(svg=_svg, shown=shown, block=block, origin=origin)
     return environment.get_template("page.html.j2")
 
 
@@ -44,7 +44,7 @@ def _svg(picture: Picture) -> Markup:
     return Markup(svg.inline(picture))
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """Return text on one line with the spaces at its ends kept."""
     lead = " " if text[:1].isspace() else ""
     tail = " " if text[-1:].isspace() else ""
@@ -52,6 +52,6 @@ def _shown(text: str) -> str:
     return f"{lead}{line}{tail}" if line else lead
 
 
-def _origin(span: Span) -> str:
+def origin(span: Span) -> str:
     """Return what a figure is and where it comes from, for who points at it."""
     return "" if span.fact is None else f"{span.fact.label} · {span.fact.source}"

@@ -53,7 +53,7 @@ def provenance(run: Run) -> Provenance:
         host=_text(known.get("host")),
         packages=_packages(known.get("libraries")),
         hardware=_hardware(known),
-        data=tuple(_data_line(item) for item in run.data),
+        data=tuple(data_line(item) for item in run.data),
     )
 
 
@@ -87,7 +87,8 @@ def _hardware(known: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(one_line(part, limit=80) for part in parts if part)
 
 
-def _data_line(item: Mapping[str, Any]) -> str:
+def data_line(item: Mapping[str, Any]) -> str:
+    """Return a data set in one line: name, shape, fingerprint."""
     fingerprint = next((item[key] for key in ("fingerprint", "sha256", "hash", "digest") if item.get(key)), None)
     parts = [str(item.get("name", "data"))]
     if item.get("shape"):

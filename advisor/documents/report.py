@@ -45,6 +45,8 @@ class Written:
     """SVG files that the text refers to by name, to be laid beside it; empty for HTML, which holds them, and JSON."""
     plain: str
     """The same as Markdown without its origin, whatever the format: what is searched and kept."""
+    page: Page
+    """The same before it is Markdown or HTML."""
     origin: Origin
     """What the file says of where it comes from."""
 
@@ -175,6 +177,7 @@ def _finished(
         notes=text.notes,
         pictures=files,
         plain=plain,
+        page=page,
         origin=origin,
     )
 

@@ -7,14 +7,11 @@ fill the memory with sessions. Leaves out who may ask (``advisor.web.security``)
 
 from __future__ import annotations
 
-import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
-import uvicorn
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -24,7 +21,7 @@ from starlette.routing import Route
 
 from advisor.web.options import Options
 from advisor.web.security import MAX_BODY, Guard
-from advisor.web.serving import AT_ONCE, END_WITHIN_S
+from advisor.web.serving import serve_app
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
@@ -69,35 +66,7 @@ def serve(
     started
         Called once requests are answered.
     """
-
-    class Serving(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if started is not None:
-                started()
-
-    config = uvicorn.Config(
-        create_app(server, options),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        limit_concurrency=AT_ONCE,
-        timeout_graceful_shutdown=END_WITHIN_S,
-        h11_max_incomplete_event_size=64 * 1024,
-        proxy_headers=False,
-        ws="none",
-    )
-    before = signal.signal(signal.SIGTERM, _end)  # uvicorn hands the signal on when it has ended
-    try:
-        Serving(config).run(sockets=[sock])
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    """End the process as its main part ended, so that the store is closed."""
-    raise SystemExit(0)
+    serve_app(create_app(server, options), sock=sock, started=started)
 
 
 def _only_posted(request: Request) -> Response:

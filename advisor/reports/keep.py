@@ -98,7 +98,7 @@ def is_about(body: Mapping[str, Any], origin: Origin) -> bool:
 
 def kept_documents(store: RunStore) -> list[Document]:
     """Return all documents that the journal keeps, the first one first; those of earlier versions without a text."""
-    return [_document(event) for event in kept_events(store)]
+    return [document_of(event) for event in kept_events(store)]
 
 
 def kept_events(store: RunStore) -> list[Event]:
@@ -128,7 +128,8 @@ def _event(document: Document, written: Written, actor: str, subject: str) -> Ev
     return Event.new("document.written", *about, time=document.time, actor=actor, **body)
 
 
-def _document(event: Event) -> Document:
+def document_of(event: Event) -> Document:
+    """Return the document that an event tells of."""
     body = event.body
     return Document(
         str(body.get("document_id", event.id)),

@@ -1,7 +1,7 @@
 """The first sentences of a run's summary, for a page: what the program would write, without writing a document.
 
-Leaves out suggestions, forecasts and language models, which take seconds. Invariant: ranks and differences are only told
-where all runs of the experiment were read.
+Leaves out suggestions, forecasts and language models, which take seconds. Invariant: ranks and differences are only
+told where all runs of the experiment were read.
 """
 
 from __future__ import annotations
@@ -38,5 +38,9 @@ def lead(adv: Advisor, run: Run) -> tuple[str, ...]:
         store_uri=adv.store.uri,
     )
     sheet, where = run_facts(material), standing(record, [*siblings, run])
-    told = (narrative.run_lead(sheet, where, run), *narrative.run_summary(sheet, where), narrative.run_caution(sheet, run))
+    told = (
+        narrative.run_lead(sheet, where, run),
+        *narrative.run_summary(sheet, where),
+        narrative.run_caution(sheet, run),
+    )
     return tuple("".join(span.text for span in fill(sentence, sheet)) for sentence in told if sentence)

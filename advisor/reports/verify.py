@@ -16,12 +16,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from advisor.documents import Origin, OriginError, write_document
+from advisor.documents import Origin, OriginError, Written, write_document
 from advisor.documents.compared import Difference, differences, n_figures
 from advisor.documents.origin import is_intact, origin_of
 from advisor.errors import AdvisorError, ConfigError
 from advisor.reports.gather import gather
-from advisor.reports.keep import digest_of, kept_events
+from advisor.reports.keep import MAX_KEPT, digest_of, kept_events
 from advisor.reports.write import viewed
 from storage.errors import StorageError
 from storage.events import read_time
@@ -32,9 +32,12 @@ if TYPE_CHECKING:
     from advisor.documents import FactSheet, Material
     from advisor.documents.citations import Cited
     from advisor.documents.prose import Told
+    from advisor.reports.shelf import Kept
 
 MAX_CHARS: Final = 20_000_000
 """Of a text that is read."""
+CANNOT_DERIVE: Final = (StorageError, AdvisorError, KeyError, ValueError, OverflowError)
+"""What is raised where a document cannot be derived again: its origin comes from a file or a shared journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,11 @@ def sheet_again(adv: Advisor, origin: Origin) -> FactSheet:
 
 
 def derive_again(adv: Advisor, origin: Origin) -> str:
+    """Return the text of the document of an origin, written anew; see ``written_again``."""
+    return written_again(adv, origin).text
+
+
+def written_again(adv: Advisor, origin: Origin) -> Written:
     """Return the document of an origin, written anew from the store as it was at its commit.
 
     Raises
@@ -132,7 +140,7 @@ def derive_again(adv: Advisor, origin: Origin) -> str:
         If what it is about cannot be read.
     """
     material, dated = _material_again(adv, origin)
-    return write_document(_as_of(material, dated), format=origin.format, origin=origin, replay=True).text
+    return write_document(_as_of(material, dated), format=origin.format, origin=origin, replay=True)
 
 
 def _material_again(adv: Advisor, origin: Origin) -> tuple[Material, dict[str, Any]]:
@@ -143,13 +151,43 @@ def _material_again(adv: Advisor, origin: Origin) -> tuple[Material, dict[str, A
     return material, {"store_uri": origin.store, "version": origin.advisor}
 
 
+def verify_kept(adv: Advisor, kept: Kept) -> Verified:
+    """Verify a document that the journal keeps: its text and its file, whose hash is kept, are derived again."""
+    document = kept.document
+    found: list[Difference] = []
+    notes: list[str] = []
+    try:
+        again = written_again(adv, kept.origin_or_refuse())
+    except CANNOT_DERIVE as error:
+        return Verified(
+            False,
+            kind=document.kind,
+            n_figures=n_figures(document.text),
+            notes=(f"the document cannot be derived again: {error}",),
+        )
+    if document.text:
+        found.extend(differences(document.text, again.plain[:MAX_KEPT]))
+    else:
+        notes.append("the journal keeps no text of it; an early version wrote it")
+    if not found and kept.sha256 not in ("", digest_of(again.text)):
+        why = "the file that was written has another hash than the one that is derived"
+        found.append(Difference(0, written="", expected="", why=why))
+    return Verified(
+        not found,
+        kind=document.kind,
+        n_figures=n_figures(document.text or again.plain),
+        failures=tuple(found),
+        notes=tuple(notes),
+    )
+
+
 def _verify_own(adv: Advisor, text: str, origin: Origin, folder: Path | None) -> Verified:
     found: list[Difference] = []
     notes: list[str] = []
     try:
         derived = derive_again(adv, origin)
         found.extend(differences(text, derived))
-    except (StorageError, AdvisorError, KeyError, ValueError, OverflowError) as error:
+    except CANNOT_DERIVE as error:
         notes.append(f"the document cannot be derived again: {error}")
     if not is_intact(text):
         why = "the file is not the one that was written: its seal is broken"

@@ -74,6 +74,8 @@ class Axis:
     """The words, where it is chosen among words."""
     log: bool = False
     """Whether ratios matter rather than differences."""
+    whole: bool = False
+    """Whether all values are whole numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +275,7 @@ def _axis(name: str, column: NDArray[Any], declared: Mapping[str, Any]) -> Axis 
         return None
     low, high = float(finite.min()), float(finite.max())
     log = bool(declared["log"]) if "log" in declared else low > 0 and high / low >= LOG_RATIO
-    return Axis(name, values=values, log=log and low > 0)
+    return Axis(name, values=values, log=log and low > 0, whole=bool(np.all(finite == np.floor(finite))))
 
 
 def _present(column: NDArray[Any]) -> Iterable[Any]:

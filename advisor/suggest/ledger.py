@@ -279,12 +279,13 @@ def account_for(
         How often Optuna's TPE is replayed on a space that was searched whole; 0 leaves it out, 40 take seconds.
     """
     past = _Past(experiment, runs)
-    first = _first_runs(runs)
+    queued = {run.suggestion_id for run in runs if run.state is RunState.WAITING}  # accepted: they do not expire
+    first = _first_runs([run for run in runs if run.state is not RunState.WAITING])
     bodies = {str(body["suggestion_id"]): body for body in suggestions}
     unknown = [run for key, run in first.items() if key not in bodies]
     sources: dict[str, list[_Fate]] = {}
     for key, body in bodies.items():
-        expired = (now - body["time"]).total_seconds() >= EXPIRES_AFTER_S
+        expired = (now - body["time"]).total_seconds() >= EXPIRES_AFTER_S and key not in queued
         fate = _Fate(first.get(key), taken_back=key in closed, expired=expired)
         sources.setdefault(str(body.get("source") or UNKNOWN_SOURCE), []).append(fate)
     sources.setdefault(UNKNOWN_SOURCE, []).extend(_Fate(run, taken_back=False, expired=False) for run in unknown)

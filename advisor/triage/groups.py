@@ -171,7 +171,7 @@ def _group(cause: Cause, several: Sequence[Seen], newest: Sequence[Seen], runs: 
     return Group(
         cause[0],
         code=cause[1],
-        severity=max((seen.finding.severity for seen in several), key=lambda severity: severity.rank),
+        severity=max({seen.finding.severity for seen in several}, key=lambda severity: severity.rank),
         n_runs=len({seen.finding.run_id for seen in several}),
         n_of=n_of,
         n_findings=len(several),
@@ -187,5 +187,5 @@ def _group(cause: Cause, several: Sequence[Seen], newest: Sequence[Seen], runs: 
 
 
 def _order(group: Group, several: Sequence[Seen]) -> tuple[bool, int, float]:
-    grave = max(gravity(seen.finding.severity, seen.finding.code) for seen in several)
+    grave = max(gravity(severity, group.code) for severity in {seen.finding.severity for seen in several})
     return (not group.is_urgent, -grave, -group.latest.timestamp())

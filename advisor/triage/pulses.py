@@ -24,7 +24,7 @@ from storage.store import RunStore
 
 POINTS: Final = 40
 """Of the curve beside a run: as many as a line of 8 em can show."""
-READING_SHARE: Final = 0.1
+READING_SHARE: Final = 0.2
 """Most of the time that reading curves of runs that go on may take."""
 
 
@@ -54,6 +54,8 @@ class Pulse:
     """Its usual long pause; None before it has a rhythm."""
     is_silent: bool = False
     """Whether it has been silent for much longer than its own rhythm."""
+    is_behind: bool = False
+    """Whether more has come than was read yet: ask again soon."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the public JSON form."""
@@ -154,10 +156,11 @@ def _best(curve: Curve, experiment: Experiment | None) -> float | None:
 
 
 def _as_of_now(kept: _Kept, run: Run, n_calls: int, now: datetime) -> Pulse:
-    pulse = replace(kept.pulse, run=run, n_calls=max(n_calls, kept.pulse.n_calls))
+    is_behind = n_calls > kept.pulse.n_calls
+    pulse = replace(kept.pulse, run=run, n_calls=max(n_calls, kept.pulse.n_calls), is_behind=is_behind)
     if pulse.heard is None:
         return pulse
     silent_s = max((now - pulse.heard).total_seconds(), 0.0)
-    symptom = stalled(silent_s, kept.pauses) if n_calls <= kept.pulse.n_calls else None
+    symptom = None if is_behind else stalled(silent_s, kept.pauses)
     rhythm_s = float(np.percentile(kept.pauses, 90)) if kept.pauses.size else None
     return replace(pulse, silent_s=silent_s, rhythm_s=rhythm_s, is_silent=symptom is not None)

@@ -1,7 +1,7 @@
 """Curves as the charts ask for them: of some runs, a stretch of them, few enough points to draw.
 
-Leaves out drawing (``static/charts.js``) and which runs are worth drawing. Invariants: a stretch is cut out before points
-are chosen, so that looking closer shows more; every point sent is one that was logged; of one curve at most
+Leaves out drawing (``static/charts.js``) and which runs are worth drawing. Invariants: a stretch is cut out before
+points are chosen, so that looking closer shows more; every point sent is one that was logged; of one curve at most
 ``MAX_POINTS`` are sent, whatever is asked; what is kept in memory has a limit in bytes.
 """
 
@@ -38,6 +38,8 @@ MAX_LINES: Final = 200
 """Curves in one answer: 100 runs with two metrics each."""
 MAX_SENT: Final = 60_000
 """Points in one answer: about 2 MB of JSON, a fifth of it compressed."""
+SHORT: Final = 20_000
+"""Points up to which a curve is read together with those of other runs: 100 of them are 48 MB."""
 MAX_MARKS: Final = 100
 CACHE_BYTES: Final = 256 << 20
 """Ten curves of a million points, whose steps are regular, are 160 MB."""
@@ -195,6 +197,10 @@ class Kept:
             with self._lock:
                 self._working.pop(key, None)
 
+    def holds(self, key: Any) -> bool:
+        """Return whether there is a value of a key."""
+        return self._find(key) is not None
+
     def _find(self, key: Any) -> tuple[Any, int] | None:
         with self._lock:
             found = self._values.get(key)
@@ -251,7 +257,10 @@ class Curves:
 
     def stamp(self, run: Run) -> tuple[Any, ...]:
         """Return what changes when a run's curves may have changed."""
-        return (run.id, str(run.state), self.store.delivered(run.id), len(run.reports))
+        # What is over says how many points it has; asking the store of 100 runs what has reached it takes a second.
+        is_over = run.state.is_over
+        n = sum(each.get("n") or 0 for each in run.summary.values()) if is_over else self.store.delivered(run.id)
+        return (run.id, str(run.state), n, len(run.reports))
 
     def payload(
         self, beside: Sequence[Beside], metrics: Sequence[str], window: Window, *, own: Iterable[str] = ()
@@ -283,6 +292,7 @@ class Curves:
         points = max(min(window.points, MAX_SENT // max(len(pairs), 1)), FEWEST)
         out: dict[str, list[dict[str, Any]]] = {metric: [] for metric in dict.fromkeys(metrics)}
         stamps = {one.run.id: self.stamp(one.run) for one in beside}
+        self._read_together([(metric, one.run) for metric, (_, one) in pairs], stamps)
         for metric, (place, one) in pairs:
             stamp = stamps[one.run.id]
             curve = self.of(one.run, metric, stamp)
@@ -291,6 +301,24 @@ class Curves:
                 shown = self.kept.get(key, partial(curve.shown, window, points), lambda made: 300 + made[0].nbytes)
                 out[metric].append({"place": place} | _line(one, curve, *shown))
         return {"axis": window.axis, "from": window.low, "to": window.high, "metrics": out}
+
+    def _read_together(self, pairs: Iterable[tuple[str, Run]], stamps: Mapping[str, tuple[Any, ...]]) -> None:
+        """Read short curves of several runs in one scan of the store; long or damaged ones are read one by one."""
+        wanted = [
+            (metric, run)
+            for metric, run in pairs
+            if (run.summary.get(metric, {}).get("n") or 0) <= SHORT and not self.kept.holds((*stamps[run.id], metric))
+        ]
+        if len(wanted) < 2:
+            return
+        metrics = sorted({metric for metric, _ in wanted})
+        found = self.store.curves(sorted({run.id for _, run in wanted}), metrics=metrics)
+        for metric, run in wanted:
+            curve = found.get(run.id, {}).get(metric)
+            if curve is None and (metric in run.summary or metric in run.metrics):
+                continue  # whoever reads it alone is told what is wrong with it
+            made = None if curve is None else Decoded.of(curve)
+            self.kept.put((*stamps[run.id], metric), made, 200 if made is None else made.n_bytes)
 
     def _read(self, run: Run, metric: str) -> Decoded | None:
         found = self.store.curves([run.id], metrics=[metric]).get(run.id, {}).get(metric)

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -148,6 +148,8 @@ class Live:
         self._viewers: set[_Viewer] = set()
         self._poller: asyncio.Task[None] | None = None
         self._closed = False
+        self.n_changes = 0
+        """How often something had changed: what was worked out at the same number still holds for who looks."""
 
     @property
     def n_viewers(self) -> int:
@@ -160,7 +162,7 @@ class Live:
         for viewer in self._viewers:
             viewer.wake.set()
 
-    async def events(self) -> AsyncIterator[bytes]:
+    async def events(self) -> AsyncGenerator[bytes, None]:
         """Yield what a viewer is to read, until the end of serving."""
         viewer = _Viewer()
         self._viewers.add(viewer)
@@ -200,6 +202,7 @@ class Live:
                 told = True
                 continue
             if change:
+                self.n_changes += 1
                 for viewer in self._viewers:
                     viewer.news.add(change)
                     viewer.wake.set()

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import logging
 import secrets
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import replace
+from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from advisor.errors import ConfigError, MissingExtraError
+from advisor.web.memory import be_frugal
 from advisor.web.options import Options
 
 if TYPE_CHECKING:
@@ -62,7 +65,7 @@ def bind(options: Options) -> tuple[socket.socket, Options]:
 
 
 def serve(adv: Advisor, options: Options, *, sock: socket.socket, started: Callable[[], None] | None = None) -> None:
-    """Serve until the process is told to end (SIGINT, SIGTERM).
+    """Serve the page until the process is told to end (SIGINT, SIGTERM).
 
     Parameters
     ----------
@@ -75,11 +78,31 @@ def serve(adv: Advisor, options: Options, *, sock: socket.socket, started: Calla
         If what serves is not installed.
     """
     try:
-        import uvicorn
-
         from advisor.web.app import create_app
     except ImportError as error:
         raise MissingExtraError.of("the page", "web") from error
+    app = create_app(adv, options)
+    # Who listens for changes would be waited for otherwise.
+    serve_app(app, sock=sock, started=started, ending=app.state.web.live.close)
+
+
+def serve_app(
+    app: Starlette,
+    *,
+    sock: socket.socket,
+    started: Callable[[], None] | None = None,
+    ending: Callable[[], None] | None = None,
+) -> None:
+    """Serve an application until the process is told to end; then whoever called goes on, and closes what is open.
+
+    Parameters
+    ----------
+    started
+        Called once requests are answered.
+    ending
+        Called when no more are taken, before those under way are waited for.
+    """
+    import uvicorn
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -88,11 +111,21 @@ def serve(adv: Advisor, options: Options, *, sock: socket.socket, started: Calla
                 started()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            app.state.web.live.close()  # who listens for changes would be waited for otherwise
+            if ending is not None:
+                ending()
             await super().shutdown(sockets)
 
-    app = create_app(adv, options)
-    Server(config_of(app)).run(sockets=[sock])
+    be_frugal()
+    before = signal.signal(signal.SIGTERM, _end)  # uvicorn hands the signal on when it has ended
+    try:
+        Server(config_of(app)).run(sockets=[sock])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End the process as its main part ends, so that the store is closed."""
+    raise SystemExit(0)
 
 
 def config_of(app: Starlette) -> uvicorn.Config:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from advisor.app import Advisor
 
 KEEP_S: Final = 0.5
-"""How long one look at what needs a person serves all who ask, where nothing was committed meanwhile."""
+"""How long one look at what needs a person serves all who ask, where nothing has come meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Web:
         return found
 
     def triage(self) -> Triage:
-        """Return what needs a person now, as of this commit and at most ``KEEP_S`` ago."""
-        return self._looks.now()
+        """Return what needs a person now, as of this commit, at most ``KEEP_S`` ago."""
+        return self._looks.now(self.live.n_changes)
 
     @property
     def book(self) -> LiveBook:
@@ -112,12 +112,12 @@ class _Looks:
     def __init__(self, adv: Advisor) -> None:
         self._adv = adv
         self.overview = Overview(adv.store)
-        self._last: tuple[float, int, Triage] | None = None
+        self._last: tuple[float, tuple[int, int], Triage] | None = None
         self._lock = threading.Lock()
 
-    def now(self) -> Triage:
+    def now(self, n_changes: int) -> Triage:
         with self._lock:
-            version, last = self._adv.store.state().version, self._last
-            if last is None or time.monotonic() - last[0] > KEEP_S or last[1] != version:
-                self._last = last = (time.monotonic(), version, self.overview.look(self._adv.clock()))
+            at, last = (self._adv.store.state().version, n_changes), self._last
+            if last is None or time.monotonic() - last[0] > KEEP_S or last[1] != at:
+                self._last = last = (time.monotonic(), at, self.overview.look(self._adv.clock()))
             return last[2]

@@ -45,6 +45,16 @@ def test_an_accepted_suggestion_is_a_waiting_run_with_its_parameters(exp: Experi
     assert exp.unanswered() == []
 
 
+def test_the_ledger_counts_an_accepted_suggestion_as_waiting_however_long_it_waits(
+    adv: Advisor, exp: Experiment
+) -> None:
+    suggestion = exp.suggest(seed=1)[0]
+    exp.accept(suggestion.id)
+    later = Advisor(adv.opening, adv.settings, clock=lambda: suggestion.created + timedelta(hours=2))
+    counted = later.experiment("digits").ledger().suggested
+    assert (counted.n_waiting, counted.n_started, counted.n_expired) == (1, 0, 0)
+
+
 def test_accepting_twice_queues_once(exp: Experiment) -> None:
     suggestion = exp.suggest(seed=1)[0]
     assert exp.accept(suggestion.id).id == exp.accept(suggestion.id).id

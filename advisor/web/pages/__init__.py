@@ -10,7 +10,18 @@ from typing import Final
 
 from starlette.routing import Route
 
-from advisor.web.pages import actions, curves, experiment, experiments, run, triage
+from advisor.web.pages import (
+    actions,
+    compare,
+    curves,
+    documents,
+    experiment,
+    experiments,
+    run,
+    search,
+    triage,
+    verifying,
+)
 
 ROUTES: Final[tuple[Route, ...]] = (
     *triage.ROUTES,
@@ -19,4 +30,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     *experiment.ROUTES,
     *curves.ROUTES,
     *run.ROUTES,
+    *compare.ROUTES,
+    *search.ROUTES,
+    *verifying.ROUTES,  # before the documents, whose ids would take its address
+    *documents.ROUTES,
 )

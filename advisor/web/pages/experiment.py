@@ -7,7 +7,6 @@ are made of is in the modules beside: ``experiment_table``, ``experiment_charts`
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from typing import Any, Final
 
 from starlette.concurrency import run_in_threadpool
@@ -29,8 +28,8 @@ from storage.records import Experiment
 TEMPLATE: Final = "experiment.html.j2"
 ELEMENTS: Final = {
     "runs": {"panel", "runs"},
-    "analysis": {"analysis", "importances", "interaction"},
-    "suggestions": {"suggestions"},
+    "analysis": {"analysis", "improved", "importances", "interaction"},
+    "suggestions": {"suggestions", "waiting", "unanswered"},
     "ledger": {"ledger"},
 }
 """By tab, the elements that are asked for by themselves: blocks of the tab's own template."""
@@ -70,14 +69,12 @@ def _moved(web: Web, name: str) -> Response:
     raise HTTPException(404)
 
 
-def _page(web: Web, record: Experiment, request: Request, tab: str, headers: Mapping[str, str] = {}) -> Response:
-    given, target = _common(web, record, tab), request.headers.get("hx-target")
+def _page(web: Web, record: Experiment, request: Request, tab: str, **more: Any) -> Response:
+    given, target = _common(web, record, tab) | more, request.headers.get("hx-target")
     is_part = answers.is_partial(request) and target in ELEMENTS[tab]
     if not (answers.is_partial(request) and target == "head"):
         given |= _TAB_CONTENT[tab](web, record, request)
-    page = web.page(request, f"experiment_{tab}.html.j2" if is_part else TEMPLATE, **given)
-    page.headers.update(headers)
-    return page
+    return web.page(request, f"experiment_{tab}.html.j2" if is_part else TEMPLATE, **given)
 
 
 def _common(web: Web, record: Experiment, tab: str) -> dict[str, Any]:
@@ -254,7 +251,7 @@ def _answered(web: Web, record: Experiment, request: Request, said: str) -> Resp
     if not answers.is_partial(request):
         return RedirectResponse(address_of(record, tab="suggestions"), 303)
     if request.headers.get("hx-target") == "suggestions":
-        return _page(web, record, request, "suggestions", answers.told(said))
+        return _page(web, record, request, "suggestions", said=said)
     return web.page(request, "experiment_said.html.j2", said=said)
 
 

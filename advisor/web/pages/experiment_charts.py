@@ -85,7 +85,13 @@ def plots(found: Landscape, noise: Noise | None) -> dict[str, Any]:
         "last": int(found.numbers[-1]) if len(found) else 0,
         "sd": None if noise is None else noise.sd,
         "axes": [
-            {"name": axis.name, "log": axis.log, "labels": list(axis.labels), "values": _finite(axis.values[at])}
+            {
+                "name": axis.name,
+                "log": axis.log,
+                "whole": axis.whole,
+                "labels": list(axis.labels),
+                "values": _finite(axis.values[at]),
+            }
             for axis in found.axes
         ],
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
@@ -25,7 +24,7 @@ SHOWN: Final = 20
 QUEUED_SHOWN: Final = 50
 ASKED_AT_MOST: Final = 20
 """Suggestions that one click asks for."""
-ASK_UP_TO: Final = 20_000
+ASK_UP_TO: Final = 10_000
 """Runs of an experiment for which a page makes suggestions; it needs all of them in memory."""
 
 
@@ -156,11 +155,6 @@ def owner_of(web: Web, suggestion_id: str) -> Experiment:
     if body is None:
         raise RecordError(f"there is no suggestion {suggestion_id[:80]!r}")
     return web.adv.store.experiment(body["experiment"])
-
-
-def told(sentence: str) -> dict[str, str]:
-    """Return the header that has the page say a sentence."""
-    return {"HX-Trigger": json.dumps({"advisor:tell": sentence})}
 
 
 def is_partial(request: Request) -> bool:

@@ -45,6 +45,8 @@ DEFAULT_FIELDS: Final = ("started", "duration_s", "tags")
 SORTABLE: Final = frozenset({"number", "state", "objective", "started", "duration_s", "seed", "source"})
 NEWEST: Final = ("number", True)
 """By what the table is sorted unless the address says otherwise, and whether it is turned round."""
+CHOICES: Final = 200
+"""Columns that can be ticked."""
 OFFERED: Final = 400
 """Names that are offered while a filter is typed."""
 
@@ -164,6 +166,14 @@ class Table:
     def offered(self) -> list[Column]:
         """All columns that can be chosen."""
         return offered(self.asked.record, self.names)
+
+    @property
+    def choices(self) -> list[Column]:
+        """The columns that can be ticked: the shown ones, and of the others not too many."""
+        shown = set(self.columns)
+        others = [column for column in self.offered if column not in shown]
+        ticked = shown.union(others[: max(CHOICES - len(shown), 0)])
+        return [column for column in self.offered if column in ticked]
 
     @cached_property
     def columns(self) -> list[Column]:

@@ -135,7 +135,10 @@ class RunView:
     @cached_property
     def n_changed(self) -> list[tuple[str, Run, int]]:
         """From how many parameters each of these runs differs."""
-        return [(word, other, sum(row.others[i].differs for row in self.parameters)) for i, (word, other) in enumerate(self.beside)]
+        return [
+            (word, other, sum(row.others[i].differs for row in self.parameters))
+            for i, (word, other) in enumerate(self.beside)
+        ]
 
     @property
     def open_findings(self) -> list[Finding]:
@@ -160,7 +163,7 @@ class RunView:
     @property
     def last_step(self) -> int | None:
         """The last step that was logged, as far as that was summed up."""
-        steps = [f["last_step"] for f in self.run.summary.values() if f.get("last_step") is not None]
+        steps = [int(f["last_step"]) for f in self.run.summary.values() if f.get("last_step") is not None]
         return max(steps, default=None)
 
 
@@ -189,7 +192,9 @@ def artifact(request: Request) -> Response:
     if listed is None:
         raise HTTPException(404)
     file = web.adv.store.open_artifact(sha256)
-    name = "".join(char for char in str(listed.get("name") or sha256).replace("\\", "/").split("/")[-1] if char.isprintable())
+    name = "".join(
+        char for char in str(listed.get("name") or sha256).replace("\\", "/").split("/")[-1] if char.isprintable()
+    )
     headers = {
         "content-disposition": f"attachment; filename*=UTF-8''{quote(name[:150] or sha256, safe='')}",
         "content-encoding": "identity",  # or a model of gigabytes would be compressed on the way
@@ -294,7 +299,10 @@ def _forecast(view: RunView) -> Mapping[str, Any]:
     if view.run.state is not RunState.RUNNING:
         return {"forecast": None, "why": "Only of a run that goes on the end is forecast."}
     if adv.store.count(view.run.experiment) > MANY:
-        return {"forecast": None, "why": f"Of more than {MANY:,} runs it takes long; 'advisor forecast {view.run.id[:8]}' does it."}
+        return {
+            "forecast": None,
+            "why": f"Of more than {MANY:,} runs it takes long; 'advisor forecast {view.run.id[:8]}' does it.",
+        }
     try:
         found, why = adv.experiment(view.run.experiment, create=False).explain_forecast(view.run)
     except (AdvisorError, StorageError) as error:

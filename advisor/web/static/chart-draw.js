@@ -105,14 +105,14 @@ function spans(drawn, view) {
   return { x: !known ? [0, 1] : from === to ? [from - 1, to + 1] : [from, to], y: bottom > top ? null : [bottom, top], whole: [low, high] };
 }
 
-/** One canvas. `onZoom(from, to)`, `onReset()` and `onCursor(x | null)` tell of what the reader does on it. */
+/** One canvas. `onZoom(from, to)`, `onReset()` and `onCursor(x | null)` tell of what the reader does on it, `onDrawn()` that
+    places on it mean what they will mean until the next drawing. */
 export class Canvas {
-  constructor(box, { height, onZoom, onReset, onCursor }) {
+  constructor(box, { height, onZoom, onReset, onCursor, onDrawn }) {
     this.box = box;
     this.height = height;
-    this.calls = { onZoom, onReset, onCursor };
+    this.calls = { onZoom, onReset, onCursor, onDrawn };
     this.drawn = [];
-    this.quiet = false;
     this.uplot = null;
   }
 
@@ -159,11 +159,17 @@ export class Canvas {
         { ...axis, ...(this.log ? this.sparse(axis) : {}), size: (_u, texts) => Math.max(44, 18 + 7 * Math.max(0, ...(texts ?? []).map((text) => (text ?? "").length))), values: (_u, at, _i, _space, step) => at.map((v) => (v === null ? "" : short(v, this.log ? null : step))) },
       ],
       hooks: {
-        draw: [(u) => this.paint(u)],
+        ready: [(u) => this.listen(u)],
+        draw: [(u) => { this.paint(u); this.calls.onDrawn(); }],
         setSelect: [(u) => this.selected(u)],
-        setCursor: [(u) => { if (!this.quiet) this.calls.onCursor(u.cursor.left < 0 ? null : u.posToVal(u.cursor.left, "x")); }],
       },
     };
+  }
+
+  /** Hear the mouse itself: uPlot's own cursor also moves when the axes do, and then nobody pointed anywhere. */
+  listen(u) {
+    u.over.addEventListener("mousemove", (event) => this.calls.onCursor(u.posToVal(event.clientX - u.over.getBoundingClientRect().left, "x")));
+    u.over.addEventListener("mouseleave", () => this.calls.onCursor(null));
   }
 
   /** Return lines at powers of ten only, where there are several: those between hide the curves. */
@@ -193,9 +199,7 @@ export class Canvas {
   point(x) {
     if (!this.uplot) return;
     const left = x === null ? -10 : this.uplot.valToPos(x, "x");
-    this.quiet = true;
-    this.uplot.setCursor({ left: left < 0 || left > this.uplot.over.clientWidth ? -10 : left, top: 0 }, true, false);
-    this.quiet = false;
+    this.uplot.setCursor({ left: left < 0 || left > this.uplot.over.clientWidth ? -10 : left, top: 0 }, false, false);
   }
 
   redraw() { this.uplot?.redraw(false, true); }

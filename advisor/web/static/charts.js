@@ -61,6 +61,7 @@ class Chart {
     this.visible = false;
     this.stale = true;
     this.asked = 0;
+    this.cursor = null;
     this.build();
     new ResizeObserver(() => this.canvas.resize()).observe(this.plot);
     new IntersectionObserver((seen) => this.seen(seen.some((one) => one.isIntersecting)), { rootMargin: "200px" }).observe(element);
@@ -87,6 +88,7 @@ class Chart {
       onZoom: (from, to) => zoomTo(from, to),
       onReset: () => zoomTo(null, null),
       onCursor: (x) => pointAll(x, this),
+      onDrawn: () => { if (this.cursor !== null) this.read(this.cursor); },
     });
     this.plot.addEventListener("keydown", (event) => this.key(event));
     this.plot.addEventListener("blur", () => pointAll(null, this));
@@ -139,7 +141,6 @@ class Chart {
     this.notes();
     this.figures();
     this.describe();
-    if (this.cursor !== undefined && this.cursor !== null) this.read(this.cursor);
   }
 
   legends() {
@@ -240,9 +241,10 @@ class Chart {
     if (!near.length) return;
     this.tip.replaceChildren(...near.slice(0, 3).map(({ mark }) => make("p", {}, make("strong", {}, mark.code), ` step ${mark.step.toLocaleString("en")}: `, make("bdi", {}, mark.title))));
     const left = u.over.offsetLeft + u.valToPos(near[0].x, "x"), room = this.element.clientWidth;
-    const width = Math.min(300, room - 20);
-    this.tip.style.maxWidth = `${width}px`;
-    this.tip.style.left = `${Math.max(4, Math.min(left + 10, room - width - 4))}px`;
+    this.tip.style.maxWidth = `${Math.min(280, room - 20)}px`;
+    this.tip.style.left = "0";
+    const width = this.tip.offsetWidth, behind = left + 14 + width <= room;
+    this.tip.style.left = `${behind ? left + 14 : Math.max(4, left - width - 14)}px`; // beside the peak, not over it
   }
 
   key(event) {
@@ -259,7 +261,7 @@ class Chart {
   }
 
   step(by) {
-    const xs = this.main().pts.x, at = this.cursor === undefined || this.cursor === null ? -1 : nearest(xs, this.cursor);
+    const xs = this.main().pts.x, at = this.cursor === null ? -1 : nearest(xs, this.cursor);
     this.go(at < 0 ? (by > 0 ? 0 : Infinity) : at + by);
   }
 
@@ -273,7 +275,7 @@ class Chart {
 
   nextMark() {
     const all = this.canvas.drawn.filter((one) => one.marked).flatMap((one) => this.canvas.placed(one)).sort((a, b) => a.x - b.x);
-    const next = all.find(({ x }) => this.cursor === undefined || this.cursor === null || x > this.cursor) ?? all[0];
+    const next = all.find(({ x }) => this.cursor === null || x > this.cursor) ?? all[0];
     if (next) this.speak(next.x);
   }
 
@@ -306,7 +308,7 @@ function zoomTo(from, to) {
 function zoomBy(factor) {
   const now = stretch();
   if (!now) return;
-  const pointed = [...charts.values()].map((each) => each.cursor).find((x) => x !== null && x !== undefined);
+  const pointed = [...charts.values()].map((each) => each.cursor).find((x) => x !== null);
   const middle = pointed ?? (now[0] + now[1]) / 2, half = ((now[1] - now[0]) * factor) / 2;
   if (half <= 0 || half > 1e15) return;
   zoomTo(middle - half, middle + half);
@@ -373,18 +375,28 @@ function find(root) {
 }
 
 let waiting = null, lastLive = 0;
-const changedRuns = new Set();
+const changedRuns = new Set(), changedExperiments = new Set();
+let everything = false;
+
+function concerns(chart) {
+  if (changedRuns.has(chart.element.dataset.run)) return true;
+  return chart.lines.some((line) => changedRuns.has(line.run_id) || (line.live && (everything || changedExperiments.has(line.experiment))));
+}
 
 /** Draw what was logged since: charts of runs that changed fetch anew, at most once a second. */
 function live(detail) {
   for (const id of detail?.runs ?? []) changedRuns.add(id);
+  for (const name of detail?.experiments ?? []) changedExperiments.add(name);
+  everything ||= Boolean(detail?.all);
   waiting ??= setTimeout(() => {
     waiting = null;
     lastLive = Date.now();
     for (const each of charts.values()) {
-      if (!each.lines.length || each.lines.some((line) => changedRuns.has(line.run_id)) || changedRuns.has(each.element.dataset.run)) { each.stale = true; each.load(); }
+      if (concerns(each)) { each.stale = true; each.load(); }
     }
     changedRuns.clear();
+    changedExperiments.clear();
+    everything = false;
   }, Math.max(0, LIVE_EVERY - (Date.now() - lastLive)));
 }
 

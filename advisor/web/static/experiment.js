@@ -76,14 +76,15 @@ document.addEventListener("submit", (event) => {
 
 // -- after a part was replaced
 
-document.addEventListener("htmx:afterSettle", (event) => {
+document.addEventListener("htmx:afterSettle", () => {
   show();
-  // A form that was replaced by its answer takes the focus with it: it goes to the part's heading.
-  const part = event.detail.target?.id && document.getElementById(event.detail.target.id);
-  if (document.activeElement !== document.body || part?.id !== "suggestions") return;
-  if (event.detail.requestConfig?.verb !== "post") return;
-  const heading = part.querySelector("h2");
-  heading.tabIndex = -1;
-  heading.focus();
+  // What a form did is said by its answer, and not by an event of the form: the form may be gone by now, and with it
+  // the focus, which goes to the part's heading.
+  const part = document.getElementById("suggestions"), detail = part?.dataset.said;
+  if (!detail) return;
+  delete part.dataset.said;
+  document.body.dispatchEvent(new CustomEvent("advisor:tell", { detail }));
+  if (document.activeElement !== document.body) return;
+  part.querySelector("h2").focus();
 });
 show();

@@ -170,5 +170,5 @@ setInterval(() => {
     if (last === undefined) loadedAt.set(part, Date.now());
     else if (Date.now() - last >= 1000 * Number(part.dataset.liveEvery)) refresh(part);
   }
-}, 5000);
+}, AT_MOST_EVERY);
 begin();

@@ -17,7 +17,7 @@ const figure = (value) => value === null || value === undefined ? "–"
 // -- scales
 
 /** A scale from values to shares of an axis: a line, a logarithm, or places of words. */
-function scaleOf(values, { log = false, labels = [] } = {}) {
+function scaleOf(values, { log = false, labels = [], whole = false } = {}) {
   if (labels.length) {
     const width = Math.max(labels.length - 1, 1);
     return { at: (v) => (v + 0.5) / (width + 1), ticks: labels.map((label, i) => [i, label]), labels };
@@ -34,12 +34,12 @@ function scaleOf(values, { log = false, labels = [] } = {}) {
   }
   if (low === high) [low, high] = [low - 0.5, high + 0.5];
   const room = (high - low) * 0.04, a = low - room, b = high + room;
-  return { at: (v) => (v - a) / (b - a), back: (share) => a + share * (b - a), ticks: round(a, b), labels: [] };
+  return { at: (v) => (v - a) / (b - a), back: (share) => a + share * (b - a), ticks: round(a, b, 5, whole), labels: [] };
 }
 
-function round(low, high, n = 5) {
+function round(low, high, n = 5, whole = false) {
   const raw = (high - low) / n, size = 10 ** Math.floor(Math.log10(raw));
-  const step = size * [1, 2, 5, 10].find((m) => m * size >= raw);
+  const nice = size * [1, 2, 5, 10].find((m) => m * size >= raw), step = whole ? Math.max(1, Math.round(nice)) : nice;
   const out = [];
   for (let v = Math.ceil(low / step) * step; v <= high; v += step) out.push([v, figure(Math.abs(v) < step / 1e6 ? 0 : v)]);
   return out;
@@ -319,10 +319,10 @@ function pair(box, data) {
 
 function front(box) {
   const told = JSON.parse(document.getElementById(box.dataset.source).textContent);
-  const [[first, way], [second, other]] = told.objectives;
+  const [[first], [second]] = told.objectives;
   const drawn = surface(box, `${first} and ${second} of each run; the front is in the table below`);
   const x = scaleOf(told.points.map((p) => p[2])), y = scaleOf(told.points.map((p) => p[3]));
-  axes(drawn, x, y, { y: `${second} (${other}), across: ${first} (${way})` });
+  axes(drawn, x, y, { y: second });
   const points = told.points.map(([id, number, a, b, on], i) => ({ id, number, a, b, on, i, x: placeX(x, a, drawn.width), y: placeY(y, b, drawn.height) }));
   for (const p of points.filter((p) => !p.on)) dot(drawn.pen, p.x, p.y, RANKED, false);
   const edge = points.filter((p) => p.on).sort((a, b) => a.x - b.x);
@@ -345,7 +345,7 @@ function parallel(box, data, state) {
   state.ranges ??= new Map();
   const drawn = surface(box, `One line a run across ${all.length} axes; the best runs are in the table below`);
   const { pen, width, height } = drawn, top = 34, floor = height - 18;
-  const scales = all.map((axis) => scaleOf(axis.values.filter((v, i) => data.fates[i] !== OPEN), axis));
+  const scales = all.map((axis) => scaleOf(axis.values.filter((_, i) => data.fates[i] !== OPEN), axis));
   const xs = all.map((_, i) => 46 + i * (width - 92) / Math.max(all.length - 1, 1));
   const at = (k, v) => floor - scales[k].at(v) * (floor - top);
   const good = standing(data), inside = (i) => within(all, state.ranges, i);
@@ -522,7 +522,7 @@ const drawAll = () => { for (const root of document.querySelectorAll("[data-plot
 
 let last = 0, soon = null;
 document.addEventListener("advisor:changed", (event) => {
-  const roots = [...document.querySelectorAll("[data-plots]")].filter((root) => event.detail?.experiments?.includes(root.dataset.experiment));
+  const roots = [...document.querySelectorAll("[data-plots]")].filter((root) => event.detail?.all || event.detail?.experiments?.includes(root.dataset.experiment));
   if (!roots.length || soon) return;
   soon = setTimeout(() => {
     [soon, last] = [null, Date.now()];

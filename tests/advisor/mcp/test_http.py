@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import subprocess
+from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from mcp import Client
@@ -11,7 +16,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
 from advisor.app import Advisor
-from tests.advisor.mcp.conftest import serving, talk
+from tests.advisor.mcp.conftest import command, serving, talk
 
 TOKEN = "a-token-that-nobody-guesses"
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
@@ -55,8 +60,13 @@ def test_with_a_token_only_who_brings_it_is_answered(adv: Advisor) -> None:
         assert posted(address + f"?token={TOKEN}").status_code == 401  # addresses are written down by proxies
         brought = {"authorization": f"Bearer {TOKEN}"}
         assert posted(address, brought).status_code == 200
-        http = create_mcp_http_client(headers=brought)
-        assert "list_experiments" in talk(streamable_http_client(address, http_client=http), names)
+
+        async def asked() -> list[str]:
+            http = create_mcp_http_client(headers=brought)
+            async with http, Client(streamable_http_client(address, http_client=http)) as client:
+                return await names(client)
+
+        assert "list_experiments" in anyio.run(asked)
 
 
 def test_what_is_too_long_or_no_request_is_refused(adv: Advisor) -> None:
@@ -75,3 +85,25 @@ def test_what_is_read_only_offers_nothing_that_writes(adv: Advisor) -> None:
         tools = posted(address).json()["result"]["tools"]
         assert tools
         assert all(tool["annotations"]["readOnlyHint"] for tool in tools)
+
+
+def test_the_command_tells_its_address_and_beyond_this_machine_makes_up_a_token(store: Path) -> None:
+    told = command(store, "--http", "--port", "0", "--host", "0.0.0.0")
+    program = "import sys; from advisor.cli import main; sys.exit(main())"
+    start = [told.command, "-c", program, *told.args[2:]]
+    with subprocess.Popen(
+        start, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=told.env, cwd=told.cwd
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            address = process.stdout.readline().strip().replace("0.0.0.0", "127.0.0.1")
+            token = re.search(r"'Authorization: Bearer (\S+)'", process.stderr.readline())
+            assert token is not None
+            assert posted(address).status_code == 401
+            assert posted(address, {"authorization": f"Bearer {token[1]}"}).status_code == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from advisor.cli import main
 from tests.advisor.mcp.conftest import command
 
 HELLO = {
@@ -95,6 +96,11 @@ def test_a_store_that_is_not_there_is_said_before_anything_is_served(tmp_path: P
     assert done.stdout == ""
     assert done.stderr.startswith("error: no store at ")
     assert not (tmp_path / "nothing").exists()
+
+
+def test_what_goes_with_http_is_not_passed_over(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--store", str(store), "mcp", "--port", "9000"]) == 2
+    assert capsys.readouterr().err.startswith("error: --host, --port and --allow-host go with --http")
 
 
 def test_without_the_extra_the_command_says_what_to_install(store: Path) -> None:

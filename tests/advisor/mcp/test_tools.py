@@ -1,4 +1,4 @@
-"""Every tool, as the official client calls it: in this process, over stdio, over HTTP."""
+"""Every tool, as the official client calls it: in this process, over stdio, over HTTP by the earlier protocol."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import anyio
 import jsonschema
 import pytest
 from mcp import Client
@@ -94,9 +95,8 @@ def test_there_is_a_call_of_every_tool() -> None:
     assert list(CALLS) == [operation.name for operation in OPERATIONS]
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-def test_every_tool_answers_in_this_process(adv: Advisor, mode: str) -> None:
-    tools, answers = talk(create_server(adv), lambda client: call_all(client, list(CALLS)), mode=mode)
+def test_every_tool_answers_in_this_process(adv: Advisor) -> None:
+    tools, answers = talk(create_server(adv), lambda client: call_all(client, list(CALLS)))
     assert [tool.name for tool in tools] == list(CALLS)
     check(tools, answers)
     assert answers["verify_text"].structured_content["ok"]
@@ -114,7 +114,7 @@ def test_every_tool_answers_over_stdio(store: Path) -> None:
 
 def test_every_tool_answers_over_http(adv: Advisor) -> None:
     with serving(adv) as address:
-        tools, answers = talk(address, lambda client: call_all(client, list(CALLS)))
+        tools, answers = talk(address, lambda client: call_all(client, list(CALLS)), mode="legacy")
     check(tools, answers)
 
 
@@ -128,7 +128,23 @@ def test_reading_over_all_ways_says_the_same(adv: Advisor, store: Path) -> None:
     with serving(adv) as address:
         assert read(address, "legacy") == here
     adv.close()
-    assert read(command(store)) == here
+    assert read(command(store), "legacy") == here
+
+
+def test_those_who_ask_at_once_are_all_answered_and_nobody_is_given_the_same_point(adv: Advisor) -> None:
+    found: list[dict[str, Any]] = []
+
+    async def ask(client: Client) -> None:
+        async def one() -> None:
+            answer = await client.call_tool("suggest_params", {"experiment": "digits"})
+            found.append(answer.structured_content["suggestions"][0]["params"])
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(12):
+                tasks.start_soon(one)
+
+    talk(create_server(adv), ask)
+    assert len({json.dumps(params, sort_keys=True) for params in found}) == 12
 
 
 # -- what tools say of themselves

@@ -66,7 +66,8 @@ def test_regular_steps_take_no_room() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"axis": "epoch"}, {"from": "x"}, {"from": "nan"}, {"to": "inf"}, {"from": "2", "to": "1"}, {"points": "many"}]
+    "given",
+    [{"axis": "epoch"}, {"from": "x"}, {"from": "nan"}, {"to": "inf"}, {"from": "2", "to": "1"}, {"points": "many"}],
 )
 def test_a_question_that_makes_no_sense_is_refused(given: dict[str, str]) -> None:
     with pytest.raises(ConfigError):
@@ -154,7 +155,9 @@ def test_runs_are_compared_in_the_order_in_which_they_are_asked(
     odd: Advisor, client_over: Callable[[Advisor], Any]
 ) -> None:
     first, second = (odd.experiment("odd").run(number) for number in (0, 1))
-    lines = client_over(odd).get(f"/compare/curves.json?runs={second.id},{first.id}&metrics=loss").json()["metrics"]["loss"]
+    lines = (
+        client_over(odd).get(f"/compare/curves.json?runs={second.id},{first.id}&metrics=loss").json()["metrics"]["loss"]
+    )
     assert [(line["number"], line["place"]) for line in lines] == [(1, 0), (0, 1)]
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.advisor.web.conftest import Served, violations
 
 from storage.records import Event, new_id
+from tests.advisor.web.conftest import Served, violations
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -80,6 +80,13 @@ def test_runs_are_filtered_sorted_and_their_columns_chosen_and_each_view_is_a_li
     page.get_by_role("columnheader", name="optimizer").wait_for()
     assert violations(page) == []
     assert violations(again) == []
+    again.bring_to_front()
+    again.get_by_label("Select run 0").check()
+    served.adv.experiment("digits").tell({"lr": 0.2, "hidden": 20, "optimizer": "sgd"}, 0.01)
+    again.get_by_text("1–7 of 7").wait_for()
+    assert numbers(again)[-1] == "#12"
+    assert again.get_by_label("Select run 0").is_checked()
+    assert again.locator("#head").get_by_text("0.01", exact=True).is_visible()
 
 
 def test_runs_are_chosen_over_pages_and_compared(served: Served, open_page: OpenPage) -> None:
@@ -158,23 +165,21 @@ def test_pictures_are_drawn_narrowed_by_ranges_and_follow_what_happens(served: S
     where = "params.opt in ('sgd') and params.width >= 3"
     assert number == served.adv.store.count("empty", where=f"{where} and objective is not null and objective != nan")
     add_runs(served, 3)
-    page.evaluate(
-        "document.dispatchEvent(new CustomEvent('advisor:changed', {detail: {experiments: ['empty'], runs: []}}))"
-    )
     page.wait_for_selector("[data-drawn='63']")
     link.click()
     page.wait_for_selector("#runs")
     assert set(page.get_by_role("combobox", name="Filter").input_value().split(" and ")) == set(where.split(" and "))
 
 
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize(("dark", "tabs"), [(False, ("analysis", "ledger")), (True, ("suggestions", "ledger"))])
 def test_every_part_reads_well_on_a_phone_and_for_a_screen_reader(
-    served: Served, open_page: OpenPage, dark: bool
+    served: Served, open_page: OpenPage, dark: bool, tabs: tuple[str, ...]
 ) -> None:
+    there = {"": "#list", "analysis": "[data-drawn]", "suggestions": "#asked", "ledger": "#record"}
     page = open_page(f"{served.address}/experiments", dark=dark, width=390)
-    for tab, there in (("", "#list"), ("analysis", "[data-drawn]"), ("suggestions", "#asked"), ("ledger", "#record")):
+    for tab in ("", *tabs):
         if tab:
             page.goto(f"{served.address}/experiments/digits?tab={tab}")
-        page.wait_for_selector(there)
+        page.wait_for_selector(there[tab])
         assert not is_too_wide(page), tab
         assert violations(page) == [], tab

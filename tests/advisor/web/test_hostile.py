@@ -39,8 +39,23 @@ def test_the_first_page_survives_hostile_texts(hostile: Served, open_page: Calla
         page.close()
 
 
+def test_every_link_to_an_experiment_leads_there(hostile: Served, open_page: Callable[..., Page]) -> None:
+    page = open_page(hostile.address + "/")
+    links = page.locator("#experiments tbody a").all()
+    addresses = [hostile.address + str(link.get_attribute("href")) for link in links]
+    assert len(addresses) == 2
+    for address in addresses:
+        answer = page.goto(address)
+        assert answer is not None
+        assert answer.status == 200
+        assert_harmless(page)
+
+
 def test_what_is_done_to_a_hostile_finding_is_told_as_text(hostile: Served, open_page: Callable[..., Page]) -> None:
     page = open_page(hostile.address + "/", width=390)
+    page.locator(".trouble .menu summary").first.click()
+    assert_harmless(page)
+    page.keyboard.press("Escape")
     page.locator("[data-acknowledge]:visible").first.click()
     page.locator(".toast").first.wait_for()
     assert_harmless(page)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -139,9 +138,13 @@ def test_the_beginning_of_an_id_leads_to_the_whole_and_an_unknown_one_asks_what_
 
 def test_notes_and_tags_are_said_of_a_run_that_is_over(adv: Advisor, client: TestClient) -> None:
     run = adv.experiment("digits").run(2)
-    kept = client.post(f"/runs/{run.id}/notes", data={"text": "key=sk-proj-abcdefghijklmnop1234 good"}, follow_redirects=False)
+    kept = client.post(
+        f"/runs/{run.id}/notes", data={"text": "key=sk-proj-abcdefghijklmnop1234 good"}, follow_redirects=False
+    )
     assert kept.headers["location"] == f"/runs/{run.id}#notes"
-    part = client.post(f"/runs/{run.id}/tags", data={"add": "best, wide"}, headers={"hx-request": "true", "hx-target": "tags"})
+    part = client.post(
+        f"/runs/{run.id}/tags", data={"add": "best, wide"}, headers={"hx-request": "true", "hx-target": "tags"}
+    )
     assert part.text.strip().startswith("<section")
     client.post(f"/runs/{run.id}/tags", data={"remove": "baseline"})
     run = adv.run(run.id)
@@ -150,9 +153,7 @@ def test_notes_and_tags_are_said_of_a_run_that_is_over(adv: Advisor, client: Tes
     assert client.post(f"/runs/{run.id}/notes", data={"text": "  "}).status_code == 422
 
 
-def test_nothing_can_be_said_where_only_reading_is_allowed(
-    adv: Advisor, client_of: Callable[..., TestClient]
-) -> None:
+def test_nothing_can_be_said_where_only_reading_is_allowed(adv: Advisor, client_of: Callable[..., TestClient]) -> None:
     run = adv.experiment("digits").run(2)
     client = client_of(read_only=True)
     assert "<textarea" not in client.get(f"/runs/{run.id}").text
@@ -173,7 +174,7 @@ def made(**given: object) -> Run:
 
 def test_many_metrics_of_a_family_have_a_chart_each() -> None:
     names = [f"{split}_loss" for split in ("train", "val", "test", "eval", "dev")]
-    assert [chart.metrics for chart in details.charts("r", names, first="val_loss")][0] == ("val_loss",)
+    assert next(chart.metrics for chart in details.charts("r", names, first="val_loss")) == ("val_loss",)
     assert len(details.charts("r", names, first=None)) == 5
 
 

@@ -1,0 +1,22 @@
+"""``advisor triage``: what needs a person, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import advisor
+
+
+def test_what_needs_a_person_is_listed_and_taken_back(program, tmp_path: Path) -> None:
+    with advisor.open(tmp_path / "store", capture=False) as adv:
+        run = adv.experiment("sweep", objective="loss").start(params={"lr": 0.1})
+        run.fail("boom")
+    at = ("--store", str(tmp_path / "store"))
+    shown = program(*at, "triage")
+    assert "it failed: boom" in shown.out
+    assert json.loads(program(*at, "triage", "--json").out)["findings"][0]["code"] == "ADV111"
+    program(*at, "ack", run.id)
+    assert "nothing needs you" in program(*at, "triage", "--all").err
+    program(*at, "ack", run.id, "--undo")
+    assert "it failed: boom" in program(*at, "triage").out
