@@ -85,7 +85,10 @@ def static(request: Request) -> Response:
 
 
 def _known_error(request: Request, error: Exception) -> Response:
-    return _error(request, status_of(error), words_of(error))
+    status = status_of(error)
+    if not request.url.path.startswith(API) and status in (409, 422):
+        status = 400  # to people the difference says nothing
+    return _error(request, status, words_of(error))
 
 
 def _http_error(request: Request, error: Exception) -> Response:
