@@ -15,7 +15,7 @@ export MKL_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser lint format evals evals-findings evals-sources evals-serve train-head evals-suggest evals-search evals-documents bench-store build smoke clean
+.PHONY: help demo test browser lint format evals evals-findings evals-sources evals-serve evals-api train-head evals-suggest evals-search evals-documents bench-store build smoke clean
 
 help: ## list what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/'
@@ -83,6 +83,10 @@ evals-serve: $(READY) ## the page on 100,000 runs, and 50 viewers beside a train
 	@mkdir -p build/evals
 	$(BIN)/python evals/serve_scale.py --store build/evals/serve-store --out build/evals/serve_scale.json $(SERVE_ARGS)
 	$(BIN)/python evals/serve_viewers.py --out build/evals/serve_viewers.json
+
+evals-api: $(READY) ## 10,000 made-up requests against the JSON API, in half an hour; API_ARGS=--requests=500 tries it
+	@mkdir -p build/evals
+	$(BIN)/python -W ignore evals/api_fuzz.py --out build/evals/api_fuzz.json $(API_ARGS)
 
 evals-search: $(READY) ## how well searches find runs again, and how fast; SEARCH_ARGS=--quick tries it
 	@mkdir -p build/evals
