@@ -9,7 +9,6 @@ from __future__ import annotations
 import shlex
 from typing import Any, Final
 
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
@@ -17,6 +16,7 @@ from starlette.routing import Route
 
 from advisor.web import addresses
 from advisor.web.addresses import address_of
+from advisor.web.forms import Fields, posted
 from advisor.web.pages import experiment_charts as charts
 from advisor.web.pages import experiment_suggestions as answers
 from advisor.web.pages import experiment_table as tables
@@ -207,18 +207,13 @@ def _download(web: Web, record: Experiment, request: Request, part: str) -> Resp
 # -- changes
 
 
-async def change(request: Request) -> Response:
+def change(request: Request, fields: Fields) -> Response:
     """Ask for suggestions."""
-    form = await request.form()
-    return await run_in_threadpool(_ask, request, form)
-
-
-def _ask(request: Request, form: Any) -> Response:
     web = Web.of(request)
     record, part = _found(web, request.path_params["name"])
     if record is None or part != "suggestions":
         raise HTTPException(404 if record is None else 405)
-    return _answered(web, record, request, answers.ask(web, record, form))
+    return _answered(web, record, request, answers.ask(web, record, fields))
 
 
 def accept(request: Request) -> Response:
@@ -257,7 +252,7 @@ def _answered(web: Web, record: Experiment, request: Request, said: str) -> Resp
 
 ROUTES: Final = (
     Route("/experiments/{name:path}", experiment),
-    Route("/experiments/{name:path}", change, methods=["POST"]),
+    Route("/experiments/{name:path}", posted(change), methods=["POST"]),
     Route("/suggestions/{id}/accept", accept, methods=["POST"]),
     Route("/suggestions/{id}/reject", reject, methods=["POST"]),
     Route("/queue/{run_id}/withdraw", withdraw, methods=["POST"]),

@@ -8,10 +8,10 @@ from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from starlette.datastructures import FormData
 from starlette.requests import Request
 
 from advisor.errors import ConfigError
+from advisor.web.forms import Fields
 from advisor.web.web import Web
 from storage.errors import RecordError
 from storage.records import Experiment, Run
@@ -98,7 +98,7 @@ def optimize_command(record: Experiment, *, n: int) -> str:
 # -- what the forms do; each returns what was done, in a sentence
 
 
-def ask(web: Web, record: Experiment, form: FormData) -> str:
+def ask(web: Web, record: Experiment, form: Fields) -> str:
     """Make suggestions.
 
     Raises

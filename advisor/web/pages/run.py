@@ -12,8 +12,6 @@ from functools import cached_property
 from typing import Any, BinaryIO, Final
 from urllib.parse import quote
 
-from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
@@ -26,6 +24,7 @@ from advisor.references import find_run
 from advisor.relatives import MANY, Relatives, around, relatives
 from advisor.reports.lead import lead
 from advisor.web import run_details as details
+from advisor.web.forms import Fields, posted
 from advisor.web.pages.curves import curves_of
 from advisor.web.web import Web
 from storage.curves import is_of_machine
@@ -210,46 +209,37 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
             yield chunk
 
 
-async def add_note(request: Request) -> Response:
+def add_note(request: Request, fields: Fields) -> Response:
     """Add a note."""
-    return await _said(request, lambda web, run, form: web.note(run, str(form.get("text", ""))), "notes")
+    run, experiment = _found(request)
+    experiment.note(run, fields.get("text", ""))
+    return _said(request, run, "notes")
 
 
-async def set_tags(request: Request) -> Response:
-    """Add the tags of the field ``add``, parted by commas, and take off those of ``remove``."""
-
-    def said(experiment: Any, run: Run, form: FormData) -> None:
-        new = [tag.strip() for tag in str(form.get("add", "")).split(",") if tag.strip()]
-        gone = [str(tag) for tag in form.getlist("remove")]
-        if gone:
-            experiment.untag(run, *gone)
-        if new:
-            experiment.tag(run, *new)
-
-    return await _said(request, said, "tags")
+def set_tags(request: Request, fields: Fields) -> Response:
+    """Add the tags of the field ``add``, parted by commas, and take off that of ``remove``."""
+    run, experiment = _found(request)
+    new = [tag.strip() for tag in fields.get("add", "").split(",") if tag.strip()]
+    if fields.get("remove"):
+        experiment.untag(run, fields["remove"])
+    if new:
+        experiment.tag(run, *new)
+    return _said(request, run, "tags")
 
 
-async def write_summary(request: Request) -> Response:
+def write_summary(request: Request, fields: Fields) -> Response:
     """Write the run's summary and keep it, then show it."""
-
-    def write() -> str:
-        found, experiment = _found(request)
-        return str(experiment.summarize(found).id)
-
-    return RedirectResponse(f"/documents/{quote(await run_in_threadpool(write), safe='')}", 303)
+    run, experiment = _found(request)
+    document = experiment.summarize(run)
+    return RedirectResponse(f"/documents/{quote(str(document.id), safe='')}", 303)
 
 
-async def _said(request: Request, say: Callable[[Any, Run, FormData], Any], part: str) -> Response:
-    form = await request.form()
-
-    def work() -> Response:
-        found, experiment = _found(request)
-        say(experiment, found, form)
-        if request.headers.get("hx-request"):
-            return _page(RunView(Web.of(request), experiment.run(found.id), request), "run.html.j2")
-        return RedirectResponse(details.run_address(found.id) + f"#{part}", 303)
-
-    return await run_in_threadpool(work)
+def _said(request: Request, run: Run, part: str) -> Response:
+    """Show the run as it is now: in place for htmx, by a new page otherwise."""
+    web = Web.of(request)
+    if request.headers.get("hx-request"):
+        return _page(RunView(web, web.adv.store.run(run.id), request), "run.html.j2")
+    return RedirectResponse(details.run_address(run.id) + f"#{part}", 303)
 
 
 def _found(request: Request) -> tuple[Run, Any]:
@@ -326,9 +316,9 @@ _PART: Final = "/runs/{run_id:path}/"
 
 ROUTES: Final = (
     Route(_PART + "artifacts/{sha256}", artifact),
-    Route(_PART + "notes", add_note, methods=["POST"]),
-    Route(_PART + "tags", set_tags, methods=["POST"]),
-    Route(_PART + "summary", write_summary, methods=["POST"]),
+    Route(_PART + "notes", posted(add_note), methods=["POST"]),
+    Route(_PART + "tags", posted(set_tags), methods=["POST"]),
+    Route(_PART + "summary", posted(write_summary), methods=["POST"]),
     *(Route(_PART + name, part) for name in PARTS),
     Route("/runs/{run_id:path}", run),
 )

@@ -150,7 +150,7 @@ def test_notes_and_tags_are_said_of_a_run_that_is_over(adv: Advisor, client: Tes
     run = adv.run(run.id)
     assert run.tags == ("best", "wide")
     assert "abcdefghijklmnop" not in run.notes[-1]
-    assert client.post(f"/runs/{run.id}/notes", data={"text": "  "}).status_code == 422
+    assert client.post(f"/runs/{run.id}/notes", data={"text": "  "}).status_code == 400
 
 
 def test_nothing_can_be_said_where_only_reading_is_allowed(adv: Advisor, client_of: Callable[..., TestClient]) -> None:
