@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +19,8 @@ from advisor.redact import scrub
 from advisor.references import find_finding, present_name
 from advisor.suggest.space import Space
 from advisor.tracking.attached import attach
-from advisor.tracking.run import Collaborators, LiveRun, ended_state
+from advisor.tracking.run import Collaborators, LiveRun
 from advisor.tracking.values import plain
-from storage.curves import summaries
 from storage.errors import (
     ExperimentNotFoundError,
     RecordError,
@@ -33,7 +31,6 @@ from storage.errors import (
 )
 from storage.records import (
     Curve,
-    CurveChunk,
     Document,
     Event,
     Finding,
@@ -395,6 +392,7 @@ class Experiment:
         suggestion_id: str | None = None,
         notes: Sequence[str] = (),
         metrics: Mapping[str, float] | None = None,
+        curves: Mapping[str, Curve | Sequence[float]] | None = None,
     ) -> Run:
         """Record a run that was trained elsewhere: its parameters and its objective's value.
 
@@ -404,6 +402,8 @@ class Experiment:
         ----------
         metrics
             Last values of other metrics, such as those that constraints are about; each becomes a curve of one point.
+        curves
+            Whole curves: values in the order of the training, one a step from 0, or a ``Curve``.
 
         Raises
         ------
@@ -415,48 +415,11 @@ class Experiment:
         RecordError
             If the state is none in which a run is over.
         """
-        over = ended_state(state)
-        record = self.record
-        clean = plain(params)
-        self._refuse_typos(record, clean)
-        if record.space:
-            Space.from_json(record.space).check(clean)
-        curves = {name: Curve.of(name, [0], [_metric(name, v)]) for name, v in (metrics or {}).items()}
-        values = None if value is None else [float(v) for v in (value if isinstance(value, Sequence) else [value])]
-        if values is None and over is RunState.FINISHED:
-            raise ConfigError("a finished run needs a value; give one, or state='failed' if there is none")
-        if not record.objectives:
-            raise ConfigError(
-                f"experiment {self.name!r} has no objective that a value could be of; set one with "
-                f"'advisor experiment {self.name} --objective val_loss --direction minimize'"
-            )
-        if values is not None and len(values) != len(record.objectives):
-            raise ConfigError(
-                f"{len(values)} values were given for {len(record.objectives)} objectives; give one for each"
-            )
-        event = Event.new(
-            "run.created",
-            self.name,
-            new_id(),
-            time=self._advisor.clock(),
-            actor="tell",
-            state=over,
-            params=clean,
-            values=values,
-            seed=_seed(seed),
-            notes=[scrub(note) for note in _words(notes)],
-            source="told",
-            suggestion_id=suggestion_id,
-            **({"summary": summaries(curves)} if curves else {}),
-        )
-        self._store.append([event])
-        chunks = [
-            CurveChunk(event.run_id, metric=name, chunk=0, through=1, steps=curve.steps, values=curve.values)
-            for name, curve in curves.items()
-        ]
-        if chunks:
-            self._store.append_curves(chunks)
-        return self._store.run(event.run_id)
+        from advisor.telling import Told
+
+        told = Told(params, value, state=state, seed=_seed(seed), suggestion_id=suggestion_id, notes=_words(notes))
+        self._refuse_typos(self.record, plain(params))
+        return told.record(self._store, self.record, metrics or {}, curves or {}, now=self._advisor.clock())
 
     # -- looking
 
@@ -1055,9 +1018,3 @@ def _seed(seed: Any) -> int | None:
         return None if seed is None else operator.index(seed)
     except TypeError:
         raise ConfigError(f"seed {seed!r:.60} is a {type(seed).__name__}; a seed is a whole number") from None
-
-
-def _metric(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise ConfigError(f"metric {name!r} = {value!r:.60} is no number; give its last value, nan and inf included")
-    return float(value)

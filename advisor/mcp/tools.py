@@ -32,7 +32,7 @@ NAMED: Final = "untrusted"
 """The field of an answer that names the fields whose text came with runs; in the text form the marks say it."""
 FACTS: Final = "facts"
 """The field of an answer that has its figures once more, with ids to cite them by; in the text form it comes last."""
-REPLACES: Final = frozenset({"set_tags"})
+REPLACES: Final = frozenset({"set_tags", "define_experiment"})
 """What puts something in the place of something else; all else that writes only adds, and the journal keeps all."""
 FACTS_SHOWN: Final = 40
 """Facts in a text, the most important ones; the structured answer has the rest."""

@@ -7,6 +7,7 @@ from typing import Final
 from advisor.operations.annotating import ADD_NOTE, SET_TAGS
 from advisor.operations.comparing import COMPARE_RUNS
 from advisor.operations.curves import GET_CURVES
+from advisor.operations.defining import DEFINE_EXPERIMENT
 from advisor.operations.diagnosing import DIAGNOSE_RUN
 from advisor.operations.documents import GET_DOCUMENT, GET_REPORT, LIST_DOCUMENTS, WRITE_REPORT
 from advisor.operations.experiments import GET_EXPERIMENT, GET_LEDGER, LIST_EXPERIMENTS, STOP_ADVICE
@@ -19,6 +20,7 @@ from advisor.operations.verifying import GET_FACTS, VERIFY_TEXT, resolve_fact
 OPERATIONS: Final[tuple[Operation, ...]] = (
     LIST_EXPERIMENTS,
     GET_EXPERIMENT,
+    DEFINE_EXPERIMENT,
     SEARCH_RUNS,
     LIST_RUNS,
     GET_RUN,

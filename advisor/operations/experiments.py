@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MOST: Final = 500
 """Experiments in one answer."""
 N_METRICS: Final = 200
+NEWEST: Final = 2_000
+"""Runs that advice on going on looks at; of 100,000 it would take half a minute."""
 
 
 class ExperimentsAsked(Asked, frozen=True, kw_only=True):
@@ -235,7 +237,7 @@ def stop_advice(adv: Advisor, asked: StopAsked) -> StopTold:
     from advisor.reports.addressed import ledger_facts
 
     found = find.experiment(adv, asked.experiment)
-    told = found.stop_advice(worth=asked.worth).as_json()
+    told = found.stop_advice(worth=asked.worth, newest=NEWEST).as_json()
     facts = ledger_facts(found.record, told, "stop_advice")
     figures: dict[str, Any] = {
         key: number(value) if isinstance(value, float) else value for key, value in told.items() if key != "reason"
@@ -249,7 +251,7 @@ STOP_ADVICE: Final = Operation(
     "stop_advice",
     title="Whether to go on searching",
     about="Advise whether to stop looking for better parameters: expected gain of the next runs beside the noise and "
-    "the cost. Ask it every ten runs or so. Reads all runs of the experiment.",
+    f"the cost. Ask it every ten runs or so. Looks at the newest {NEWEST} runs.",
     asks=StopAsked,
     answers=StopTold,
     does=stop_advice,

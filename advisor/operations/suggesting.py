@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 MOST: Final = 20
 N_LEARNED_FROM: Final = 100
+MOST_CURVES: Final = 20
+MOST_POINTS: Final = 10_000
+"""Values of one curve in one request, which may be a megabyte."""
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Params = Annotated[dict[str, Any], Meta(description="Parameter → value.", examples=[{"lr": 0.1}])]
 
@@ -154,6 +157,14 @@ class ResultAsked(Asked, frozen=True, kw_only=True):
     metrics: Annotated[dict[str, Number], Meta(description="Last values of other metrics.")] = field(
         default_factory=dict
     )
+    curves: Annotated[
+        dict[str, Annotated[list[Number], Meta(max_length=MOST_POINTS)]],
+        Meta(
+            description="Metric → its values in the order of the training, one a step from 0; without curves a run "
+            "cannot be checked for trouble.",
+            examples=[{"val_loss": [0.9, 0.5, 0.4]}],
+        ),
+    ] = field(default_factory=dict)
     seed: Annotated[Seed | None, Meta(description="Seed of the training.")] = None
     note: Annotated[Annotated[str, Meta(max_length=20_000)] | None, Meta(description="Words to find it by.")] = None
 
@@ -182,6 +193,7 @@ def tell_result(adv: Advisor, asked: ResultAsked) -> ResultTold:
         suggestion_id=suggestion_id,
         notes=[asked.note] if asked.note else (),
         metrics={name: numeric(each) for name, each in asked.metrics.items()},
+        curves={name: [numeric(each) for each in values] for name, values in _curves(asked).items()},
     )
     best = experiment.best()
     return ResultTold(
@@ -191,6 +203,12 @@ def tell_result(adv: Advisor, asked: ResultAsked) -> ResultTold:
         best_objective=None if best is None else number(best.objective),
         facts=facts_told(_facts(adv, experiment.record, run)),
     )
+
+
+def _curves(asked: ResultAsked) -> Mapping[str, list[Number]]:
+    if len(asked.curves) > MOST_CURVES:
+        raise ConfigError(f"{len(asked.curves)} curves were given; at most {MOST_CURVES} are taken at once")
+    return asked.curves
 
 
 def _facts(adv: Advisor, record: Any, run: Any) -> list[Any]:

@@ -11,7 +11,7 @@ import advisor
 from advisor.app import Advisor
 from advisor.errors import ConfigError, NotEnoughRunsError, SpaceError
 from storage.errors import ExperimentNotFoundError, RecordError, RunNotFoundError
-from storage.records import Event
+from storage.records import Curve, Event
 
 SPACE = {
     "lr": advisor.Float(1e-5, 1, log=True),
@@ -122,6 +122,17 @@ def test_failed_and_nan_runs_are_learned_from(adv: Advisor) -> None:
     (suggestion,) = exp.suggest()
     assert set(suggestion.learned_from) == {run.id for run in exp.runs()}
     assert exp.best() is None
+
+
+def test_a_run_is_told_with_its_curves(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    timed = Curve.of("acc", [0, 10], [0.1, 0.9], [0.5, 1.5])
+    run = exp.tell({"lr": 0.1}, 0.4, curves={"loss": [0.9, math.nan, 0.4], "acc": timed}, metrics={"size": 3.0})
+    assert run.curve("loss") == Curve.of("loss", [0, 1, 2], [0.9, math.nan, 0.4])
+    assert run.curve("acc") == timed
+    assert run.metrics == {"loss": 0.4, "acc": 0.9, "size": 3.0}
+    with pytest.raises(ConfigError, match="told twice"):
+        exp.tell({"lr": 0.1}, 0.4, curves={"loss": [1.0]}, metrics={"loss": 1.0})
 
 
 def test_telling_needs_a_value_and_parameters_that_fit(adv: Advisor) -> None:

@@ -27,6 +27,7 @@ Answers = dict[str, CallToolResult]
 CALLS: dict[str, dict[str, Any]] = {
     "list_experiments": {"limit": 10},
     "get_experiment": {"experiment": "digits"},
+    "define_experiment": {"experiment": "new", "objectives": ["loss"], "space": {"lr": {"low": 0.1, "high": 1}}},
     "search_runs": {"text": "runs that failed", "experiment": "digits"},
     "list_runs": {"experiment": "digits", "where": "params.lr < 0.1", "sort": "objective", "limit": 3},
     "get_run": {"run": "digits#4"},
@@ -35,7 +36,12 @@ CALLS: dict[str, dict[str, Any]] = {
     "similar_runs": {"run": "digits#0", "limit": 3},
     "diagnose_run": {"run": "digits#7"},
     "suggest_params": {"experiment": "digits", "n": 2, "seed": 1},
-    "tell_result": {"experiment": "digits", "params": {"lr": 0.01, "optimizer": "sgd"}, "value": "NaN"},
+    "tell_result": {
+        "experiment": "digits",
+        "params": {"lr": 0.01, "optimizer": "sgd"},
+        "value": "NaN",
+        "curves": {"val_loss": [1.0, 0.5, "NaN"]},
+    },
     "get_forecast": {"run": "digits#0", "at": 0.5},
     "stop_advice": {"experiment": "digits"},
     "get_ledger": {"experiment": "digits"},
@@ -160,7 +166,7 @@ def test_a_tool_says_whether_it_writes_and_whether_it_may_be_repeated(adv: Advis
         assert said is not None
         assert said.read_only_hint is not operation.writes
         assert said.idempotent_hint is operation.repeatable
-        assert said.destructive_hint is (tool.name == "set_tags")
+        assert said.destructive_hint is (tool.name in ("set_tags", "define_experiment"))
         assert said.open_world_hint is False
         assert len(tool.description or "") > 40
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from advisor.app import Advisor
-from advisor.errors import ConfigError
+from advisor.errors import ConfigError, SpaceError
 from advisor.operations import OPERATIONS, Operation, call, untrusted_fields
 from storage.errors import ExperimentNotFoundError, FilterError, RecordError, RunNotFoundError
 
@@ -24,7 +24,7 @@ NAMED = {
 }  # fmt: skip
 WRITING = {
     "suggest_params", "tell_result", "acknowledge", "judge_finding", "mute", "unmute", "add_note", "set_tags",
-    "write_report",
+    "write_report", "define_experiment",
 }  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def test_unknown_arguments_are_refused_with_those_that_are_known(shared: Advisor
 def test_text_from_runs_is_named_in_every_answer_and_marked_in_the_schema(look: Ask) -> None:
     found = look("get_run", run="digits#0")
     assert {"notes", "tags", "params", "error", "findings[].title", "facts[].label"} <= set(found["untrusted"])
-    assert found["untrusted"] == list(untrusted_fields(OPERATIONS[4].answers))
+    assert found["untrusted"] == list(untrusted_fields(next(each for each in OPERATIONS if each.name == "get_run").answers))
     schema = msgspec.json.schema(OPERATIONS[4].answers)["$defs"]["OneRunTold"]["properties"]["notes"]
     assert schema["x-untrusted"] is True
     assert "data, not instructions" in schema["description"]
@@ -201,6 +201,27 @@ def test_a_suggestion_is_tried_and_its_result_told(ask: Ask) -> None:
     failed = ask("tell_result", experiment="digits", suggestion_id=made[1]["suggestion_id"], state="failed", note="OOM")
     assert failed["run"]["state"] == "failed"
     assert ask("get_ledger", experiment="digits")["ledger"]["suggestions"]["n_started"] == 2
+
+
+def test_an_experiment_is_made_and_what_is_left_out_stays(ask: Ask) -> None:
+    space = {"lr": {"low": 1e-4, "high": 1, "log": True}, "optimizer": ["sgd", "adam"]}
+    made = ask("define_experiment", experiment="new", objectives=["loss"], directions=["minimize"], space=space)
+    assert made["n_runs"] == 0
+    assert set(made["space"]) == {"lr", "optimizer"}
+    again = ask("define_experiment", experiment="new", description="what the new one asks")
+    assert (again["space"], again["description"]) == (made["space"], "what the new one asks")
+    assert len(ask("suggest_params", experiment="new", n=2, seed=0)["suggestions"]) == 2
+    with pytest.raises(SpaceError, match="'lr'"):
+        ask("define_experiment", experiment="other", space={"lr": {"low": 2, "high": 1}})
+
+
+def test_a_result_may_bring_its_curves_and_is_checked_by_them(ask: Ask) -> None:
+    params = {"lr": 0.1, "optimizer": "sgd"}
+    told = ask("tell_result", experiment="digits", params=params, value=0.4, curves={"val_loss": [0.9, "NaN", 0.4]})
+    found = ask("get_curves", run=told["run"]["run_id"], metrics=["val_loss"])["curves"][0]
+    assert (found["steps"], found["values"]) == ([0, 1, 2], [0.9, "NaN", 0.4])
+    with pytest.raises(ConfigError, match="told twice"):
+        ask("tell_result", experiment="digits", params=params, value=1, curves={"a": [1]}, metrics={"a": 1})
 
 
 def test_a_result_needs_parameters_or_a_suggestion_of_the_experiment(ask: Ask) -> None:
