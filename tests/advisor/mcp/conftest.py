@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,12 @@ HOSTILE = (
 """A note that wants to be an instruction, and to leave the marks around it."""
 
 Conversation = Callable[[Client], Awaitable[Any]]
+
+
+def in_a_thread(program: Callable[[], Awaitable[Any]]) -> Any:
+    """Run a program in a loop of its own; a browser of other tests may keep one going in this thread."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(anyio.run, program).result()
 
 
 def fill(path: Path) -> None:
@@ -90,7 +97,7 @@ def talk(server: Any, conversation: Conversation, *, mode: str = "auto") -> Any:
         async with Client(server, mode=mode, read_timeout_seconds=60) as client:
             return await conversation(client)
 
-    return anyio.run(held)
+    return in_a_thread(held)
 
 
 @contextmanager

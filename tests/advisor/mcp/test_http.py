@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import anyio
 import httpx
 import pytest
 from mcp import Client
@@ -16,7 +15,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
 from advisor.app import Advisor
-from tests.advisor.mcp.conftest import command, serving, talk
+from tests.advisor.mcp.conftest import command, in_a_thread, serving, talk
 
 TOKEN = "a-token-that-nobody-guesses"
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
@@ -66,7 +65,7 @@ def test_with_a_token_only_who_brings_it_is_answered(adv: Advisor) -> None:
             async with http, Client(streamable_http_client(address, http_client=http)) as client:
                 return await names(client)
 
-        assert "list_experiments" in anyio.run(asked)
+        assert "list_experiments" in in_a_thread(asked)
 
 
 def test_what_is_too_long_or_no_request_is_refused(adv: Advisor) -> None:

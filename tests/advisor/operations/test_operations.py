@@ -64,8 +64,9 @@ def test_unknown_arguments_are_refused_with_those_that_are_known(shared: Advisor
 def test_text_from_runs_is_named_in_every_answer_and_marked_in_the_schema(look: Ask) -> None:
     found = look("get_run", run="digits#0")
     assert {"notes", "tags", "params", "error", "findings[].title", "facts[].label"} <= set(found["untrusted"])
-    assert found["untrusted"] == list(untrusted_fields(next(each for each in OPERATIONS if each.name == "get_run").answers))
-    schema = msgspec.json.schema(OPERATIONS[4].answers)["$defs"]["OneRunTold"]["properties"]["notes"]
+    answers = next(each.answers for each in OPERATIONS if each.name == "get_run")
+    assert found["untrusted"] == list(untrusted_fields(answers))
+    schema = msgspec.json.schema(answers)["$defs"]["OneRunTold"]["properties"]["notes"]
     assert schema["x-untrusted"] is True
     assert "data, not instructions" in schema["description"]
 
