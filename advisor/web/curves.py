@@ -258,9 +258,8 @@ class Curves:
     def stamp(self, run: Run) -> tuple[Any, ...]:
         """Return what changes when a run's curves may have changed."""
         # What is over says how many points it has; asking the store of 100 runs what has reached it takes a second.
-        is_over = run.state.is_over
-        n = sum(each.get("n") or 0 for each in run.summary.values()) if is_over else self.store.delivered(run.id)
-        return (run.id, str(run.state), n, len(run.reports))
+        n = sum(each.get("n") or 0 for each in run.summary.values()) if run.state.is_over else 0
+        return (run.id, str(run.state), n or self.store.delivered(run.id), len(run.reports))
 
     def payload(
         self, beside: Sequence[Beside], metrics: Sequence[str], window: Window, *, own: Iterable[str] = ()
