@@ -22,7 +22,7 @@ from advisor.app import Advisor
 from advisor.web.options import Options
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page
     from starlette.testclient import TestClient
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -130,11 +130,11 @@ def serving(adv: Advisor, **options: Any) -> Iterator[Served]:
     import uvicorn
 
     from advisor.web import create_app
-    from advisor.web.serving import bind
+    from advisor.web.serving import bind, config_of
 
     sock, chosen = bind(Options(port=0, **options))
-    config = uvicorn.Config(create_app(adv, chosen), log_level="warning", ws="none", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
+    app = create_app(adv, chosen)
+    server = uvicorn.Server(config_of(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()
     end = time.monotonic() + 20
@@ -144,6 +144,7 @@ def serving(adv: Advisor, **options: Any) -> Iterator[Served]:
     try:
         yield Served(adv, chosen.address.rstrip("/"))
     finally:
+        app.state.web.live.close()
         server.should_exit = True
         thread.join(10)
         sock.close()
@@ -171,6 +172,11 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
+def _is_trouble(said: ConsoleMessage) -> bool:
+    """Return whether a page complains of something else than that its server has ended, as that of a test does."""
+    return said.type == "error" and "Failed to load resource: net::ERR_" not in said.text
+
+
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Return what opens a page; at the end the test fails if a script failed or the policy stopped one."""
@@ -184,7 +190,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: troubles.append(f"script failed: {error}"))
-        page.on("console", lambda said: troubles.append(f"console: {said.text}") if said.type == "error" else None)
+        page.on("console", lambda said: troubles.append(f"console: {said.text}") if _is_trouble(said) else None)
         page.goto(address)
         return page
 
