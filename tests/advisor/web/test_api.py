@@ -161,7 +161,7 @@ def test_a_mistake_is_answered_with_a_sentence(client: TestClient, path: str, st
 
 
 def test_another_method_is_answered_with_those_that_are_possible(client: TestClient) -> None:
-    answer = client.post(f"{API}/experiments", json={})
+    answer = client.post(f"{API}/experiments/digits", json={})
     assert problem(answer, 405, "only GET, HEAD")
     assert answer.headers["allow"] == "GET, HEAD"
     assert client.get(f"{API}/runs/digits%230/notes").headers["allow"] == "POST"
