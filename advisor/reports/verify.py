@@ -22,6 +22,7 @@ from advisor.documents.origin import is_intact, origin_of
 from advisor.errors import AdvisorError, ConfigError
 from advisor.reports.gather import gather
 from advisor.reports.keep import MAX_KEPT, digest_of, kept_events
+from advisor.reports.recognised import normal, recognised
 from advisor.reports.write import viewed
 from storage.errors import StorageError
 from storage.events import read_time
@@ -108,7 +109,8 @@ def verify_text(adv: Advisor, text: str, *, folder: Path | None = None) -> Verif
         lost = Difference(0, written="", expected="", why=str(error))
         return Verified(False, kind="document", n_figures=n_figures(text), failures=(lost,))
     if origin is None:
-        return _verify_prose(adv, text)
+        kept = recognised(adv.store, text)
+        return _verify_prose(adv, text) if kept is None else _verify_known(adv, text, kept)
     return _verify_own(adv, text, origin, folder)
 
 
@@ -153,6 +155,11 @@ def _material_again(adv: Advisor, origin: Origin) -> tuple[Material, dict[str, A
 
 def verify_kept(adv: Advisor, kept: Kept) -> Verified:
     """Verify a document that the journal keeps: its text and its file, whose hash is kept, are derived again."""
+    return _held_to_kept(adv, kept.document.text, kept)
+
+
+def _held_to_kept(adv: Advisor, text: str, kept: Kept) -> Verified:
+    """Hold a text against the document that the journal keeps, derived again."""
     document = kept.document
     found: list[Difference] = []
     notes: list[str] = []
@@ -162,11 +169,11 @@ def verify_kept(adv: Advisor, kept: Kept) -> Verified:
         return Verified(
             False,
             kind=document.kind,
-            n_figures=n_figures(document.text),
+            n_figures=n_figures(text),
             notes=(f"the document cannot be derived again: {error}",),
         )
     if document.text:
-        found.extend(differences(document.text, again.plain[:MAX_KEPT]))
+        found.extend(differences(text, again.plain[:MAX_KEPT]))
     else:
         notes.append("the journal keeps no text of it; an early version wrote it")
     if not found and kept.sha256 not in ("", digest_of(again.text)):
@@ -175,10 +182,24 @@ def verify_kept(adv: Advisor, kept: Kept) -> Verified:
     return Verified(
         not found,
         kind=document.kind,
-        n_figures=n_figures(document.text or again.plain),
+        n_figures=n_figures(text or again.plain),
         failures=tuple(found),
         notes=tuple(notes),
     )
+
+
+def _verify_known(adv: Advisor, text: str, kept: Kept) -> Verified:
+    """Hold a text without an origin against the kept document that it was recognised as."""
+    same = normal(text) == normal(kept.document.text)
+    whole = kept.document.text if same else _framed(normal(text), kept.document.text)
+    found = _held_to_kept(adv, whole, kept)
+    note = f"the text was recognised as the document {kept.document.id} that the journal keeps"
+    return replace(found, notes=(note, *found.notes))
+
+
+def _framed(text: str, like: str) -> str:
+    """Return a text with the blanks around it that a kept one has: they say nothing."""
+    return like[: len(like) - len(like.lstrip())] + text + like[len(like.rstrip()) :]
 
 
 def _verify_own(adv: Advisor, text: str, origin: Origin, folder: Path | None) -> Verified:
