@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 MAX_CHARS: Final = 20_000_000
 """Of a text that is read."""
+IN_WORDS: Final = "numbers in words are not checked: write figures in digits"
+"""What is always said of a text that is not ours."""
 CANNOT_DERIVE: Final = (StorageError, AdvisorError, KeyError, ValueError, OverflowError)
 """What is raised where a document cannot be derived again: its origin comes from a file or a shared journal."""
 
@@ -250,18 +252,20 @@ def _pictures(origin: Origin, folder: Path, notes: list[str]) -> list[Difference
 def _verify_prose(adv: Advisor, text: str) -> Verified:
     """Look up what a text cites, and then every figure that it does not cite."""
     from advisor.documents import citations
+    from advisor.documents.cited_sentences import checked
     from advisor.documents.prose import told_of
+    from advisor.documents.prose_words import says_number
     from advisor.reports.addressed import Resolver
 
     found = citations.read(text, Resolver(adv))
-    others = told_of(adv.store, found.rest) if any(char.isdigit() for char in found.rest) else ()
-    told: tuple[Told | Cited, ...] = (*found.cited, *others)
+    others = told_of(adv.store, found.rest) if says_number(found.rest) else ()
+    told: tuple[Told | Cited, ...] = (*checked(adv.store, found), *others)
     wrong = tuple(
         Difference(one.line, written=one.written, expected=one.expected, why=one.why)
         for one in told
         if one.verdict == "contradicted"
     )
-    notes = () if told else ("the text holds no figure",)
+    notes = (IN_WORDS,) if told else ("the text holds no figure", IN_WORDS)
     return Verified(
         not wrong, kind="text", n_figures=len(told), failures=wrong, told=told, notes=notes, filled=found.filled
     )
