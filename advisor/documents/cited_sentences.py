@@ -1,4 +1,4 @@
-"""Does the sentence around a citation speak of what the citation names: the same run, experiment and metric?
+"""Hold the sentence around a citation against it: whether it speaks of the same run, experiment and metric.
 
 A figure may be its fact's, and the sentence still false: it says of one run what was cited of another. Leaves out
 whether the figure is the fact's (``citations``). Invariant: nothing becomes supported here; a citation is contradicted
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from storage.records import Run
     from storage.store import RunStore
 
-_BREAK: Final = re.compile(
-    r"(?<=[.!?;])\s+(?=[A-Z#*`_(\[|{])|\n[ \t]*\n|\n(?=\s*(?:[-*|#>]|\d+[.)]\s))"
-)
+_BREAK: Final = re.compile(r"(?<=[.!?;])\s+(?=[A-Z#*`_(\[|{])|\n[ \t]*\n|\n(?=\s*(?:[-*|#>]|\d+[.)]\s))")
 _SOURCE: Final = re.compile(r"\bruns? (\S+?)(?: and (\S+))?\Z")
 _NUMBER: Final = re.compile(r"(?:\brun\s+#?|(?<![\w#&])#)(\d{1,7})\b", re.IGNORECASE)
 _NO_RUN: Final = re.compile(r"\b(?:issue|pr|pull request|ticket|step|epoch|figure|table|section)\s*$", re.IGNORECASE)
@@ -34,7 +32,8 @@ _HEX: Final = re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{6,32}\b")
 _CLAUSE: Final = re.compile(r"[;()]|,\s|\b(?:and|while|whereas|but|against|versus|vs|than|where)\b")
 _IN_ORDER: Final = re.compile(r"\b(?:respectively|in (?:this|that) order)\b", re.IGNORECASE)
 _COMPARED: Final = re.compile(
-    r"\b(?:best|baseline|median|worst|lowest|highest|than|behind|ahead|first|second|others?|versus|vs|against|from|one of)\b",
+    r"\b(?:best|baseline|median|worst|lowest|highest|than|behind|ahead|first|second|others?|versus|vs|against|from|"
+    r"one of)\b",
     re.IGNORECASE,
 )
 _BETWEEN: Final = frozenset(
@@ -46,7 +45,9 @@ _COMMON: Final = re.compile(
     r"learning rate|batch size|dropout|momentum|weight decay|rank|seed)\b",
     re.IGNORECASE,
 )
-_NO_NAMES: Final = frozenset({"up", "on", "in", "at", "to", "by", "the", "a", "is", "was", "of", "step", "value", "run"})
+_NO_NAMES: Final = frozenset(
+    {"up", "on", "in", "at", "to", "by", "the", "a", "is", "was", "of", "step", "value", "run"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,11 @@ def _named(known: Known, sentence: str, experiment: str) -> tuple[list[_Named], 
             found.append(_Named(match.start(), match.end(), run.experiment, run.number))
     for match in _NUMBER.finditer(sentence):
         inside = any(one.start < match.end() and match.start() < one.end for one in found)
-        if not inside and not _NO_RUN.search(sentence[: match.start()]) and known.run_by_number(experiment, int(match[1])):
+        if (
+            not inside
+            and not _NO_RUN.search(sentence[: match.start()])
+            and known.run_by_number(experiment, int(match[1]))
+        ):
             found.append(_Named(match.start(), match.end(), None, int(match[1])))
     masked = sentence
     places = [(one.start, one.end) for one in found] + [(a, b) for _, a, b in known.experiments_in(sentence)]

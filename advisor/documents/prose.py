@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from advisor.documents import prose_words as words
@@ -269,8 +270,8 @@ def _with_unit(match: re.Match[str], label: Label | None, text: str) -> tuple[La
         known = label is not None and label.kind == "duration"
         return Label("duration", text="duration", unit_s=unit_s), known and not is_one_of_two
     if words.is_of_steps(text, end):
-        is_named = label is not None and label.kind == "parameter" and bool(re.match(rf"\s*{re.escape(label.name)}\b",
-                                                                                     text[end:], re.IGNORECASE))  # fmt: skip
+        named = "" if label is None or label.kind != "parameter" else re.escape(label.name)
+        is_named = bool(named and re.match(rf"\s*{named}\b", text[end:], re.IGNORECASE))
         return (label if is_named else Label("step", text="step", follows=True)), False
     if words.is_of_things(text, match) and (label is None or not label.follows):
         return None, False
@@ -288,7 +289,7 @@ def _listed(
     place = rows.index(match)
     metrics = [each for each in labels if not each.what.follows]
     if len(runs) > 1 and len(rows) == len(runs) and len(metrics) == 1 and runs[-1].end <= rows[0].start():
-        between = [text[a.end : b.start] for a, b in zip(runs, runs[1:], strict=False)]
+        between = [text[a.end : b.start] for a, b in pairwise(runs)]
         if all(re.fullmatch(r"[\s,&`*]*(?:and)?[\s`*]*(?:run)?[\s`*]*", each) for each in between):
             return metrics[0].what, [runs[place].what], respectively
     if respectively and len(runs) == 1 and len(rows) == len(metrics) > 1 and metrics[-1].end <= rows[0].start():
@@ -314,9 +315,9 @@ def _label_of(
 ) -> Label | None:
     """Return what a figure is called: by the label after it if that is a count's noun, else by the one before it."""
     after = [place for place in labels if place.start >= match.end()]
-    if after and not text[match.end() : after[0].start].strip(" \t*_`"):
-        if after[0].what.follows or words.is_of_steps(text, match.end()):
-            return after[0].what  # type: ignore[no-any-return]  # places of labels hold labels
+    is_next = bool(after) and not text[match.end() : after[0].start].strip(" \t*_`")
+    if is_next and (after[0].what.follows or words.is_of_steps(text, match.end())):
+        return after[0].what  # type: ignore[no-any-return]  # places of labels hold labels
     before = [place for place in labels if place.end <= match.start() and not place.what.follows]
     if before:
         last = before[-1]

@@ -25,8 +25,22 @@ _SUPERLATIVE: Final = re.compile(
     re.IGNORECASE,
 )
 _QUALIFIED: Final = re.compile(
-    r"\b(?:second|third|fourth|2nd|3rd|next|not|never|previous|former|old|among|one of)[\s-]+(?:\w+\s+)?$|n't\s+(?:\w+\s+)?$",
+    r"(?:\b(?:second|third|fourth|2nd|3rd|next|not|never|previous|former|old|among|one of)[\s-]+|n't\s+)(?:\w+\s+)?$",
     re.IGNORECASE,
+)
+_BESIDE: Final = re.compile(
+    r"\b(?:behind|than|versus|vs\.?|against|from|beyond|under|above|below|near|over|unlike|trails?|misses)\s+(?:the\s+)?"
+    r"(?:\w+\s+)?$",
+    re.IGNORECASE,
+)
+"""What a run is compared with, and so is not."""
+_OF_SOME: Final = re.compile(
+    r"\b(?:among|of|for|in|at|under|using|from) (?:the )?(?!all\b|runs\b|trials\b|experiment\b|them\b|\d+ runs)\w+ "
+    r"(?:\w+ )?(?:runs|trials|ones|models)\b",
+    re.IGNORECASE,
+)
+_WITH: Final = re.compile(
+    r"\b(?:with|using|under|at|for) (?!an?\b|the\b|its\b|value|objective)(?=[a-z])", re.IGNORECASE
 )
 _OF_ITS_OWN: Final = re.compile(r"(?:\b(?:its|their|at|own)|'s|’s)\s+(?:\w+\s+)?$", re.IGNORECASE)
 _SINCE: Final = re.compile(r"\W+(?:so far|until|till|before|yet|to date|except|after|but)\b", re.IGNORECASE)
@@ -36,7 +50,9 @@ _AMONG_RUNS: Final = re.compile(
     re.IGNORECASE,
 )
 _ALL: Final = re.compile(r"\b(?:among|of all|overall|all (?:the )?(?:\w+ )?runs|any run|all trials)\b", re.IGNORECASE)
-_IS: Final = re.compile(r"\b(?:is|was|are|remains|came out|ended up|ranks?)\s+(?:\w+\s+)?(?:the|as)?\s*$", re.IGNORECASE)
+_IS: Final = re.compile(
+    r"\b(?:is|was|are|remains|came out|ended up|ranks?)\s+(?:\w+\s+)?(?:the|as)?\s*$", re.IGNORECASE
+)
 _CLAUSE: Final = re.compile(r"[;()]|,\s|\b(?:and|while|whereas|but|against|versus|vs|than|where)\b")
 _OF: Final = re.compile(r"[\w\s/.\-`*]*?\b(?:of|for|in|from|by)\s+(?:the\s+)?(?:run\s+)?[\s`*]*", re.IGNORECASE)
 
@@ -57,7 +73,9 @@ class Claim:
     why: str
 
 
-def claims_of(known: Known, text: str, runs: Sequence[Place], named: Sequence[Place], labels: Sequence[Place]) -> list[Claim]:
+def claims_of(
+    known: Known, text: str, runs: Sequence[Place], named: Sequence[Place], labels: Sequence[Place]
+) -> list[Claim]:
     """Return the claims of a sentence; names of runs and experiments are blanks in ``text``."""
     present = [place for place in runs if place.what is not None]
     found: list[Claim] = []
@@ -65,16 +83,20 @@ def claims_of(known: Known, text: str, runs: Sequence[Place], named: Sequence[Pl
         run, sure = _run_of(match, present, text)
         kind = str(match.lastgroup)
         metric = _metric(match, labels, text)
-        if run is None or metric is False or _is_of_curve(match, run, text):
+        if run is None or metric is False or _is_of_curve(match, run, text) or _BESIDE.search(text[: match.start()]):
             continue
         low, high = (0, len(text)) if len(present) == 1 else _clause(match, text)
         sure = sure and not _QUALIFIED.search(text[: match.start()]) and not _SINCE.match(text, match.end())
-        certain = sure and _among_runs(match, run, text, named)
+        certain = sure and _among_runs(match, run, text, named) and not _is_of_some(match, run, text, labels)
         outcome, best = _holds(known, run.what, kind, metric)
         if not sure or (outcome == "wrong" and not certain):
             outcome = "unsure"
         called = one_line(run.what.experiment, limit=60)
-        told = f"the {match[0].lower()} of {called} is {best}" if best else f"which run is the {match[0].lower()} is not known"
+        told = (
+            f"the {match[0].lower()} of {called} is {best}"
+            if best
+            else f"which run is the {match[0].lower()} is not known"
+        )
         why = told if outcome == "wrong" else f"whether the {match[0].lower()} of {called} is meant cannot be told"
         found.append(Claim(min(low, run.start), max(high, run.end), run, outcome, f"{match[0].lower()} of {called}",
                            best if outcome == "wrong" else "", one_line(why)))  # fmt: skip
@@ -129,6 +151,14 @@ def _among_runs(match: re.Match[str], run: Place, text: str, named: Sequence[Pla
     """Return whether it is certain that the superlative is among the runs of the experiment."""
     whole = any(place.what == run.what.experiment for place in named)
     return bool(whole or _AMONG_RUNS.match(text, match.end()) or _ALL.search(text) or _IS.search(text[: match.start()]))
+
+
+def _is_of_some(match: re.Match[str], run: Place, text: str, labels: Sequence[Place]) -> bool:
+    """Return whether the superlative may be among some runs only: ``of the sgd runs``, ``with adam``."""
+    end = run.start if run.start >= match.end() else min(match.end() + 10, len(text))
+    metrics = {place.start for place in labels if place.what.kind == "metric"}
+    with_what = [found.end() for found in _WITH.finditer(text, match.end()) if found.start() < end]
+    return bool(_OF_SOME.search(text)) or any(at not in metrics for at in with_what)
 
 
 def _holds(known: Known, run: Run, kind: str, metric: str) -> tuple[Outcome, str]:

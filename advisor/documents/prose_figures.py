@@ -102,21 +102,23 @@ def _of_curve(known: Known, figure: Figure, values: Sequence[Value], reading: Re
         return Judged("unknown", about=other.about, why=one_line(why))
     if not math.isfinite(figure.value) and known.n_not_finite(run, metric):
         return Judged("unknown", about=found.about, why="some points of the curve are not finite, the last one is")
-    if words.is_at_step(reading.text) or (reading.said in _OF_EXPERIMENT and reading.said not in ("best", "lowest", "highest")):
+    if words.is_at_step(reading.text) or (
+        reading.said in _OF_EXPERIMENT and reading.said not in ("best", "lowest", "highest")
+    ):
         return Judged("unknown", about=found.about, why="which point of the curve is meant is not checked")
     return found
 
 
-def _of_either(
-    known: Known, experiment: str | None, figure: Figure, reading: Reading, found: Judged
-) -> Judged:
+def _of_either(known: Known, experiment: str | None, figure: Figure, reading: Reading, found: Judged) -> Judged:
     """Return what holds where a sentence names no run, and speaks of the best: of the run before, or of all."""
     if reading.said not in _OF_EXPERIMENT or experiment is None or reading.label is None:
         return found
     whole = _held(figure, known.of_experiment(experiment, reading.label, reading.text, reading.said), reading)
     if whole.verdict == "supported":
         return whole
-    return replace(found, verdict="unknown", expected="", why="whether it is of the run or of the experiment is not said")
+    return replace(
+        found, verdict="unknown", expected="", why="whether it is of the run or of the experiment is not said"
+    )
 
 
 def _held(figure: Figure, values: Sequence[Value], reading: Reading) -> Judged:
@@ -167,7 +169,11 @@ def _changed(known: Known, experiment: str | None, figure: Figure, reading: Read
         expected = sure[0].text
         return Judged("contradicted", about=sure[0].about, expected=expected,
                       why=f"the store says {expected} for {sure[0].about}")  # fmt: skip
-    why = "what it changed from is not said" if reading.is_from else "between which figures it is a difference is not said"
+    why = (
+        "what it changed from is not said"
+        if reading.is_from
+        else "between which figures it is a difference is not said"
+    )
     return Judged("unknown", about=reading.label.text, why=why)
 
 

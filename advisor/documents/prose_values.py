@@ -40,7 +40,9 @@ _WORDS: Final[tuple[tuple[str, LabelKind, bool], ...]] = (
 _AGGREGATES: Final = {"median": "median", "worst": "worst", "mean": "mean", "average": "mean", "baseline": "baseline",
                       "lowest": "lowest", "highest": "highest", "best": "best", "top": "best"}  # fmt: skip
 _SPREAD: Final = (("last", "last"), ("min", "lowest"), ("max", "highest"), ("first", "first"))
-_FIGURE: Final = re.compile(r"([-+−]?)(?:(\d[\d,]*(?:\.\d+)?(?:e[-+−]?\d+)?)\s?(%?)|(nan|inf(?:inity)?|∞))", re.IGNORECASE)
+_FIGURE: Final = re.compile(
+    r"([-+−]?)(?:(\d[\d,]*(?:\.\d+)?(?:e[-+−]?\d+)?)\s?(%?)|(nan|inf(?:inity)?|∞))", re.IGNORECASE
+)
 _BETTER_LOW: Final = re.compile(
     r"(?:^|[^a-z])(?:loss|error|err|rmse|mse|mae|perplexity|ppl|nll|wer|cer|fid|regret|latency)(?:$|[^a-z])"
 )
@@ -48,7 +50,9 @@ _BETTER_HIGH: Final = re.compile(
     r"(?:^|[^a-z])(?:acc|accuracy|f1|auc|auroc|precision|recall|r2|bleu|rouge|iou|miou|map|reward|return|score|top[15])"
     r"(?:$|[^a-z])"
 )
-_PERCENT: Final = re.compile(r"pct|percent|%|(?:^|[^a-z])(?:acc|accuracy|precision|recall|f1|top[15]|wer|cer|error|err)(?:$|[^a-z])")
+_PERCENT: Final = re.compile(
+    r"pct|percent|%|(?:^|[^a-z])(?:acc|accuracy|precision|recall|f1|top[15]|wer|cer|error|err)(?:$|[^a-z])"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +213,9 @@ class Known:
 
     def says_whole(self, text: str) -> bool:
         """Return whether a sentence speaks of an experiment as a whole."""
-        return bool(re.search(r"\b(median|worst|mean|average|runs|trials|overall|in total|experiment|rang\w+)\b", text.lower()))
+        return bool(
+            re.search(r"\b(median|worst|mean|average|runs|trials|overall|in total|experiment|rang\w+)\b", text.lower())
+        )
 
     # -- labels
 
@@ -301,9 +307,7 @@ class Known:
         n = run.summary.get(metric, {}).get("n_nonfinite")
         return int(n) if isinstance(n, (int, float)) else 0
 
-    def of_experiment(
-        self, experiment: str, label: Label, text: str, said: Statistic | None = None
-    ) -> list[Value]:
+    def of_experiment(self, experiment: str, label: Label, text: str, said: Statistic | None = None) -> list[Value]:
         """Return what a name may mean of an experiment as a whole."""
         return list(self._of_experiment(experiment, label, text.lower(), said))
 

@@ -13,7 +13,7 @@ Statistic = Literal["lowest", "highest", "first", "last", "best", "worst", "medi
 
 _POWER: Final = r"(?:(?:\^|\*\*)\s?[({]?[-+−]?\d{1,3}[)}]?|[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
 TIMES_TEN: Final = rf"(?:\s?(?:[×x·*]|\\times)\s?10{_POWER})"
-PLAIN: Final = r"\d[\d,]*(?:\.\d+)?(?:e[-+−]?\d+)?"
+PLAIN: Final = r"\d(?:[\d,]*\d)?(?:\.\d+)?(?:e[-+−]?\d+)?"
 FIGURE: Final = re.compile(
     rf"(?<![\w.#/-])[-+−]?(?:10{_POWER}|{PLAIN}{TIMES_TEN}?)(?:\s?%)?(?![\w^-]|\.\d|:\d)", re.IGNORECASE
 )
@@ -35,10 +35,13 @@ _STATISTICS: Final[tuple[tuple[str, Statistic], ...]] = (
 _STATISTIC: Final = re.compile(
     "|".join(rf"\b(?P<{key}>{words})\b" for words, key in _STATISTICS), re.IGNORECASE
 )  # fmt: skip
-_TOWARDS: Final = (
-    (re.compile(r"\b(?:fell|drop\w*|decreas\w*|down|sank|bottom\w*)\W+(?:\w+\W+)?(?:to|at)\W*$", re.IGNORECASE), "lowest"),
-    (re.compile(r"\b(?:rose|climb\w*|increas\w*|up|spik\w*|peak\w*)\W+(?:\w+\W+)?(?:to|at)\W*$", re.IGNORECASE), "highest"),
-)  # fmt: skip
+_TOWARDS: Final = tuple(
+    (re.compile(rf"\b(?:{verbs})\W+(?:\w+\W+)?(?:to|at)\W*$", re.IGNORECASE), end)
+    for verbs, end in (
+        (r"fell|drop\w*|decreas\w*|down|sank|bottom\w*", "lowest"),
+        (r"rose|climb\w*|increas\w*|up|spik\w*|peak\w*", "highest"),
+    )
+)
 _ROUGH: Final = re.compile(
     r"(?:~|≈|\b(?:about|around|roughly|approximately|nearly|almost|circa|ca\.|some))\W*$", re.IGNORECASE
 )
@@ -53,7 +56,8 @@ _CHANGE: Final = re.compile(
     re.IGNORECASE,
 )
 _CHANGED: Final = re.compile(
-    r"\s*(?:points?\s+)?(?:better|worse|lower|higher|less|more|below|above|smaller|larger|behind|ahead)\b", re.IGNORECASE
+    r"\s*(?:points?\s+)?(?:better|worse|lower|higher|less|more|below|above|smaller|larger|behind|ahead)\b",
+    re.IGNORECASE,
 )
 _TIME: Final = re.compile(
     r"\s?(ms|milliseconds?|s|secs?|seconds?|mins?|minutes?|h|hrs?|hours?|d|days?)\b(?!\s*=)", re.IGNORECASE
@@ -74,7 +78,9 @@ _WORD: Final = (
     r"half|both|point)"
 )
 _IN_WORDS: Final = re.compile(rf"\b(?!point\b)(?:a\s+)?{_WORD}(?:[\s-]+(?:and\s+)?{_WORD})*\b", re.IGNORECASE)
-_COUNTED: Final = re.compile(r"\W+(?:\w+\W+){0,2}?(?:runs?|trials?|findings?|failed|finished|crashed|pruned)\b", re.IGNORECASE)
+_COUNTED: Final = re.compile(
+    r"\W+(?:\w+\W+){0,2}?(?:runs?|trials?|findings?|failed|finished|crashed|pruned)\b", re.IGNORECASE
+)
 
 _SMALL: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺−", "0123456789-+-")
 
@@ -172,7 +178,12 @@ def in_words(text: str, labels: list[tuple[int, int]]) -> list[re.Match[str]]:
     for match in _IN_WORDS.finditer(text):
         told = match[0].lower()
         counts = bool(_COUNTED.match(text, match.end())) and told not in ("one", "both", "a half")
-        near = any(0 <= match.start() - end <= 40 for _, end in labels) and told not in ("one", "both", "a half", "half")
+        near = any(0 <= match.start() - end <= 40 for _, end in labels) and told not in (
+            "one",
+            "both",
+            "a half",
+            "half",
+        )
         if counts or near or " point " in told:
             found.append(match)
     return found

@@ -1,4 +1,4 @@
-"""Is a text one of the documents that the journal keeps, as it is read from there: whole, and without its origin?
+"""Find which kept document a text is, as it is read from the journal: whole, and without its origin.
 
 Whoever reads a kept document gets its text without the block that says where it comes from; such a text is recognised
 by its lines. Leaves out deriving it again (``verify``). Invariant: a text that equals a kept one is recognised as it;
