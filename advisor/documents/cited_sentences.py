@@ -36,6 +36,10 @@ _COMPARED: Final = re.compile(
     r"one of)\b",
     re.IGNORECASE,
 )
+_OF_ANOTHER: Final = re.compile(
+    r"\b(?:from|than|over|earlier|previous|prior|former|against|versus|vs|baseline|baseline's)\W+(?:\w+\W+)?$",
+    re.IGNORECASE,
+)
 _BETWEEN: Final = frozenset(
     "of for in at to a an the run was is were are be reached had has with value ended equals final last came went got "
     "gave its so on by being".split()
@@ -152,7 +156,7 @@ def _of_runs(
     if kind not in ("run", "difference") and _COMPARED.search(sentence):
         return
     if not fitting:
-        is_certain = len(distinct) == 1 and kind != "document"
+        is_certain = len(distinct) == 1 and kind != "document" and not _OF_ANOTHER.search(sentence[:at])
         yield ("contradicted" if is_certain else "unknown"), why
     elif len(distinct) > 1 and kind == "run" and not _IN_ORDER.search(sentence):
         low = max((each.end() for each in _CLAUSE.finditer(sentence, 0, at)), default=0)

@@ -36,6 +36,8 @@ _SENTENCE: Final = re.compile(r"(?<=[.!?;])\s+(?=[A-Z#*`_(\[|])|\n")
 _CLAUSE: Final = re.compile(r"[;()]|,\s|\b(?:and|while|whereas|but|against|versus|vs|than|where)\b")
 _RUN_NUMBER: Final = re.compile(r"(?:\brun\s+#?|(?<![\w#])#)(\d{1,7})\b", re.IGNORECASE)
 _HEX: Final = re.compile(r"\b[0-9a-f]{6,32}\b")
+_IN_BRACKETS: Final = re.compile(r"\s*[(\[]\s*(?:run\s*)?")
+_THAN: Final = re.compile(r"\b(?:than|over|against|versus|vs|with|to)\s*$")
 _RULE: Final = re.compile(r"^\s*\|?\s*:?-{2,}:?\s*(\|\s*:?-{2,}:?\s*)*\|?\s*$")
 
 
@@ -242,6 +244,8 @@ def _reading(
     label, certain = _with_unit(match, label, text)
     said = words.statistic(text, match, figures)
     spoken = context.run is not None and not named and not known.says_whole(text)
+    if listed is None and near and _is_of_experiment(match, runs, named, text):
+        near, spoken = [], False
     subject: Sequence[Run | None] = near or ([context.run] if spoken else [])
     at = match.start()
     return Reading(
@@ -251,6 +255,8 @@ def _reading(
         said=said,
         towards=words.towards(text, at),
         others=tuple(place.what for place in runs if place.what is not None),
+        labels=tuple(place.what for place in labels),
+        is_tight=sure and not _is_between(match, labels, figures),
         is_from_context=not near and bool(subject),
         is_sure=sure and certain,
         is_rough=words.is_rough(text, at),
@@ -258,6 +264,22 @@ def _reading(
         is_difference=words.is_difference(text, match),
         is_from=said != "range" and words.is_from(text, at),
     )
+
+
+def _is_between(match: re.Match[str], labels: Sequence[Place], figures: Sequence[re.Match[str]]) -> bool:
+    """Return whether another figure stands between a figure and the name before it."""
+    before = [place.end for place in labels if place.end <= match.start() and not place.what.follows]
+    return not before or any(before[-1] <= other.start() < match.start() for other in figures)
+
+
+def _is_of_experiment(match: re.Match[str], runs: Sequence[Place], named: Sequence[Place], text: str) -> bool:
+    """Return whether a figure's clause, up to it, names an experiment as a whole and no run."""
+    low, high = words.clause_of(text, match.start(), match.end())
+    beside = next((place for place in runs if place.start >= match.end()), None)
+    if beside is not None and _IN_BRACKETS.fullmatch(text[match.end() : beside.start]):
+        return False
+    whole = any(low <= place.start < match.start() for place in named)
+    return whole and not any(low <= place.start < high for place in runs)
 
 
 def _with_unit(match: re.Match[str], label: Label | None, text: str) -> tuple[Label | None, bool]:
@@ -337,11 +359,14 @@ def _runs_of(match: re.Match[str], runs: Sequence[Place], text: str) -> tuple[li
     """
     if not runs:
         return [], True
+    beside = next((place for place in runs if place.start >= match.end()), None)
+    if beside is not None and _IN_BRACKETS.fullmatch(text[match.end() : beside.start]):
+        return [beside.what], True
     low = max((found.end() for found in _CLAUSE.finditer(text, 0, match.start())), default=0)
     high = next((found.start() for found in _CLAUSE.finditer(text, match.end())), len(text))
-    near = [place.what for place in runs if low <= place.start < high]
+    near = [place for place in runs if low <= place.start < high]
     if len(near) == 1:
-        return near, True
+        return [near[0].what], not _THAN.search(text[: near[0].start])
     before = [place.what for place in runs if place.end <= match.start()]
     return before[-1:] or [runs[0].what], not near
 

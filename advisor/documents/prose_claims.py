@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from storage.records import Run
 
 _SUPERLATIVE: Final = re.compile(
-    r"\b(?:(?P<best>best|top|winner|winning|leading|optimal|optimum)|(?P<lowest>lowest|smallest|minimal|minimum)|"
+    r"\b(?:(?P<best>best|top|winner|winning|leading|optimal|optimum|(?:outperform\w*|beats?|better than|ahead of) "
+    r"(?:every|all|any)|no (?:other )?(?:run|trial) (?:beats|is better|outperform\w*))|"
+    r"(?P<lowest>lowest|smallest|minimal|minimum)|"
     r"(?P<highest>highest|largest|maximal|maximum)|(?P<worst>worst))\b(?!\s+(?:practice|known|guess))",
     re.IGNORECASE,
 )
@@ -54,7 +56,10 @@ _IS: Final = re.compile(
     r"\b(?:is|was|are|remains|came out|ended up|ranks?)\s+(?:\w+\s+)?(?:the|as)?\s*$", re.IGNORECASE
 )
 _CLAUSE: Final = re.compile(r"[;()]|,\s|\b(?:and|while|whereas|but|against|versus|vs|than|where)\b")
-_OF: Final = re.compile(r"[\w\s/.\-`*]*?\b(?:of|for|in|from|by)\s+(?:the\s+)?(?:run\s+)?[\s`*]*", re.IGNORECASE)
+_SAID_OF: Final = re.compile(r"\b(?:is|was|comes|came)\b", re.IGNORECASE)
+_IN_BRACKETS: Final = re.compile(r"[^;(),]{0,80}\(\s*(?:run\s*)?")
+_DIGIT: Final = re.compile(r"\d")
+_OF: Final = re.compile(r"[\w\s/.\-`*]*?\b(?:of|for|in|from)\s+(?:the\s+)?(?:run\s+)?[\s`*]*", re.IGNORECASE)
 
 Outcome = Literal["true", "wrong", "unsure"]
 
@@ -89,16 +94,20 @@ def claims_of(
         sure = sure and not _QUALIFIED.search(text[: match.start()]) and not _SINCE.match(text, match.end())
         certain = sure and _among_runs(match, run, text, named) and not _is_of_some(match, run, text, labels)
         outcome, best = _holds(known, run.what, kind, metric)
+        inner, outer = _clause(match, text)
+        if outcome == "wrong" and not inner <= run.start < outer:
+            begin = max((each.end() for each in _CLAUSE.finditer(text, 0, run.start)), default=0)
+            end = next((each.start() for each in _CLAUSE.finditer(text, run.end)), len(text))
+            if _DIGIT.search(text, begin, end):  # the run has a figure of its own; the best is another
+                if _DIGIT.search(text, inner, outer):
+                    continue
+                certain = False
         if not sure or (outcome == "wrong" and not certain):
             outcome = "unsure"
         called = one_line(run.what.experiment, limit=60)
-        told = (
-            f"the {match[0].lower()} of {called} is {best}"
-            if best
-            else f"which run is the {match[0].lower()} is not known"
-        )
-        why = told if outcome == "wrong" else f"whether the {match[0].lower()} of {called} is meant cannot be told"
-        found.append(Claim(min(low, run.start), max(high, run.end), run, outcome, f"{match[0].lower()} of {called}",
+        told = f"the {kind} of {called} is {best}" if best else f"which run is the {kind} is not known"
+        why = told if outcome == "wrong" else f"whether the {kind} of {called} is meant cannot be told"
+        found.append(Claim(min(low, run.start), max(high, run.end), run, outcome, f"{kind} of {called}",
                            best if outcome == "wrong" else "", one_line(why)))  # fmt: skip
     return found
 
@@ -117,7 +126,8 @@ def _run_of(match: re.Match[str], runs: Sequence[Place], text: str) -> tuple[Pla
     if len(inside) == 1:
         return inside[0], True
     after = next((place for place in runs if place.start >= match.end()), None)
-    if not inside and after is not None and not text[match.end() : after.start].strip(" ,:(`*_"):
+    between = "" if after is None else text[match.end() : after.start]
+    if not inside and after is not None and (not between.strip(" ,:(`*_") or _IN_BRACKETS.fullmatch(between)):
         return after, True
     return (inside or [after or runs[-1]])[0], False
 
@@ -142,7 +152,7 @@ def _is_of_curve(match: re.Match[str], run: Place, text: str) -> bool:
     if _OF_ITS_OWN.search(text[: match.start()]):
         return True
     between = text[match.end() : run.start] if run.start >= match.end() else None
-    if between is None or _AMONG_RUNS.match(between) or _ALL.search(text):
+    if between is None or _AMONG_RUNS.match(between) or _SAID_OF.search(between) or _ALL.search(text):
         return False
     return bool(_OF.fullmatch(between)) and len(between.split()) <= 5
 
@@ -150,7 +160,14 @@ def _is_of_curve(match: re.Match[str], run: Place, text: str) -> bool:
 def _among_runs(match: re.Match[str], run: Place, text: str, named: Sequence[Place]) -> bool:
     """Return whether it is certain that the superlative is among the runs of the experiment."""
     whole = any(place.what == run.what.experiment for place in named)
-    return bool(whole or _AMONG_RUNS.match(text, match.end()) or _ALL.search(text) or _IS.search(text[: match.start()]))
+    whole = whole or bool(_SAID_OF.search(text[match.end() : max(run.start, match.end())]))
+    return bool(
+        whole
+        or _AMONG_RUNS.match(text, match.end())
+        or _ALL.search(text)
+        or " " in match[0]
+        or _IS.search(text[: match.start()])
+    )
 
 
 def _is_of_some(match: re.Match[str], run: Place, text: str, labels: Sequence[Place]) -> bool:

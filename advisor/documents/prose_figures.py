@@ -37,6 +37,10 @@ class Reading:
     towards: str | None = None
     others: tuple[Run, ...] = ()
     """All runs that the sentence names."""
+    labels: tuple[Label, ...] = ()
+    """All names of figures in the sentence."""
+    is_tight: bool = True
+    """Whether the figure stands right behind its name, and the sentence leaves no doubt about the run."""
     is_from_context: bool = False
     """Whether the sentence names no run, and the one before did."""
     is_sure: bool = True
@@ -58,7 +62,21 @@ class Judged:
 
 
 def judged(known: Known, experiment: str | None, written: str, reading: Reading) -> Judged:
-    """Return what the store says of a figure."""
+    """Return what the store says of a figure; one that is another of those that its sentence speaks of is unknown."""
+    found = _judged(known, experiment, written, reading)
+    if found.verdict != "contradicted" or reading.is_tight:
+        return found
+    figure = read_figure(written)
+    for run in reading.others:
+        for label in reading.labels:
+            for value in known.of_run(run, label, reading.text):
+                if figure is not None and value.role not in ("lowest", "highest", "first") and fits(figure, value):
+                    why = f"it is {value.about}; that it is not said to be {found.about} is not certain"
+                    return Judged("unknown", about=value.about, why=one_line(why))
+    return found
+
+
+def _judged(known: Known, experiment: str | None, written: str, reading: Reading) -> Judged:
     label = reading.label
     if label is None:
         return Judged("unknown", why="the text does not say what it is a figure of")
