@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Final, Literal
 
 from advisor.documents.fact import Fact
 from advisor.documents.fact_paths import KINDS
-from advisor.documents.prose_values import Figure, read_figure
+from advisor.documents.prose_values import Figure, may_be_percent, read_figure
+from advisor.documents.prose_words import TIMES_TEN
 from advisor.documents.untrusted import one_line
 from advisor.errors import AdvisorError
 from storage.errors import StorageError
@@ -26,10 +27,10 @@ MAX_CITATIONS: Final = 2_000
 BEFORE: Final = 120
 """Characters before a citation in which its figure has to stand."""
 _PLACEHOLDER: Final = re.compile(r"\{\{\s*([^\s{}]{1,600})\s*\}\}")
-_CITATION: Final = re.compile(
+CITATION: Final = re.compile(
     rf"[ \t]?[`(*_]{{0,3}}\[\s?`?((?:{'|'.join(KINDS)})/[^\s\[\]]{{1,600}}?)`?\s?\][`)*_]{{0,3}}"
 )
-_NUMBER: Final = r"[-+−]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:e[-+−]?\d+)?"
+_NUMBER: Final = rf"[-+−]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:e[-+−]?\d+|{TIMES_TEN})?"
 _LAST: Final = re.compile(
     rf"(?P<figure>(?<![\w.,])#?{_NUMBER}|(?<!\w)[-+−]?(?:nan|inf(?:inity)?\b|∞))"
     r"(?P<unit>\s?%|\s?[a-zµ]{1,12})?[\s*_`)\"']*\Z",
@@ -57,10 +58,13 @@ class Cited:
     how: Literal["citation", "placeholder"]
     written: str
     """The figure before a citation; of a placeholder what was filled in."""
-    verdict: Literal["supported", "contradicted"]
+    verdict: Literal["supported", "contradicted", "unknown"]
+    """``unknown`` where the figure is the fact's, and its sentence may speak of something else."""
     about: str = ""
     expected: str = ""
     why: str = ""
+    at: int = 0
+    """Where what is written begins in the filled text."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the public form, that of any figure and the fact's id."""
@@ -77,6 +81,8 @@ class Read:
     rest: str
     """The filled text with blanks for everything that was cited: what is left to be looked at, line by line."""
     cited: tuple[Cited, ...]
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    """Those that were found, by their ids."""
 
 
 def read(text: str, resolve: Resolve) -> Read:
@@ -99,15 +105,16 @@ def read(text: str, resolve: Resolve) -> Read:
     filled, covered, found = _filled(text, look_up)
     lines = [at for at, char in enumerate(filled) if char == "\n"]
     put = list(covered)
-    for match in _CITATION.finditer(filled):
+    for match in CITATION.finditer(filled):
         if any(start <= match.start(1) < end for start, end in put):
             continue  # the text of a fact cites nothing
         line = 1 + bisect_right(lines, match.start(1))
         start, cited = _held(filled, match, look_up(match[1]), line)
         covered.append((start, match.end()))
-        found.append(cited)
+        found.append(replace(cited, at=start))
     found.sort(key=lambda each: each.line)
-    return Read(filled, _blanked(filled, covered), tuple(found))
+    facts = {fact_id: fact for fact_id, fact in known.items() if isinstance(fact, Fact)}
+    return Read(filled, _blanked(filled, covered), tuple(found), facts)
 
 
 def _asked(resolve: Resolve, fact_id: str) -> Fact | str:
@@ -137,7 +144,7 @@ def _filled(text: str, look_up: Callable[[str], Fact | str]) -> tuple[str, list[
                                verdict="contradicted", why=fact))  # fmt: skip
         else:
             found.append(Cited(line, fact_id=match[1], how="placeholder", written=put, verdict="supported",
-                               about=fact.label))  # fmt: skip
+                               about=fact.label, at=covered[-1][0]))  # fmt: skip
     out.append(text[at:])
     return "".join(out), covered, found
 
@@ -229,7 +236,7 @@ def _scales(fact: Fact, value: float) -> tuple[float, ...]:
         return (100.0,)
     if fact.unit or fact.kind not in ("value", "setting", "delta"):
         return ()  # no count is a percentage
-    return (100.0, 1.0) if abs(value) > 1 else (100.0,)
+    return (100.0, 1.0) if abs(value) > 1 and may_be_percent(fact.about) else (100.0,)
 
 
 def _says_span(text: str, seconds: float) -> bool | None:

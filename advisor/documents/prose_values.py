@@ -12,15 +12,17 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from advisor.documents import numbers
+from advisor.documents.prose_words import Statistic, as_exponent
 from advisor.documents.standing import Standing, standing, value_of
 from advisor.documents.untrusted import one_line
 from storage.query import Names
 from storage.records import FindingState, Run, RunState
 
 if TYPE_CHECKING:
+    from storage.records import Experiment
     from storage.store import RunStore
 
 LabelKind = Literal["metric", "parameter", "seed", "duration", "rank", "step", "runs", "state", "findings", "noise"]
@@ -35,9 +37,22 @@ _WORDS: Final[tuple[tuple[str, LabelKind, bool], ...]] = (
     (r"(?:runs? )?(?:finished|failed|crashed|pruned)(?: runs?)?", "state", True),
     (r"(?:runs|trials)", "runs", True),
 )
-_AGGREGATES: Final = {"median": "median", "worst": "worst", "mean": "mean", "average": "mean", "baseline": "baseline"}
+_AGGREGATES: Final = {"median": "median", "worst": "worst", "mean": "mean", "average": "mean", "baseline": "baseline",
+                      "lowest": "lowest", "highest": "highest", "best": "best", "top": "best"}  # fmt: skip
 _SPREAD: Final = (("last", "last"), ("min", "lowest"), ("max", "highest"), ("first", "first"))
-_FIGURE: Final = re.compile(r"([-+−]?)(\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?)\s?(%?)", re.IGNORECASE)
+_FIGURE: Final = re.compile(
+    r"([-+−]?)(?:(\d[\d,]*(?:\.\d+)?(?:e[-+−]?\d+)?)\s?(%?)|(nan|inf(?:inity)?|∞))", re.IGNORECASE
+)
+_BETTER_LOW: Final = re.compile(
+    r"(?:^|[^a-z])(?:loss|error|err|rmse|mse|mae|perplexity|ppl|nll|wer|cer|fid|regret|latency)(?:$|[^a-z])"
+)
+_BETTER_HIGH: Final = re.compile(
+    r"(?:^|[^a-z])(?:acc|accuracy|f1|auc|auroc|precision|recall|r2|bleu|rouge|iou|miou|map|reward|return|score|top[15])"
+    r"(?:$|[^a-z])"
+)
+_PERCENT: Final = re.compile(
+    r"pct|percent|%|(?:^|[^a-z])(?:acc|accuracy|precision|recall|f1|top[15]|wer|cer|error|err)(?:$|[^a-z])"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +66,8 @@ class Label:
     text: str
     follows: bool = False
     """Whether it stands after its figure: "12 runs"."""
+    unit_s: float | None = None
+    """Of a duration: the seconds of the unit that is written behind the figure; None where none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +80,10 @@ class Value:
     text: str
     certain: bool = True
     """Whether the text can mean only this or its like; if not, a figure that differs is unknown, not wrong."""
+    role: str = ""
+    """Of a curve's figure: ``objective``, ``last``, ``lowest``, ``highest``, ``first``."""
+    may_be_percent: bool = False
+    """Whether a value above one may itself be in percent, by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,28 +102,53 @@ def read_figure(text: str) -> Figure | None:
 
     >>> read_figure("1,234.50").unit, read_figure("65.6%").value
     (0.01, 65.6)
+    >>> read_figure("2.0×10^-4").value, read_figure("NaN").value
+    (0.0002, nan)
     """
-    found = _FIGURE.fullmatch(text.strip())
+    found = _FIGURE.fullmatch(as_exponent(text.strip()))
     if found is None:
         return None
-    plain = found[2].replace(",", "").lower()
+    sign = -1.0 if found[1] in ("-", "−") else 1.0
+    if found[4]:
+        word = found[4].lower()
+        return Figure(math.nan if word == "nan" else sign * math.inf, 0.0, False, bool(found[1]))
+    plain = found[2].replace(",", "").replace("−", "-").lower()
     mantissa, _, exponent = plain.partition("e")
     digits = len(mantissa.partition(".")[2])
     value = float(plain)
     unit = float(f"1e{int(exponent or 0) - digits}")
-    return Figure(-value if found[1] in ("-", "−") else value, unit, bool(found[3]), bool(found[1]))
+    return Figure(sign * value, unit, bool(found[3]), bool(found[1]))
 
 
 def fits(figure: Figure, value: Value) -> bool:
-    """Return whether a written figure is a value, rounded to what was written; percentages of one or of a hundred."""
-    if not math.isfinite(value.value):
-        return False
-    scales = (100.0, 1.0) if figure.is_percent else (1.0,)
-    for scale in scales:
-        wanted = value.value * scale
-        if abs(figure.value - wanted) <= 0.5 * figure.unit * (1 + 1e-9) + 1e-12 * abs(wanted):
-            return True
-    return False
+    """Return whether a written figure is a value, rounded to what was written.
+
+    A percentage is one of one; of a value above one, only where its name says that it may be in percent.
+    """
+    if not math.isfinite(value.value) or not math.isfinite(figure.value):
+        return value.value == figure.value or (math.isnan(value.value) and math.isnan(figure.value))
+    if not figure.is_percent:
+        return _equal(figure, value.value)
+    as_it_is = value.may_be_percent and abs(value.value) > 1
+    return _equal(figure, value.value * 100.0) or (as_it_is and _equal(figure, value.value))
+
+
+def _equal(figure: Figure, wanted: float) -> bool:
+    return abs(figure.value - wanted) <= 0.5 * figure.unit * (1 + 1e-9) + 1e-12 * abs(wanted)
+
+
+def may_be_percent(name: str) -> bool:
+    """Return whether a metric of a name may be in percent, where its values are above one."""
+    return bool(_PERCENT.search(name.lower()))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A name in a sentence, from ``start`` to ``end``."""
+
+    start: int
+    end: int
+    what: Any
 
 
 class Known:
@@ -161,9 +207,15 @@ class Known:
             self._standings[experiment] = standing(record, self._store.runs(experiment))
         return self._standings[experiment]
 
+    def experiment(self, name: str) -> Experiment:
+        """Return the record of an experiment."""
+        return self._store.experiment(name)
+
     def says_whole(self, text: str) -> bool:
         """Return whether a sentence speaks of an experiment as a whole."""
-        return bool(re.search(r"\b(median|worst|mean|average|runs|trials|overall|in total|experiment)\b", text.lower()))
+        return bool(
+            re.search(r"\b(median|worst|mean|average|runs|trials|overall|in total|experiment|rang\w+)\b", text.lower())
+        )
 
     # -- labels
 
@@ -212,7 +264,7 @@ class Known:
         elif label.kind == "seed" and run.seed is not None:
             yield Value(run.seed, about=f"seed of {called}", text=str(run.seed))
         elif label.kind == "duration" and run.duration_s is not None:
-            yield from _durations(run.duration_s, called)
+            yield from _durations(run.duration_s, called, label.unit_s)
         elif label.kind == "rank":
             place = self.standing(run.experiment).rank(run)
             if place is not None:
@@ -225,20 +277,41 @@ class Known:
 
     def _metric_of(self, run: Run, metric: str, called: str) -> Iterator[Value]:
         record = self._store.experiment(run.experiment)
+        percent = may_be_percent(metric)
+
+        def told(value: float, role: str, about: str) -> Value:
+            text = numbers.figure(value)
+            return Value(value, about=f"{about} of {called}", text=text, role=role, may_be_percent=percent)
+
         if record.objective is not None and record.objective.metric == metric and run.objective is not None:
-            about = f"{metric} of {called}"
-            yield Value(run.objective, about=about, text=numbers.figure(run.objective))
+            yield told(run.objective, "objective", metric)
         figures = run.summary.get(metric, {})
+        last = run.metrics.get(metric)
+        if last is not None and not isinstance(figures.get("last"), (int, float)):
+            yield told(float(last), "last", f"last {metric}")
         for key, word in _SPREAD:
             value = figures.get(key)
             if isinstance(value, (int, float)):
-                yield Value(float(value), about=f"{word} {metric} of {called}", text=numbers.figure(float(value)))
+                yield told(float(value), word, f"{word} {metric}")
 
-    def of_experiment(self, experiment: str, label: Label, text: str) -> list[Value]:
+    def best_role(self, experiment: str, metric: str) -> str:
+        """Return which end of a curve is its best, ``lowest`` or ``highest``; empty where that is not known."""
+        for objective in self._store.experiment(experiment).objectives:
+            if objective.metric == metric:
+                return "lowest" if objective.direction == "minimize" else "highest"
+        low, high = (pattern.search(metric.lower()) for pattern in (_BETTER_LOW, _BETTER_HIGH))
+        return "" if bool(low) == bool(high) else "lowest" if low else "highest"
+
+    def n_not_finite(self, run: Run, metric: str) -> int:
+        """Return how many points of a curve are not finite."""
+        n = run.summary.get(metric, {}).get("n_nonfinite")
+        return int(n) if isinstance(n, (int, float)) else 0
+
+    def of_experiment(self, experiment: str, label: Label, text: str, said: Statistic | None = None) -> list[Value]:
         """Return what a name may mean of an experiment as a whole."""
-        return list(self._of_experiment(experiment, label, text.lower()))
+        return list(self._of_experiment(experiment, label, text.lower(), said))
 
-    def _of_experiment(self, experiment: str, label: Label, text: str) -> Iterator[Value]:
+    def _of_experiment(self, experiment: str, label: Label, text: str, said: Statistic | None) -> Iterator[Value]:
         called = one_line(experiment, limit=60)
         if label.kind == "state":
             n = self._store.count(experiment, where=f"state = '{RunState(label.name)}'")
@@ -246,7 +319,7 @@ class Known:
             return
         where = self.standing(experiment)
         if label.kind == "metric" and where.objective is not None and where.objective.metric == label.name:
-            yield from _aggregates(where, label.name, called, text)
+            yield from _aggregates(where, label.name, called, _asked(text, said))
         elif label.kind == "noise" and where.noise is not None:
             yield Value(where.noise, about=f"noise of {called}", text=numbers.figure(where.noise))
         elif label.kind == "runs":
@@ -264,7 +337,16 @@ def _pattern(name: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w/.]){r'[_ ]'.join(parts)}(?![\w])", re.IGNORECASE)
 
 
-def _aggregates(where: Standing, metric: str, called: str, text: str) -> Iterator[Value]:
+def _asked(text: str, said: Statistic | None) -> list[str]:
+    """Return the aggregates that a figure may be: the one that is said of it, else those that its sentence names."""
+    if said == "range":
+        return ["lowest", "highest"]
+    if said in _AGGREGATES.values():
+        return [said]  # type: ignore[list-item]  # one of the values
+    return list(dict.fromkeys(key for word, key in _AGGREGATES.items() if re.search(rf"\b{word}\b", text)))
+
+
+def _aggregates(where: Standing, metric: str, called: str, asked: list[str]) -> Iterator[Value]:
     if where.best is None or where.baseline is None:
         return
     values = [value_of(run) for run in where.ranked]
@@ -274,18 +356,22 @@ def _aggregates(where: Standing, metric: str, called: str, text: str) -> Iterato
         "mean": statistics.fmean(values),
         "worst": values[-1],
         "baseline": value_of(where.baseline),
+        "lowest": min(values),
+        "highest": max(values),
     }
-    asked = [key for word, key in _AGGREGATES.items() if re.search(rf"\b{word}\b", text)]
-    asked += ["best"] if re.search(r"\b(best|lowest|highest|top)\b", text) or not asked else []
-    for key in asked:
-        yield Value(found[key], about=f"{key} {metric} of {called}", text=numbers.figure(found[key]))
+    percent = may_be_percent(metric)
+    for key in asked or ["best"]:
+        about = f"{key} {metric} of {called}"
+        yield Value(found[key], about=about, text=numbers.figure(found[key]), may_be_percent=percent)
     for run in where.ranked if not asked else ():
-        yield Value(value_of(run), about=f"{metric} of {called}", text=numbers.figure(value_of(run)), certain=False)
+        about, value = f"{metric} of {called}", value_of(run)
+        yield Value(value, about=about, text=numbers.figure(value), certain=False, may_be_percent=percent)
 
 
-def _durations(seconds: float, called: str) -> Iterator[Value]:
-    for unit in (1.0, 60.0, 3600.0):
-        yield Value(seconds / unit, about=f"duration of {called}", text=numbers.duration(seconds), certain=unit == 1.0)
+def _durations(seconds: float, called: str, unit_s: float | None) -> Iterator[Value]:
+    for unit in (1.0, 60.0, 3600.0) if unit_s is None else (unit_s,):
+        certain = unit_s is not None or unit == 1.0
+        yield Value(seconds / unit, about=f"duration of {called}", text=numbers.duration(seconds), certain=certain)
 
 
 def _steps(run: Run, called: str) -> Iterator[Value]:

@@ -165,7 +165,8 @@ def _digest(adv: Advisor, asked: ReportAsked) -> Origin:
 def _told(adv: Advisor, written: Written, offset: int, most: int, *, kept: Document | None) -> ReportTold:
     from advisor.reports.addressed import document_facts
 
-    origin, text = written.origin, written.plain
+    # what is not kept says itself where it comes from, so that verify_text can derive it again
+    origin, text = written.origin, written.text if kept is None else written.plain
     return ReportTold(
         kind=written.kind,
         title=bounds.value(written.title),

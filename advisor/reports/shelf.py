@@ -61,7 +61,7 @@ def shelf(store: RunStore, *, kind: str | None = None, experiment: str | None = 
     """Return the documents by subject, that with the newest first; of each subject the newest version first."""
     by_subject: dict[tuple[Any, ...], list[Kept]] = {}
     for event in reversed(kept_events(store)):
-        one = _kept(event)
+        one = kept_of(event)
         if kind in (None, one.document.kind) and experiment in (None, one.document.experiment):
             by_subject.setdefault(one.subject, []).append(one)
     return [tuple(group) for group in by_subject.values()]
@@ -87,7 +87,8 @@ def find_kept(store: RunStore, document_id: str) -> tuple[Kept, Sequence[Kept]]:
     raise RecordError(f"there is no document {document_id!r:.80}; {did_you_mean(document_id, everything, show=3)}")
 
 
-def _kept(event: Event) -> Kept:
+def kept_of(event: Event) -> Kept:
+    """Return the document that an event tells of, with what stands beside its text."""
     given = event.body.get("origin")
     try:
         origin = Origin.from_json(given) if isinstance(given, Mapping) else None

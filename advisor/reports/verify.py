@@ -22,6 +22,7 @@ from advisor.documents.origin import is_intact, origin_of
 from advisor.errors import AdvisorError, ConfigError
 from advisor.reports.gather import gather
 from advisor.reports.keep import MAX_KEPT, digest_of, kept_events
+from advisor.reports.recognised import normal, recognised
 from advisor.reports.write import viewed
 from storage.errors import StorageError
 from storage.events import read_time
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 MAX_CHARS: Final = 20_000_000
 """Of a text that is read."""
+IN_WORDS: Final = "numbers in words are not checked: write figures in digits"
+"""What is always said of a text that is not ours."""
 CANNOT_DERIVE: Final = (StorageError, AdvisorError, KeyError, ValueError, OverflowError)
 """What is raised where a document cannot be derived again: its origin comes from a file or a shared journal."""
 
@@ -108,7 +111,8 @@ def verify_text(adv: Advisor, text: str, *, folder: Path | None = None) -> Verif
         lost = Difference(0, written="", expected="", why=str(error))
         return Verified(False, kind="document", n_figures=n_figures(text), failures=(lost,))
     if origin is None:
-        return _verify_prose(adv, text)
+        kept = recognised(adv.store, text)
+        return _verify_prose(adv, text) if kept is None else _verify_known(adv, text, kept)
     return _verify_own(adv, text, origin, folder)
 
 
@@ -153,6 +157,11 @@ def _material_again(adv: Advisor, origin: Origin) -> tuple[Material, dict[str, A
 
 def verify_kept(adv: Advisor, kept: Kept) -> Verified:
     """Verify a document that the journal keeps: its text and its file, whose hash is kept, are derived again."""
+    return _held_to_kept(adv, kept.document.text, kept)
+
+
+def _held_to_kept(adv: Advisor, text: str, kept: Kept) -> Verified:
+    """Hold a text against the document that the journal keeps, derived again."""
     document = kept.document
     found: list[Difference] = []
     notes: list[str] = []
@@ -162,11 +171,11 @@ def verify_kept(adv: Advisor, kept: Kept) -> Verified:
         return Verified(
             False,
             kind=document.kind,
-            n_figures=n_figures(document.text),
+            n_figures=n_figures(text),
             notes=(f"the document cannot be derived again: {error}",),
         )
     if document.text:
-        found.extend(differences(document.text, again.plain[:MAX_KEPT]))
+        found.extend(differences(text, again.plain[:MAX_KEPT]))
     else:
         notes.append("the journal keeps no text of it; an early version wrote it")
     if not found and kept.sha256 not in ("", digest_of(again.text)):
@@ -175,10 +184,24 @@ def verify_kept(adv: Advisor, kept: Kept) -> Verified:
     return Verified(
         not found,
         kind=document.kind,
-        n_figures=n_figures(document.text or again.plain),
+        n_figures=n_figures(text or again.plain),
         failures=tuple(found),
         notes=tuple(notes),
     )
+
+
+def _verify_known(adv: Advisor, text: str, kept: Kept) -> Verified:
+    """Hold a text without an origin against the kept document that it was recognised as."""
+    same = normal(text) == normal(kept.document.text)
+    whole = kept.document.text if same else _framed(normal(text), kept.document.text)
+    found = _held_to_kept(adv, whole, kept)
+    note = f"the text was recognised as the document {kept.document.id} that the journal keeps"
+    return replace(found, notes=(note, *found.notes))
+
+
+def _framed(text: str, like: str) -> str:
+    """Return a text with the blanks around it that a kept one has: they say nothing."""
+    return like[: len(like) - len(like.lstrip())] + text + like[len(like.rstrip()) :]
 
 
 def _verify_own(adv: Advisor, text: str, origin: Origin, folder: Path | None) -> Verified:
@@ -229,18 +252,20 @@ def _pictures(origin: Origin, folder: Path, notes: list[str]) -> list[Difference
 def _verify_prose(adv: Advisor, text: str) -> Verified:
     """Look up what a text cites, and then every figure that it does not cite."""
     from advisor.documents import citations
+    from advisor.documents.cited_sentences import checked
     from advisor.documents.prose import told_of
+    from advisor.documents.prose_words import says_number
     from advisor.reports.addressed import Resolver
 
     found = citations.read(text, Resolver(adv))
-    others = told_of(adv.store, found.rest) if any(char.isdigit() for char in found.rest) else ()
-    told: tuple[Told | Cited, ...] = (*found.cited, *others)
+    others = told_of(adv.store, found.rest) if says_number(found.rest) else ()
+    told: tuple[Told | Cited, ...] = (*checked(adv.store, found), *others)
     wrong = tuple(
         Difference(one.line, written=one.written, expected=one.expected, why=one.why)
         for one in told
         if one.verdict == "contradicted"
     )
-    notes = () if told else ("the text holds no figure",)
+    notes = (IN_WORDS,) if told else ("the text holds no figure", IN_WORDS)
     return Verified(
         not wrong, kind="text", n_figures=len(told), failures=wrong, told=told, notes=notes, filled=found.filled
     )
