@@ -69,9 +69,9 @@ Tune the experiment {name!r} with the experiment advisor, {n} runs at most.
    training for this experiment is known to you, ask the user how one run is trained before anything else.
 2. Repeat: call suggest_params for one point. Train with exactly these parameters. Call tell_result with the parameters
    as they were suggested, the suggestion's id, and the value of the objective, also where the run failed (state
-   "failed") or the value is NaN: failures teach as well. Do not round, and do not leave out runs that look bad.
+   "failed", and why as error) or the value is NaN: failures teach as well. Tell the curves. Do not round, and do not leave out runs that look bad.
 3. If you depart from a suggestion, say why, and report what you really ran without the suggestion's id.
-4. Every five runs look at list_findings. If a run has a finding of severity "error", call diagnose_run and tell the
+4. Every five runs call check_experiment, then list_findings: runs that are told are judged by the check only. If a run has a finding of severity "error", call diagnose_run and tell the
    user before you go on.
 5. Every ten runs call stop_advice, and stop early where it says that going on is not worth it.
 6. At the end, name the best run, what mattered, and how sure that is.
