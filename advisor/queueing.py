@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
-from advisor.asking import PENDING_FOR_S
+from advisor.asking import PENDING_FOR_S, following
 from storage.errors import RecordError
 from storage.records import Event, Experiment, Run, RunState
 
@@ -27,8 +27,6 @@ SOURCE: Final = "queued"
 WAITING: Final = f"state = '{RunState.WAITING}' and source = '{SOURCE}'"
 KEPT_FOR: Final = timedelta(days=7)
 """How long after it was made a suggestion that nobody started is still shown."""
-MAX_FOLLOWING: Final = 5_000
-"""Newest runs that are looked at for whether they follow a suggestion."""
 
 
 def queue(
@@ -192,9 +190,3 @@ def take_up(
 def run_id_of(suggestion_id: str) -> str:
     """Return the id of the run that an accepted suggestion becomes."""
     return blake2b(f"suggestion {suggestion_id}".encode(), digest_size=16).hexdigest()
-
-
-def following(store: RunStore, name: str, since: datetime) -> list[Run]:
-    """Return the runs that may follow a suggestion that was made at a moment, the newest first."""
-    where = f"created >= '{since.isoformat()}'"
-    return store.runs(name, where=where, order_by="created", descending=True, limit=MAX_FOLLOWING)

@@ -1,8 +1,8 @@
 """A run that was trained elsewhere: what was told of it, checked, as one run of the store.
 
-Leaves out runs that this process trains (``advisor.tracking``) and other tools' files (``advisor.sources``). Invariants:
-what makes no sense is refused before anything is written; and a suggestion is followed by one run, so that whoever tells
-a result twice, not knowing whether the first time came through, does not count it twice.
+Leaves out runs that this process trains (``advisor.tracking``) and other tools' files (``advisor.sources``).
+Invariants: what makes no sense is refused before anything is written; and a suggestion is followed by one run, so that
+whoever tells a result twice, not knowing whether the first time came through, does not count it twice.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from advisor.asking import following
 from advisor.errors import ConfigError
 from advisor.notes import NOTE_MAX_CHARS
-from advisor.queueing import following
 from advisor.redact import scrub
 from advisor.suggest.space import Space
 from advisor.tracking.run import ended_state

@@ -11,7 +11,7 @@ from advisor.errors import ConfigError, NotEnoughRunsError
 from advisor.operations import bounds, find
 from advisor.operations.operation import Answer, Asked, Operation, Told, untrusted
 from advisor.operations.told import ExperimentName, RunName, facts_told
-from storage.errors import RecordError, did_you_mean
+from storage.errors import NothingCalledSoError, RecordError, did_you_mean
 from storage.records import Run
 
 if TYPE_CHECKING:
@@ -312,7 +312,8 @@ def get_document(adv: Advisor, asked: DocumentAsked) -> OneDocumentTold:
     if len(fitting) != 1:
         known = did_you_mean(asked.document, (each.id for each in everything), show=3)
         n = "no document is" if not fitting else f"{len(fitting)} documents are"
-        raise RecordError(f"{n} called {asked.document!r:.80}; {known}")
+        error = RecordError if fitting else NothingCalledSoError
+        raise error(f"{n} called {asked.document!r:.80}; {known}")
     text, end = fitting[0].text, asked.offset + asked.max_chars
     return OneDocumentTold(
         document=_kept(fitting[0]),

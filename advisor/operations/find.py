@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from advisor.operations.bounds import name as shown
 from advisor.references import find_finding, find_run
-from storage.errors import ExperimentNotFoundError, RecordError, did_you_mean
+from storage.errors import ExperimentNotFoundError, NothingCalledSoError, RecordError, did_you_mean
 from storage.query import text_literal
 
 if TYPE_CHECKING:
@@ -52,8 +52,10 @@ def finding(adv: Advisor, reference: str) -> Finding:
 
     Raises
     ------
+    NothingCalledSoError
+        If no finding fits.
     RecordError
-        If no finding, or more than one, fits.
+        If more than one fits.
     RunNotFoundError
         If there is no such run.
     """
@@ -70,7 +72,7 @@ def finding(adv: Advisor, reference: str) -> Finding:
         return found[0]
     if found:
         raise RecordError(f"{len(fitting)} findings begin with {reference!r:.80}; give more of the id")
-    raise RecordError(f"no finding is called {reference!r:.80}; {did_you_mean(reference, some, show=3)}")
+    raise NothingCalledSoError(f"no finding is called {reference!r:.80}; {did_you_mean(reference, some, show=3)}")
 
 
 def narrowed(adv: Advisor, name: str | None, where: str | None) -> str | None:

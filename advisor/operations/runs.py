@@ -33,6 +33,8 @@ MOST: Final = 100
 """Runs in one answer."""
 DEEPEST: Final = 10_000
 """Runs that a search may leave out: words are ranked anew for each page."""
+FLOOR: Final = 0.1
+"""Share of the best hit's score below which a hit is left out."""
 N_CURVES: Final = 200
 Limit = Annotated[int, Meta(ge=1, le=MOST, description="How many at most.")]
 Sort = Annotated[
@@ -133,7 +135,14 @@ class SearchTold(Answer, frozen=True, kw_only=True):
     """Runs that were found."""
 
     hits: list[HitTold]
-    n_fitting: Annotated[int, Meta(description="Runs that fit, those that are not in this answer included.")]
+    n_fitting: Annotated[
+        int,
+        Meta(
+            description="Of words: runs at least half as good as the best hit; weaker hits are listed after them, "
+            "so it is not where the list ends: has_more says that. Of a filter alone: runs that fit."
+        ),
+    ]
+    has_more: Annotated[bool, Meta(description="Whether there are hits after those in this answer.")]
     offset: int
     facets: Annotated[dict[str, dict[str, int]], untrusted("How many fit by experiment, state and finding code.")]
     documents: Annotated[list[dict[str, Any]], untrusted("Documents that fit the words.")]
@@ -143,8 +152,8 @@ def search_runs(adv: Advisor, asked: SearchAsked) -> SearchTold:
     """Find runs by words and by meaning, and by conditions."""
     if asked.text.strip():
         where = find.narrowed(adv, asked.experiment, asked.where)
-        found = adv.search(asked.text, where=where, limit=asked.offset + asked.limit)
-        return _searched(adv, found, offset=asked.offset)
+        found = adv.search(asked.text, where=where, limit=asked.offset + asked.limit + 1)  # one more: is there more
+        return _searched(adv, found, offset=asked.offset, limit=asked.limit)
     listed = RunsAsked(
         experiment=asked.experiment, where=asked.where, sort=asked.sort, descending=asked.descending,
         limit=asked.limit, offset=asked.offset,
@@ -152,12 +161,20 @@ def search_runs(adv: Advisor, asked: SearchAsked) -> SearchTold:
     told = list_runs(adv, listed)
     hits = [HitTold(run=run, score=None, reasons=[]) for run in told.runs]
     return SearchTold(
-        hits=hits, n_fitting=told.n_fitting, offset=asked.offset, facets={}, documents=[], facts=told.facts
+        hits=hits,
+        n_fitting=told.n_fitting,
+        has_more=asked.offset + len(hits) < told.n_fitting,
+        offset=asked.offset,
+        facets={},
+        documents=[],
+        facts=told.facts,
     )
 
 
-def _searched(adv: Advisor, found: SearchResults, *, offset: int = 0) -> SearchTold:
-    page = found[offset:]
+def _searched(adv: Advisor, found: SearchResults, *, offset: int = 0, limit: int) -> SearchTold:
+    """Return hits as an answer has them, but those that have next to nothing of what was asked."""
+    worth = [hit for hit in found if hit.score >= FLOOR * found[0].score]  # the best come first
+    page = worth[offset : offset + limit]
     return SearchTold(
         hits=[
             HitTold(
@@ -170,6 +187,7 @@ def _searched(adv: Advisor, found: SearchResults, *, offset: int = 0) -> SearchT
             for hit in page
         ],
         n_fitting=found.n_fitting,
+        has_more=len(worth) > offset + limit,
         offset=offset,
         facets={
             kind: {bounds.name(key): n for key, n in list(counts.items())[:20]} for kind, counts in found.facets.items()
@@ -201,7 +219,8 @@ class SimilarAsked(Asked, frozen=True, kw_only=True):
 
 def similar_runs(adv: Advisor, asked: SimilarAsked) -> SearchTold:
     """Return the runs most like one: in parameters, in the shape of their curves and in what was written of them."""
-    return _searched(adv, adv.similar(find.run(adv, asked.run).id, where=asked.where or None, limit=asked.limit))
+    found = adv.similar(find.run(adv, asked.run).id, where=asked.where or None, limit=asked.limit + 1)
+    return _searched(adv, found, limit=asked.limit)
 
 
 SIMILAR_RUNS: Final = Operation(

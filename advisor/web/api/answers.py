@@ -95,8 +95,10 @@ def links_of(operation: Operation, asked: Asked, path: str, query: bytes, found:
     if limit is None or offset is None or place is None:
         return None
     n_here, n_all = place
-    steps = {"next": offset + n_here} if n_here and offset + n_here < n_all else {}
-    steps |= {"prev": max(0, min(offset, n_all) - limit)} if offset else {}
+    has_more = found.get("has_more", offset + n_here < n_all)
+    steps = {"next": offset + n_here} if n_here and has_more else {}
+    end = offset if n_here else min(offset, n_all)  # whoever is past the end gets back to the last page
+    steps |= {"prev": max(0, end - limit)} if offset else {}
     pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True)
     kept = [(name, value) for name, value in pairs if name not in ("limit", "offset")]
     links = []

@@ -363,7 +363,7 @@ def test_a_check_of_very_many_runs_is_left_to_the_command_line(ask: Ask, adv: Ad
     adv.experiment("many runs", objective="loss")
     events = (Event.new("run.created", "many runs", f"{i:032x}", state="finished") for i in range(5_001))
     adv.store.append(list(events))
-    with pytest.raises(ConfigError, match="5,001 runs.*'advisor check 'many runs''"):
+    with pytest.raises(ConfigError, match=r"5,001 runs.*'advisor check 'many runs''"):
         ask("check_experiment", experiment="many runs")
 
 
