@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from msgspec import Meta
 
+from advisor.asking import PENDING_FOR_S
 from advisor.errors import ConfigError, NotEnoughRunsError
 from advisor.operations import bounds, find
 from advisor.operations.operation import Answer, Asked, Operation, Told, untrusted
 from advisor.operations.told import ExperimentName, RunName, facts_told
 from storage.errors import NothingCalledSoError, RecordError, did_you_mean
-from storage.records import Run
+from storage.records import Run, RunState
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
@@ -179,8 +180,21 @@ def _told(adv: Advisor, written: Written, offset: int, most: int, *, kept: Docum
         path=None if kept is None else kept.path,
         notes=list(written.notes),
         generated=adv.clock(),
-        facts=facts_told(document_facts(origin, written.facts)),
+        facts=facts_told(
+            document_facts(
+                origin, written.facts, at_rest=bool(origin.experiment) and _is_at_rest(adv, origin.experiment)
+            )
+        ),
     )
+
+
+def _is_at_rest(adv: Advisor, experiment: str) -> bool:
+    """Return whether no run of an experiment goes on and no suggestion waits to be started."""
+    if adv.store.count(experiment, where=f"state = '{RunState.RUNNING}'"):
+        return False
+    since = adv.clock() - timedelta(seconds=PENDING_FOR_S)
+    made = adv.store.state().suggestions.values()
+    return not any(body["experiment"] == experiment and body["time"] >= since for body in made)
 
 
 GET_REPORT: Final = Operation(

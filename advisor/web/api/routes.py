@@ -94,7 +94,7 @@ class Door:
         found, body = await self._call(operation, asked, request, strict=False)
         taken = msgspec.convert(asked, operation.asks, strict=False)
         links = answers.links_of(operation, taken, _raw_path(request.scope).decode("ascii"), query, found)
-        tag = tag or answers.tag_after(body)
+        tag = tag or answers.tag_of(found)
         return answers.unchanged(tag) if answers.is_known(tag, known) else answers.answered(body, tag=tag, links=links)
 
     async def _done(self, operation: Operation, named: Mapping[str, str], request: Request) -> Response:

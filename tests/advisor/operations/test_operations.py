@@ -312,6 +312,14 @@ def test_a_document_that_is_kept_is_listed_read_and_verifies(ask: Ask) -> None:
     assert ask("verify_text", text=Path(kept["path"]).read_text(encoding="utf-8"))["ok"]
 
 
+def test_ids_of_a_report_stay_the_same_while_nothing_changes_and_are_found_again(ask: Ask) -> None:
+    first, again = (ask("get_report", experiment="digits")["facts"] for _ in range(2))
+    assert first == again
+    assert len(first[0]["id"]) < 80
+    found = ask("get_facts", ids=[fact["id"] for fact in first[:20]])["facts"]
+    assert [fact["text"] for fact in found] == [fact["text"] for fact in first[:20]]
+
+
 def test_a_long_document_is_read_in_parts(look: Ask) -> None:
     whole = look("get_report", kind="run-summary", run="digits#6")
     first = look("get_report", kind="run-summary", run="digits#6", max_chars=1000)
