@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -26,6 +27,18 @@ Kind = Literal["report", "run-summary", "model-card", "checklist", "incident", "
 KeptKind = Literal[
     "report", "run-summary", "model-card", "checklist", "incident", "run-comparison", "experiment-comparison", "digest"
 ]
+
+
+ABOUT: Final[Mapping[str, tuple[str, ...]]] = {
+    "report": ("experiment",),
+    "run-summary": ("run",),
+    "model-card": ("experiment", "run"),
+    "checklist": ("experiment",),
+    "incident": ("finding",),
+    "comparison": ("a", "b"),
+    "digest": ("experiment",),
+}
+"""What each kind of document is about."""
 
 
 class ReportAsked(Asked, frozen=True, kw_only=True):
@@ -103,6 +116,7 @@ def _subject(adv: Advisor, asked: ReportAsked) -> Origin:
     """
     from advisor.documents import Origin
 
+    _refuse_others(asked)
     if asked.kind == "incident":
         return _incident(adv, asked)
     if asked.kind == "comparison":
@@ -121,6 +135,18 @@ def _subject(adv: Advisor, asked: ReportAsked) -> Origin:
             f"no run of {bounds.name(experiment.name)!r} can be called the best; name one with run"
         )
     return Origin("model-card", experiment=experiment.name, run_id=best.id)
+
+
+def _refuse_others(asked: ReportAsked) -> None:
+    """Refuse what a document of this kind is not about: it would be passed over."""
+    takes = ABOUT[asked.kind]
+    if asked.kind == "model-card" and asked.run and asked.experiment:
+        raise ConfigError("a model-card is of a run, or of an experiment's best: give run or experiment, not both")
+    given = [name for name in ("experiment", "run", "finding", "a", "b") if getattr(asked, name) is not None]
+    other = next((name for name in given if name not in takes), None)
+    if other is not None:
+        hint = "; for a run give kind='run-summary'" if (asked.kind, other) == ("report", "run") else ""
+        raise ConfigError(f"a {asked.kind} is not about {other!r}: it takes {' and '.join(takes)}{hint}")
 
 
 def _needed(asked: ReportAsked, name: str) -> str:

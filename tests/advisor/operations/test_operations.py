@@ -441,6 +441,45 @@ def test_what_is_beyond_a_limit_is_refused(look: Ask, name: str, arguments: dict
         look(name, **arguments)
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        (
+            "list_findings",
+            {"severity": "warn"},
+            "severity = 'warn' is none of info, warning, error; did you mean 'warn",
+        ),
+        ("tell_result", {"experiment": "digits", "value": "low"}, "value = 'low' is no number; send a number, or one"),
+        ("tell_result", {"experiment": "digits", "metrics": {"a": "x"}}, "is no number; send a number"),
+        ("list_runs", {"sort": "-objective"}, "leave the minus out and give descending=true"),
+        ("get_report", {"experiment": "digits", "run": "digits#0"}, "not about 'run'.*kind='run-summary'"),
+        ("get_report", {"kind": "model-card", "experiment": "digits", "run": "digits#0"}, "not both"),
+    ],
+)
+def test_what_was_meant_is_said(look: Ask, name: str, arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        look(name, **arguments)
+
+
+def test_an_experiment_in_the_place_of_a_run_is_named_as_one(look: Ask) -> None:
+    with pytest.raises(RunNotFoundError, match=r"'digits' is an experiment; .* for instance digits#0"):
+        look("get_run", run="digits")
+
+
+def test_runs_come_in_brief_and_without_facts_where_that_is_asked_for(look: Ask) -> None:
+    short = {"brief": True, "with_facts": False}
+    found = look("list_runs", experiment="digits", where="params.optimizer = 'sgd'", limit=4, **short)
+    assert all(set(run["params"]) == {"lr"} and run["metrics"] == {} for run in found["runs"])
+    assert found["runs"][0]["objective"] is not None
+    assert found["facts"] == []
+    assert set(look("search_runs", text="finished", limit=2, **short)["hits"][0]["run"]["params"]) <= {
+        "lr",
+        "optimizer",
+    }
+    compared = look("compare_runs", runs=["digits#0", "digits#2"], **short)
+    assert (compared["facts"], compared["same_params"]) == ([], {})
+
+
 def test_halves_of_characters_are_refused(look: Ask) -> None:
     for arguments in ({"run": "\ud800"}, {"run": "digits#0", "metrics": ["a\udfffb"]}):
         with pytest.raises(ConfigError, match="not valid Unicode"):
