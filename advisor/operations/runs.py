@@ -166,9 +166,7 @@ def search_runs(adv: Advisor, asked: SearchAsked) -> SearchTold:
     if asked.text.strip():
         where = find.narrowed(adv, asked.experiment, asked.where)
         found = adv.search(asked.text, where=where, limit=asked.offset + asked.limit + 1)  # one more: is there more
-        return _searched(
-            adv, found, offset=asked.offset, limit=asked.limit, brief=asked.brief, with_facts=asked.with_facts
-        )
+        return _searched(adv, found, asked)
     listed = RunsAsked(
         experiment=asked.experiment, where=asked.where, sort=asked.sort, descending=asked.descending,
         limit=asked.limit, offset=asked.offset, brief=asked.brief, with_facts=asked.with_facts,

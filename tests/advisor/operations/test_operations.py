@@ -447,7 +447,7 @@ def test_what_is_beyond_a_limit_is_refused(look: Ask, name: str, arguments: dict
         (
             "list_findings",
             {"severity": "warn"},
-            "severity = 'warn' is none of info, warning, error; did you mean 'warn",
+            "severity = 'warn' is none of error, info, warning; did you mean 'warn",
         ),
         ("tell_result", {"experiment": "digits", "value": "low"}, "value = 'low' is no number; send a number, or one"),
         ("tell_result", {"experiment": "digits", "metrics": {"a": "x"}}, "is no number; send a number"),
