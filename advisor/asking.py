@@ -35,6 +35,9 @@ MAX_TRIES: Final = 20
 KEPT_IDS: Final = 100
 """Ids of runs learned from that the journal keeps with a suggestion, the latest; the rest follows from the version."""
 
+MAX_FOLLOWING: Final = 5_000
+"""Newest runs that are looked at for whether they follow a suggestion."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -123,6 +126,12 @@ def again(store: RunStore, suggestion_id: str) -> tuple[Suggestion, bool]:
         raise RecordError(f"suggestion {suggestion_id} cannot be made again: {error}") from error
     one = found[int(kept["place"])]
     return one, dict(one.params) == dict(kept["params"])
+
+
+def following(store: RunStore, name: str, since: datetime) -> list[Run]:
+    """Return the runs that may follow a suggestion that was made at a moment, the newest first."""
+    where = f"created >= '{since.isoformat()}'"
+    return store.runs(name, where=where, order_by="created", descending=True, limit=MAX_FOLLOWING)
 
 
 def space_of(record: Experiment, runs: Sequence[Run]) -> tuple[Space, tuple[str, ...]]:

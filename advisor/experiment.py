@@ -384,10 +384,11 @@ class Experiment:
 
     def tell(
         self,
-        params: Mapping[str, Any],
+        params: Mapping[str, Any] | None = None,
         value: float | Sequence[float] | None = None,
         *,
         state: RunState | str = RunState.FINISHED,
+        error: str | None = None,
         seed: int | None = None,
         suggestion_id: str | None = None,
         notes: Sequence[str] = (),
@@ -400,6 +401,12 @@ class Experiment:
 
         Parameters
         ----------
+        params
+            What it was trained with; None: what the suggestion says.
+        error
+            Why a run failed, the end of a traceback for instance.
+        suggestion_id
+            The suggestion that it followed, or the beginning of its id.
         metrics
             Last values of other metrics, such as those that constraints are about; each becomes a curve of one point.
         curves
@@ -410,15 +417,17 @@ class Experiment:
         SpaceError
             If the parameters do not fit the declared space.
         ConfigError
-            If a finished run comes without a value, the values are not as many as the objectives, or a metric is no
-            number.
+            If a finished run comes without a value, the values are not as many as the objectives, a metric is no
+            number, or the parameters are others than the suggestion's.
         RecordError
-            If the state is none in which a run is over.
+            If the state is none in which a run is over, there is no such suggestion, or a run followed it already.
         """
         from advisor.telling import Told
 
-        told = Told(params, value, state=state, seed=_seed(seed), suggestion_id=suggestion_id, notes=_words(notes))
-        self._refuse_typos(self.record, plain(params))
+        told = Told(params, value, state=state, seed=_seed(seed), suggestion_id=suggestion_id, notes=_words(notes),
+                    error=error)  # fmt: skip
+        if params is not None:
+            self._refuse_typos(self.record, plain(params))
         return told.record(self._store, self.record, metrics or {}, curves or {}, now=self._advisor.clock())
 
     # -- looking

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
-from advisor.asking import PENDING_FOR_S
+from advisor.asking import PENDING_FOR_S, following
 from storage.errors import RecordError
 from storage.records import Event, Experiment, Run, RunState
 
@@ -27,8 +27,6 @@ SOURCE: Final = "queued"
 WAITING: Final = f"state = '{RunState.WAITING}' and source = '{SOURCE}'"
 KEPT_FOR: Final = timedelta(days=7)
 """How long after it was made a suggestion that nobody started is still shown."""
-MAX_FOLLOWING: Final = 5_000
-"""Newest runs that are looked at for whether they follow a suggestion."""
 
 
 def queue(
@@ -74,7 +72,7 @@ def accept(store: RunStore, record: Experiment, suggestion_id: str, *, now: date
     if why is not None:
         raise RecordError(f"suggestion {suggestion_id} is closed ({why}); ask for another one")
     run_id = run_id_of(suggestion_id)
-    for run in _following(store, record.name, body["time"]):
+    for run in following(store, record.name, body["time"]):
         if run.suggestion_id == suggestion_id:
             if run.state is RunState.WAITING:
                 return run
@@ -95,7 +93,7 @@ def reject(store: RunStore, name: str, suggestion_id: str, *, now: datetime, rea
         If there is no such suggestion here, or a run follows it.
     """
     body = suggestion_of(store, name, suggestion_id)
-    for run in _following(store, name, body["time"]):
+    for run in following(store, name, body["time"]):
         if run.suggestion_id == suggestion_id:
             raise RecordError(f"suggestion {suggestion_id} has a run, #{run.number} ({run.state}); delete that instead")
     if store.state().closed_suggestions.get(suggestion_id) is None:
@@ -135,7 +133,7 @@ def unanswered(store: RunStore, name: str, *, now: datetime) -> list[Mapping[str
     if not late:
         return []
     first = min(body["time"] for body in late)
-    started = {run.suggestion_id for run in _following(store, name, first)}
+    started = {run.suggestion_id for run in following(store, name, first)}
     return [
         {**body, "expired": (now - body["time"]).total_seconds() >= PENDING_FOR_S}
         for body in reversed(late)
@@ -192,9 +190,3 @@ def take_up(
 def run_id_of(suggestion_id: str) -> str:
     """Return the id of the run that an accepted suggestion becomes."""
     return blake2b(f"suggestion {suggestion_id}".encode(), digest_size=16).hexdigest()
-
-
-def _following(store: RunStore, name: str, since: datetime) -> list[Run]:
-    """Return the runs that may follow a suggestion that was made at a moment, the newest first."""
-    where = f"created >= '{since.isoformat()}'"
-    return store.runs(name, where=where, order_by="created", descending=True, limit=MAX_FOLLOWING)

@@ -11,7 +11,14 @@ from difflib import get_close_matches
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from storage.errors import ExperimentNotFoundError, FilterError, RecordError, RunNotFoundError, did_you_mean
+from storage.errors import (
+    ExperimentNotFoundError,
+    FilterError,
+    NothingCalledSoError,
+    RecordError,
+    RunNotFoundError,
+    did_you_mean,
+)
 from storage.query import text_literal
 from storage.records import Experiment, Finding, Run
 from storage.store import RunStore
@@ -144,7 +151,7 @@ def _of_run(store: RunStore, reference: str, code: str, *, within: str | None) -
     if not fitting:
         has = f"has no finding {code!r}" if run.findings else "has no findings"
         close = f"; {did_you_mean(code.upper(), (f.code for f in run.findings))}" if run.findings else ""
-        raise RecordError(f"run {run.experiment}#{run.number} {has}{close}")
+        raise NothingCalledSoError(f"run {run.experiment}#{run.number} {has}{close}")
     return _only(fitting, f"{reference}:{code}")
 
 
@@ -169,10 +176,10 @@ def _no_finding(store: RunStore, reference: str, among: Sequence[Finding]) -> Re
         run = find_run(store, reference)
     except RunNotFoundError:
         if not among:
-            return RecordError(f"no finding {reference!r}, no run has any; 'advisor check' looks for some")
+            return NothingCalledSoError(f"no finding {reference!r}, no run has any; 'advisor check' looks for some")
         n = max(SHORT_ID, len(reference))
         close = did_you_mean(reference, (finding.id[:n] for finding in among), show=3)
-        return RecordError(f"no finding {reference!r}; {close.rstrip('?.')}; 'advisor check' lists them")
+        return NothingCalledSoError(f"no finding {reference!r}; {close.rstrip('?.')}; 'advisor check' lists them")
     name = f"{run.experiment}#{run.number}"
     codes = sorted({finding.code for finding in run.findings})
     which = f"for instance {name}:{codes[0]}" if codes else "but it has none"

@@ -20,7 +20,7 @@ from advisor.findings.alerts import ALERT_EVENTS, SCOPES, Book, Mute, Queued, Sc
 from advisor.findings.codes import CODES
 from advisor.redact import scrub
 from advisor.references import find, find_finding
-from storage.errors import RecordError, StorageError, did_you_mean
+from storage.errors import NothingCalledSoError, RecordError, StorageError, did_you_mean
 from storage.records import Event, Finding, FindingState, Run, Verdict
 from storage.store import RunStore
 
@@ -239,7 +239,7 @@ def unmute(store: RunStore, references: Sequence[str], *, now: datetime) -> list
         ]
         if not fitting:
             known = did_you_mean(reference, [one.target for one in active], show=5)
-            raise RecordError(f"nothing that is muted is called {reference!r}; {known}")
+            raise NothingCalledSoError(f"nothing that is muted is called {reference!r}; {known}")
         ended += fitting
     return unmute_exactly(store, [(one.scope, one.target) for one in dict.fromkeys(ended)], now=now)
 
@@ -276,7 +276,7 @@ def _meant(store: RunStore, book: Book, reference: str, *, state: FindingState =
     try:
         run = find(store, reference)
     except StorageError as error:
-        raise RecordError(
+        raise NothingCalledSoError(
             f"no finding, message or run is called {reference!r}; a message says what to acknowledge, "
             "and 'advisor check --json' lists findings"
         ) from error

@@ -1,40 +1,51 @@
 """A run that was trained elsewhere: what was told of it, checked, as one run of the store.
 
-Leaves out runs that this process trains (``advisor.tracking``) and other tools' files (``advisor.sources``). Invariant:
-what makes no sense is refused before anything is written.
+Leaves out runs that this process trains (``advisor.tracking``) and other tools' files (``advisor.sources``).
+Invariants: what makes no sense is refused before anything is written; and a suggestion is followed by one run, so that
+whoever tells a result twice, not knowing whether the first time came through, does not count it twice.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from numbers import Real
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from advisor.asking import following
 from advisor.errors import ConfigError
+from advisor.notes import NOTE_MAX_CHARS
 from advisor.redact import scrub
 from advisor.suggest.space import Space
 from advisor.tracking.run import ended_state
 from advisor.tracking.values import plain
 from storage.curves import summaries
+from storage.errors import AlreadyThereError, NothingCalledSoError
 from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState, new_id
 from storage.store import RunStore
+
+SAME: Final = 1e-9
+"""Relative distance up to which two values of a parameter are the same: JSON was written and read in between."""
+SHORT_ID: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
     """What was told of a run."""
 
-    params: Mapping[str, Any]
+    params: Mapping[str, Any] | None
+    """None: those of the suggestion that it followed."""
     value: float | Sequence[float] | None
     _: KW_ONLY
     state: RunState | str
     seed: int | None
     suggestion_id: str | None
     notes: Sequence[str]
+    error: str | None = None
 
     def record(
         self,
@@ -47,7 +58,8 @@ class Told:
     ) -> Run:
         """Write the run into the store and return it; errors are those of ``Experiment.tell``."""
         over = ended_state(self.state)
-        params = plain(self.params)
+        error = self._error(over)
+        suggestion_id, params = followed(store, experiment.name, self.suggestion_id, self.params)
         if experiment.space:
             Space.from_json(experiment.space).check(params)
         kept = curves_of(metrics, curves)
@@ -63,13 +75,21 @@ class Told:
             seed=self.seed,
             notes=[scrub(note) for note in self.notes],
             source="told",
-            suggestion_id=self.suggestion_id,
+            suggestion_id=suggestion_id,
+            error=error,
             **({"summary": summaries(kept)} if kept else {}),
         )
         store.append([event])
         if kept:
             store.append_curves([_chunk(event.run_id, curve) for curve in kept.values()])
         return store.run(event.run_id)
+
+    def _error(self, over: RunState) -> str | None:
+        if self.error is None or not self.error.strip():
+            return None
+        if over is RunState.FINISHED:
+            raise ConfigError("a finished run has no error; give state='failed', or tell it as a note")
+        return scrub(self.error.strip())[-NOTE_MAX_CHARS:]
 
     def _values(self, experiment: Experiment, over: RunState) -> list[float] | None:
         if self.value is None and over is RunState.FINISHED:
@@ -87,6 +107,91 @@ class Told:
                 f"{len(values)} values were given for {len(experiment.objectives)} objectives; give one for each"
             )
         return values
+
+
+def followed(
+    store: RunStore, experiment: str, suggestion_id: str | None, params: Mapping[str, Any] | None
+) -> tuple[str | None, dict[str, Any]]:
+    """Return the whole id of the suggestion that a run followed, and the run's parameters.
+
+    Parameters
+    ----------
+    suggestion_id
+        It, or its beginning. One that was never kept is taken as it is, where there are parameters.
+    params
+        What the run was trained with; None: what was suggested.
+
+    Raises
+    ------
+    ConfigError
+        If neither is given, or the parameters are others than those suggested.
+    NothingCalledSoError
+        If the experiment has no such suggestion.
+    AlreadyThereError
+        If a run followed it already.
+    """
+    if suggestion_id is None:
+        if params is None:
+            raise ConfigError("give params, or the suggestion_id that the run followed")
+        return None, plain(params)
+    made = store.state().suggestions
+    whole = _called(made, suggestion_id)
+    if whole is None and params is not None:
+        return suggestion_id, plain(params)
+    body = made[whole] if whole is not None else {}
+    if whole is None or body["experiment"] != experiment:
+        where = "" if whole is None else f"; {suggestion_id[:80]!r} is for experiment {body['experiment'][:80]!r}"
+        raise NothingCalledSoError(
+            f"no suggestion of {experiment[:80]!r} begins with {suggestion_id[:80]!r}{where}; suggest_params and "
+            "'advisor suggest' give their ids"
+        )
+    _refuse_twice(store, experiment, whole, body)
+    suggested = dict(body["params"])
+    return whole, suggested if params is None else _as_suggested(suggested, plain(params), whole)
+
+
+def _called(made: Mapping[str, Any], beginning: str) -> str | None:
+    """Return the one suggestion that is called or begins so, None where there is none.
+
+    Raises
+    ------
+    NothingCalledSoError
+        If several do.
+    """
+    if beginning in made:
+        return beginning
+    fitting = [key for key in made if beginning and key.startswith(beginning)]
+    if len(fitting) > 1:
+        raise NothingCalledSoError(f"{len(fitting)} suggestions begin with {beginning[:80]!r}; give more of the id")
+    return fitting[0] if fitting else None
+
+
+def _refuse_twice(store: RunStore, experiment: str, suggestion_id: str, body: Mapping[str, Any]) -> None:
+    for run in following(store, experiment, body["time"]):
+        if run.suggestion_id == suggestion_id and run.state is not RunState.WAITING:
+            came_to = str(run.state) if run.objective is None else f"{run.objective:.4g}"
+            how = "told already as" if run.source == "told" else "followed already by"
+            raise AlreadyThereError(
+                f"suggestion {suggestion_id[:SHORT_ID]} was {how} {experiment}#{run.number} ({came_to}); for another "
+                "run, tell it without suggestion_id, with its params"
+            )
+
+
+def _as_suggested(suggested: Mapping[str, Any], params: dict[str, Any], suggestion_id: str) -> dict[str, Any]:
+    """Return the parameters of a run; further ones than were suggested may be among them."""
+    for name, value in suggested.items():
+        if name not in params or not _is_same(params[name], value):
+            was = f"{params[name]!r:.60}" if name in params else "left out"
+            raise ConfigError(
+                f"suggestion {suggestion_id[:SHORT_ID]} has {name[:80]} = {value!r:.60}, and in params it is {was}: "
+                "leave params out if the run followed the suggestion, else leave suggestion_id out"
+            )
+    return params
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    numbers = all(isinstance(each, Real) and not isinstance(each, bool) for each in (a, b))
+    return math.isclose(a, b, rel_tol=SAME, abs_tol=0.0) if numbers else bool(a == b) and type(a) is type(b)
 
 
 def curves_of(metrics: Mapping[str, float], curves: Mapping[str, Curve | Sequence[float]]) -> dict[str, Curve]:

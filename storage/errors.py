@@ -12,6 +12,8 @@ The tree (every name is importable from ``storage``)::
     ├── RunFinishedError         the run has ended; what it holds no longer changes
     ├── FilterError              (also a ValueError) a filter that cannot be understood
     ├── RecordError              (also a ValueError) a value that the store cannot keep
+    │   ├── NothingCalledSoError  no finding, document or suggestion of that id
+    │   └── AlreadyThereError     it was written before, and would be there twice
     ├── CurveDamagedError        a packed piece of a curve that is not what was written
     ├── SpoolError               a write-ahead log that cannot be read at all
     └── EmbeddingError           a text encoder that cannot be had or does not match the store
@@ -70,6 +72,14 @@ class FilterError(StorageError, ValueError):
 
 class RecordError(StorageError, ValueError):
     """A value that the store cannot keep as it is."""
+
+
+class NothingCalledSoError(RecordError):
+    """No finding, document or suggestion of that id."""
+
+
+class AlreadyThereError(RecordError):
+    """It was written before, and would be there twice."""
 
 
 class CurveDamagedError(StorageError):

@@ -19,7 +19,10 @@ def register(app: typer.Typer) -> None:
     def tell(
         session: Session,
         experiment: Annotated[str, typer.Argument(metavar="EXP", help="Name of an experiment.")],
-        params: Annotated[str, typer.Option("--params", metavar="JSON", help="For instance '{\"lr\": 0.1}'.")],
+        params: Annotated[
+            str | None,
+            typer.Option("--params", metavar="JSON", help="For instance '{\"lr\": 0.1}'. Default: the suggestion's."),
+        ] = None,
         value: Annotated[
             list[float] | None,
             typer.Option("--value", metavar="X", help="The objective's value, nan and inf included; one an objective."),
@@ -35,6 +38,7 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option("--metric", metavar="NAME=X", help="Another metric's last value; repeated for more."),
         ] = None,
+        error: Annotated[str | None, typer.Option("--error", metavar="TEXT", help="Why the run failed.")] = None,
         note: Annotated[list[str] | None, typer.Option("--note", metavar="TEXT", help="Words to find it by.")] = None,
     ) -> None:
         """Record a run that was trained elsewhere: its parameters and its objective."""
@@ -42,9 +46,10 @@ def register(app: typer.Typer) -> None:
 
         with session.open() as adv:
             told = adv.experiment(experiment, create=False).tell(
-                json_object(params, "--params"),
+                None if params is None else json_object(params, "--params"),
                 value or None,
                 state=state,
+                error=error,
                 seed=seed,
                 suggestion_id=suggestion,
                 notes=note or (),

@@ -543,6 +543,12 @@ def failed(error: str | None) -> Symptom:
     return Symptom(codes.FAILED, None, None, {"error": said}, severity)
 
 
+def said_of(run: Run) -> str | None:
+    """Return why a run did not end well; of one that was told without an error, what its last note says."""
+    told = run.source == "told" and run.state in (RunState.FAILED, RunState.CRASHED)
+    return run.error or (run.notes[-1] if told and run.notes else None)
+
+
 def _last_line(error: str | None) -> str:
     lines = [line.strip() for line in (error or "").splitlines() if line.strip()]
     return lines[-1][:ERROR_MAX_CHARS] if lines else ""
@@ -551,11 +557,11 @@ def _last_line(error: str | None) -> str:
 def _state_symptoms(run: Run, curves: Mapping[str, Curve], now: datetime) -> Iterator[Symptom]:
     if run.state is RunState.CRASHED:
         n = sum(len(curve) for curve in curves.values())
-        recorded = _last_line(run.error) if run.source in ("import", "followed") else ""
+        recorded = _last_line(said_of(run)) if run.source in ("import", "followed", "told") else ""
         how = recorded or "its process vanished without a word"
         yield Symptom(codes.CRASHED, None, None, {"n": n, "error": run.error, "how": how})
     if run.state is RunState.FAILED:
-        yield failed(run.error)
+        yield failed(said_of(run))
     if run.state is RunState.RUNNING and run.started is not None and not run.meta.get(UNRECORDED_END):
         every = np.sort(np.concatenate([np.empty(0), *(c.times[np.isfinite(c.times)] for c in curves.values())]))
         if every.size:

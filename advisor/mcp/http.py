@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
 
 PATH: Final = "/mcp"
+PROGRAM: Final = "advisor mcp --http"
 
 
 def create_app(server: Server[Any], options: Options) -> Starlette:
@@ -50,7 +52,7 @@ def create_app(server: Server[Any], options: Options) -> Starlette:
             Route(PATH, _only_posted, methods=["GET", "DELETE"]),
             Route(PATH, StreamableHTTPASGIApp(manager)),
         ],
-        middleware=[Middleware(Guard, options=options)],
+        middleware=[Middleware(Guard, options=replace(options, program=PROGRAM))],
         exception_handlers={404: _elsewhere},
         lifespan=alive,
     )

@@ -13,6 +13,8 @@ from mcp_types import GetPromptResult, Prompt, PromptArgument, PromptMessage, Te
 
 from advisor.errors import ConfigError
 
+MOST_RUNS: Final = 10_000
+"""Of one tuning loop."""
 HONEST: Final = """\
 Be honest about what the runs can carry:
 - Every figure you write must come from an answer of these tools. Write {{fact id}} and verify_text fills it in, or
@@ -61,18 +63,20 @@ class Template:
 
 
 def _tune(given: Mapping[str, str]) -> str:
-    name, n = given["experiment"], given.get("n_runs") or "10"
+    name, n = given["experiment"], given.get("n_runs", "").strip() or "10"
+    if not (n.isascii() and n.isdecimal() and 0 < int(n) <= MOST_RUNS):
+        raise ConfigError(f"n_runs = {n!r:.60} is no number of runs; give a whole number from 1 to {MOST_RUNS:,}")
     return f"""\
 Tune the experiment {name!r} with the experiment advisor, {n} runs at most.
 
 1. Call list_experiments and search_runs to see the objective, its direction and what has been tried. If no runnable
    training for this experiment is known to you, ask the user how one run is trained before anything else.
-2. Repeat: call suggest_params for one point. Train with exactly these parameters. Call tell_result with the parameters
-   as they were suggested, the suggestion's id, and the value of the objective, also where the run failed (state
-   "failed") or the value is NaN: failures teach as well. Do not round, and do not leave out runs that look bad.
+2. Repeat: call suggest_params for one point. Train with exactly these parameters. Call tell_result with the
+   suggestion's id, the value of the objective and the curves, also where the run failed (state "failed", and why as
+   error) or the value is NaN: failures teach as well. Do not round, and do not leave out runs that look bad.
 3. If you depart from a suggestion, say why, and report what you really ran without the suggestion's id.
-4. Every five runs look at list_findings. If a run has a finding of severity "error", call diagnose_run and tell the
-   user before you go on.
+4. Every five runs call check_experiment, then list_findings: runs that are told are judged by the check only. If a run
+   has a finding of severity "error", call diagnose_run and tell the user before you go on.
 5. Every ten runs call stop_advice, and stop early where it says that going on is not worth it.
 6. At the end, name the best run, what mattered, and how sure that is.
 

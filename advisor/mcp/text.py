@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -56,11 +58,36 @@ def written(answer: Mapping[str, Any], schema: Mapping[str, Any], *, most: int =
     return cut("\n".join(_mapping(answer, _nodes(schema), marked=False)), most)
 
 
+def fitted(answer: Mapping[str, Any], schema: Mapping[str, Any], *, goes_on: bool, most: int = MAX_CHARS) -> str:
+    """Return an answer as text in which the longest list has only as many members as there is room for, whole ones.
+
+    Parameters
+    ----------
+    goes_on
+        Whether the rest can be asked for with an offset.
+    """
+    text = written(answer, schema, most=sys.maxsize)
+    lists = {name: value for name, value in answer.items() if isinstance(value, list) and len(value) > 1}
+    if len(text) <= most or not lists:
+        return cut(text, most)
+    name = max(lists, key=lambda each: len(json.dumps(lists[each])))
+
+    def with_first(n: int) -> str:
+        start = int(answer.get("offset") or 0) + n
+        rest = f"go on with offset={start}" if goes_on else "the structured answer has the rest"
+        told = written(dict(answer) | {name: lists[name][:n]}, schema, most=sys.maxsize)
+        return f"{name}: {n} of {len(lists[name])} shown; {rest}\n{told}"
+
+    n = bisect_right(range(1, len(lists[name])), most, key=lambda each: len(with_first(each)))
+    return cut(with_first(max(n, 1)), most)
+
+
 def cut(text: str, most: int) -> str:
-    """Return a text of at most ``most`` characters; what is left out is counted."""
+    """Return a text of at most ``most`` characters, whole lines where it has some; what is left out is counted."""
     if len(text) <= most:
         return text
     kept = max(0, most - 120)
+    kept = max(text.rfind("\n", 0, kept), 0) or kept
     return f"{text[:kept]}\n… {len(text) - kept:,} more characters are left out: ask for less"
 
 

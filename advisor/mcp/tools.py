@@ -15,7 +15,7 @@ from mcp_types import CallToolResult, TextContent, Tool, ToolAnnotations
 
 from advisor.errors import AdvisorError, ConfigError
 from advisor.mcp.schemas import schema_of
-from advisor.mcp.text import MARKED, written
+from advisor.mcp.text import MARKED, fitted
 from advisor.operations import OPERATIONS, Operation, call
 from storage.errors import StorageError
 
@@ -80,11 +80,12 @@ def use(operation: Operation, adv: Advisor, arguments: Mapping[str, Any]) -> Cal
 
 def _text(operation: Operation, answer: Mapping[str, Any]) -> str:
     """Return an answer as text to read."""
-    told = {name: value for name, value in answer.items() if name not in (NAMED, FACTS)}
+    own = {name: value for name, value in answer.items() if name not in (NAMED, FACTS)}
+    told = dict(sorted(own.items(), key=lambda each: isinstance(each[1], list | dict)))  # totals before rows
     facts = answer.get(FACTS) or []
     if facts:
         told[FACTS] = facts[:FACTS_SHOWN]
-    text = written(told, schema_of(operation.answers))
+    text = fitted(told, schema_of(operation.answers), goes_on="offset" in operation.asks.__struct_encode_fields__)
     if len(facts) > FACTS_SHOWN:
         text += f"\n  … {len(facts) - FACTS_SHOWN} more are in the structured answer; get_facts looks them up by id"
     return f"{MARKED}\n{text}" if answer.get(NAMED) else text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from advisor.operations.annotating import ADD_NOTE, SET_TAGS
+from advisor.operations.checking import CHECK_EXPERIMENT
 from advisor.operations.comparing import COMPARE_RUNS
 from advisor.operations.curves import GET_CURVES
 from advisor.operations.defining import DEFINE_EXPERIMENT
@@ -39,6 +40,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     GET_DOCUMENT,
     VERIFY_TEXT,
     GET_FACTS,
+    CHECK_EXPERIMENT,
     LIST_FINDINGS,
     ACKNOWLEDGE,
     JUDGE_FINDING,

@@ -13,7 +13,7 @@ from msgspec import Meta
 from advisor.documents.fact_paths import difference_fact, encoded
 from advisor.operations import bounds, find
 from advisor.operations.operation import Answer, Asked, Number, Operation, Told, number, untrusted
-from advisor.operations.told import MAX_FACTS, RunName, RunTold, facts_of, facts_told, run_told
+from advisor.operations.told import MAX_FACTS, Brief, RunName, RunTold, WithFacts, facts_of, facts_told, runs_told
 from advisor.strict_json import plain
 from storage.errors import RecordError
 
@@ -37,6 +37,8 @@ class CompareAsked(Asked, frozen=True, kw_only=True):
     runs: Annotated[
         list[RunName], Meta(min_length=2, max_length=MOST, description="The runs; differences are against the first.")
     ]
+    brief: Brief = False
+    with_facts: WithFacts = True
 
 
 class RowTold(Told, frozen=True, kw_only=True):
@@ -86,15 +88,15 @@ def compare_runs(adv: Advisor, asked: CompareAsked) -> ComparedTold:
     if len(metrics) > N_ROWS:
         left_out["metrics"] = len(metrics) - N_ROWS
     return ComparedTold(
-        runs=[run_told(run) for run in runs],
+        runs=runs_told(runs, brief=asked.brief),
         params=kinds["params"][:N_ROWS],
-        same_params=bounds.mapping(_same([run.params for run in runs])),
+        same_params={} if asked.brief else bounds.mapping(_same([run.params for run in runs])),
         metrics=metrics[:N_ROWS],
         code=kinds["code"][:N_ROWS],
         environment=kinds["environment"][:N_ROWS],
         data=kinds["data"][:N_ROWS],
         left_out=left_out,
-        facts=_facts(adv, runs),
+        facts=_facts(adv, runs) if asked.with_facts else [],
     )
 
 

@@ -36,6 +36,7 @@ N_DIFFER: Final = 12
 FORECAST_UP_TO: Final = 5_000
 """Runs of an experiment up to which a forecast is worked out unasked; get_forecast does it for any."""
 MAX_FINDINGS: Final = 50
+NOT_KEPT: Final = "seen now, not kept: check_experiment keeps them"
 
 
 class DiagnoseAsked(Asked, frozen=True, kw_only=True):
@@ -49,7 +50,7 @@ class DiagnosisTold(Told, frozen=True, kw_only=True):
 
     finding: FindingTold
     is_kept: Annotated[
-        bool, Meta(description="Whether it is in the store; else it was seen just now, and 'advisor check' keeps it.")
+        bool, Meta(description="Whether it is in the store; else it was seen just now, and check_experiment keeps it.")
     ]
     kind: Annotated[str, Meta(description="The kind of trouble in a word or two.", examples=["spike"])]
     evidence_in_words: Annotated[list[str], untrusted("The figures it rests on, one a line.")]
@@ -76,8 +77,12 @@ class DiagnosedTold(Answer, frozen=True, kw_only=True):
         Literal["trouble", "nothing found", "could not be judged"],
         Meta(description="'nothing found' means that every rule could be applied; it is no proof of soundness."),
     ]
-    error: Annotated[str | None, untrusted("Why it ended, where it did not end well: the end of the traceback.")]
+    error: Annotated[
+        str | None,
+        untrusted("Why it ended, where it did not end well: the end of the traceback, or else what was told of it."),
+    ]
     findings: Annotated[list[DiagnosisTold], Meta(description="Not resolved ones, the gravest first.")]
+    note: Annotated[str, Meta(description="What to do about findings that are not kept; empty where all are.")]
     not_judged: Annotated[list[str], untrusted("What could not be judged, and why.")]
     healthy_sibling: SiblingTold | None
     forecast: Annotated[ForecastTold | None, Meta(description="Of a run that goes on; null where nobody can tell.")]
@@ -86,27 +91,40 @@ class DiagnosedTold(Answer, frozen=True, kw_only=True):
 
 def diagnose_run(adv: Advisor, asked: DiagnoseAsked) -> DiagnosedTold:
     """Say what is wrong with a run."""
+    from advisor.findings.rules import said_of
+
     run = find.run(adv, asked.run)
     record = adv.store.experiment(run.experiment)
     kept = [finding for finding in run.findings if finding.state is not FindingState.RESOLVED]
     judgement, reasons = _looked_at(adv, record, run)
-    known = {finding.key for finding in run.findings}
-    new = [] if judgement is None else [finding for finding in judgement.findings if finding.key not in known]
+    new = _new(run, judgement)
     found = sorted([*kept, *new], key=lambda finding: -finding.severity.rank)[:MAX_FINDINGS]
     sibling, n_compared = _sibling(adv, record, run, found)
     foretold, why = _forecast(adv, run)
+    error = said_of(run)
     outcome: Any = "trouble" if found else "could not be judged" if reasons else "nothing found"
     return DiagnosedTold(
         run=run_told(run),
         outcome=outcome,
-        error=None if run.error is None else bounds.end_of(run.error),
+        error=None if error is None else bounds.end_of(error),
         findings=[_told(finding, is_kept=finding in kept) for finding in found],
+        note=f"{len(new)} {NOT_KEPT}" if new else "",
         not_judged=[bounds.prose(reason) for reason in reasons],
         healthy_sibling=None if sibling is None else _sibling_told(run, sibling, n_compared),
         forecast=foretold,
         forecast_note=bounds.prose(why),
         facts=facts_told(_facts(adv, record, run, kept, sibling)),
     )
+
+
+def seen_now(adv: Advisor, run: Run) -> list[Finding]:
+    """Return what a run shows by itself and nobody has kept."""
+    return _new(run, _looked_at(adv, adv.store.experiment(run.experiment), run)[0])
+
+
+def _new(run: Run, judgement: Judgement | None) -> list[Finding]:
+    known = {finding.key for finding in run.findings}
+    return [] if judgement is None else [finding for finding in judgement.findings if finding.key not in known]
 
 
 def _looked_at(adv: Advisor, record: Experiment, run: Run) -> tuple[Judgement | None, list[str]]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from msgspec import Meta
 
+from advisor.asking import PENDING_FOR_S
 from advisor.errors import ConfigError, NotEnoughRunsError
 from advisor.operations import bounds, find
 from advisor.operations.operation import Answer, Asked, Operation, Told, untrusted
 from advisor.operations.told import ExperimentName, RunName, facts_told
-from storage.errors import RecordError, did_you_mean
-from storage.records import Run
+from storage.errors import NothingCalledSoError, RecordError, did_you_mean
+from storage.records import Run, RunState
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
@@ -25,6 +27,18 @@ Kind = Literal["report", "run-summary", "model-card", "checklist", "incident", "
 KeptKind = Literal[
     "report", "run-summary", "model-card", "checklist", "incident", "run-comparison", "experiment-comparison", "digest"
 ]
+
+
+ABOUT: Final[Mapping[str, tuple[str, ...]]] = {
+    "report": ("experiment",),
+    "run-summary": ("run",),
+    "model-card": ("experiment", "run"),
+    "checklist": ("experiment",),
+    "incident": ("finding",),
+    "comparison": ("a", "b"),
+    "digest": ("experiment",),
+}
+"""What each kind of document is about."""
 
 
 class ReportAsked(Asked, frozen=True, kw_only=True):
@@ -102,6 +116,7 @@ def _subject(adv: Advisor, asked: ReportAsked) -> Origin:
     """
     from advisor.documents import Origin
 
+    _refuse_others(asked)
     if asked.kind == "incident":
         return _incident(adv, asked)
     if asked.kind == "comparison":
@@ -120,6 +135,18 @@ def _subject(adv: Advisor, asked: ReportAsked) -> Origin:
             f"no run of {bounds.name(experiment.name)!r} can be called the best; name one with run"
         )
     return Origin("model-card", experiment=experiment.name, run_id=best.id)
+
+
+def _refuse_others(asked: ReportAsked) -> None:
+    """Refuse what a document of this kind is not about: it would be passed over."""
+    takes = ABOUT[asked.kind]
+    if asked.kind == "model-card" and asked.run and asked.experiment:
+        raise ConfigError("a model-card is of a run, or of an experiment's best: give run or experiment, not both")
+    given = [name for name in ("experiment", "run", "finding", "a", "b") if getattr(asked, name) is not None]
+    other = next((name for name in given if name not in takes), None)
+    if other is not None:
+        hint = "; for a run give kind='run-summary'" if (asked.kind, other) == ("report", "run") else ""
+        raise ConfigError(f"a {asked.kind} is not about {other!r}: it takes {' and '.join(takes)}{hint}")
 
 
 def _needed(asked: ReportAsked, name: str) -> str:
@@ -180,8 +207,21 @@ def _told(adv: Advisor, written: Written, offset: int, most: int, *, kept: Docum
         path=None if kept is None else kept.path,
         notes=list(written.notes),
         generated=adv.clock(),
-        facts=facts_told(document_facts(origin, written.facts)),
+        facts=facts_told(
+            document_facts(
+                origin, written.facts, at_rest=bool(origin.experiment) and _is_at_rest(adv, origin.experiment)
+            )
+        ),
     )
+
+
+def _is_at_rest(adv: Advisor, experiment: str) -> bool:
+    """Return whether no run of an experiment goes on and no suggestion waits to be started."""
+    if adv.store.count(experiment, where=f"state = '{RunState.RUNNING}'"):
+        return False
+    since = adv.clock() - timedelta(seconds=PENDING_FOR_S)
+    made = adv.store.state().suggestions.values()
+    return not any(body["experiment"] == experiment and body["time"] >= since for body in made)
 
 
 GET_REPORT: Final = Operation(
@@ -313,7 +353,8 @@ def get_document(adv: Advisor, asked: DocumentAsked) -> OneDocumentTold:
     if len(fitting) != 1:
         known = did_you_mean(asked.document, (each.id for each in everything), show=3)
         n = "no document is" if not fitting else f"{len(fitting)} documents are"
-        raise RecordError(f"{n} called {asked.document!r:.80}; {known}")
+        error = RecordError if fitting else NothingCalledSoError
+        raise error(f"{n} called {asked.document!r:.80}; {known}")
     text, end = fitting[0].text, asked.offset + asked.max_chars
     return OneDocumentTold(
         document=_kept(fitting[0]),

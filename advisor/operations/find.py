@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from advisor.operations.bounds import name as shown
 from advisor.references import find_finding, find_run
-from storage.errors import ExperimentNotFoundError, RecordError, did_you_mean
+from storage.errors import ExperimentNotFoundError, NothingCalledSoError, RecordError, RunNotFoundError, did_you_mean
 from storage.query import text_literal
 
 if TYPE_CHECKING:
@@ -44,7 +44,17 @@ def run(adv: Advisor, reference: str) -> Run:
     RunNotFoundError
         If no run, or more than one, fits.
     """
-    return find_run(adv.store, reference)
+    try:
+        return find_run(adv.store, reference)
+    except RunNotFoundError:
+        named = adv.store.state().experiments.get(reference)
+        if named is None:
+            raise
+        some = next(adv.store.state().runs_of(reference), None)
+        for_one = (
+            "it has no runs yet" if some is None else f"name one of its runs, for instance {reference}#{some.number}"
+        )
+        raise RunNotFoundError(f"{reference[:200]!r} is an experiment; {for_one}") from None
 
 
 def finding(adv: Advisor, reference: str) -> Finding:
@@ -52,8 +62,10 @@ def finding(adv: Advisor, reference: str) -> Finding:
 
     Raises
     ------
+    NothingCalledSoError
+        If no finding fits.
     RecordError
-        If no finding, or more than one, fits.
+        If more than one fits.
     RunNotFoundError
         If there is no such run.
     """
@@ -70,7 +82,7 @@ def finding(adv: Advisor, reference: str) -> Finding:
         return found[0]
     if found:
         raise RecordError(f"{len(fitting)} findings begin with {reference!r:.80}; give more of the id")
-    raise RecordError(f"no finding is called {reference!r:.80}; {did_you_mean(reference, some, show=3)}")
+    raise NothingCalledSoError(f"no finding is called {reference!r:.80}; {did_you_mean(reference, some, show=3)}")
 
 
 def narrowed(adv: Advisor, name: str | None, where: str | None) -> str | None:

@@ -15,7 +15,7 @@ from msgspec import Meta
 from advisor.documents.fact_paths import finding_facts
 from advisor.errors import ConfigError
 from advisor.operations import bounds, find
-from advisor.operations.diagnosing import hint_of, in_words
+from advisor.operations.diagnosing import NOT_KEPT, hint_of, in_words, seen_now
 from advisor.operations.operation import Answer, Asked, Operation, Told, untrusted
 from advisor.operations.told import ExperimentName, FindingTold, RunName, Severity, facts_told, finding_told
 from advisor.redact import scrub
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from storage.records import Finding
 
 MOST: Final = 100
+LOOKED_AT: Final = 20
+"""Newest runs that are looked at for what nobody has kept."""
 WithState = Literal["open", "acknowledged", "resolved", "unresolved", "all"]
 Reference = Annotated[
     str,
@@ -79,10 +81,18 @@ class FindingsTold(Answer, frozen=True, kw_only=True):
     n_by_severity: dict[str, int]
     n_by_code: dict[str, int]
     offset: int
+    n_not_kept: Annotated[
+        int,
+        Meta(
+            description=f"Troubles that the newest {LOOKED_AT} runs asked about show now and that are not kept, so not "
+            "listed: check_experiment keeps them."
+        ),
+    ]
+    note: Annotated[str, Meta(description="What to do about those; empty where there are none.")]
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Known:
     """A finding as it is by now, with its run."""
 
     finding: Finding
@@ -95,20 +105,38 @@ def list_findings(adv: Advisor, asked: FindingsAsked) -> FindingsTold:
     """List findings, the gravest first."""
     from advisor.findings import CODES
 
-    known, silent = _fitting(adv, asked)
-    known.sort(key=lambda one: (one.finding.severity.rank, one.since.timestamp()), reverse=True)
+    known, silent = fitting(adv, asked)
+    known = gravest_first(known)
+    n_not_kept = _n_not_kept(adv, asked)
     page = known[asked.offset : asked.offset + asked.limit]
     return FindingsTold(
-        findings=[_told(one, silent) for one in page],
+        findings=[listed(one, silent) for one in page],
         n_fitting=len(known),
         n_by_severity=_counted([str(one.finding.severity) for one in known]),
         n_by_code=_counted([one.finding.code for one in known if one.finding.code in CODES]),
         offset=asked.offset,
+        n_not_kept=n_not_kept,
+        note=f"{n_not_kept} {NOT_KEPT}" if n_not_kept else "",
         facts=facts_told(fact for one in page for fact in finding_facts(one.run, one.finding)),
     )
 
 
-def _fitting(adv: Advisor, asked: FindingsAsked) -> tuple[list[_Known], list[Mute]]:
+def gravest_first(known: Sequence[Known]) -> list[Known]:
+    """Return findings in the order in which they are listed: the gravest first, of these the newest."""
+    return sorted(known, key=lambda one: (one.finding.severity.rank, one.since.timestamp()), reverse=True)
+
+
+def _n_not_kept(adv: Advisor, asked: FindingsAsked) -> int:
+    """Return how many troubles the newest runs show that are not kept."""
+    if asked.run is not None:
+        runs = [find.run(adv, asked.run)]
+    else:
+        name = None if asked.experiment is None else find.experiment(adv, asked.experiment).name
+        runs = adv.store.runs(name, order_by="created", descending=True, limit=LOOKED_AT)
+    return sum(len(seen_now(adv, run)) for run in runs)
+
+
+def fitting(adv: Advisor, asked: FindingsAsked) -> tuple[list[Known], list[Mute]]:
     """Return the findings that fit, of runs that are there, and what is muted; only these runs are read."""
     only_run = None if asked.run is None else find.run(adv, asked.run).id
     only = None if asked.experiment is None else find.experiment(adv, asked.experiment).name
@@ -124,7 +152,7 @@ def _fitting(adv: Advisor, asked: FindingsAsked) -> tuple[list[_Known], list[Mut
     ids = list(dict.fromkeys(finding.run_id for finding, _, _ in seen))
     runs = {entry.run.id: entry.run for entry in adv.store.state().entries(ids) if not entry.hidden}
     known = [
-        _Known(finding, state, runs[finding.run_id], since)
+        Known(finding, state, runs[finding.run_id], since)
         for finding, state, since in seen
         if finding.run_id in runs and only in (None, runs[finding.run_id].experiment)
     ]
@@ -151,7 +179,8 @@ def _code(word: str | None) -> str | None:
     return found
 
 
-def _told(one: _Known, silent: Sequence[Mute]) -> ListedTold:
+def listed(one: Known, silent: Sequence[Mute]) -> ListedTold:
+    """Return a finding as a list has it."""
     from advisor.findings import CODES
 
     finding, code = one.finding, CODES.get(one.finding.code)
@@ -180,7 +209,7 @@ LIST_FINDINGS: Final = Operation(
     "list_findings",
     title="List findings",
     about="List what went wrong in runs, across experiments: open findings by default, the gravest first. "
-    "What was never checked is not listed; 'advisor check' and watchers find more.",
+    "What was never checked is not listed: check_experiment, 'advisor check' and watchers find more.",
     asks=FindingsAsked,
     answers=FindingsTold,
     does=list_findings,

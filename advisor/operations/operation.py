@@ -11,13 +11,15 @@ strings "NaN", "Infinity" and "-Infinity"; every answer names the fields that ho
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
+from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec import Meta, field
+from msgspec import Meta, field, inspect
 
 from advisor.errors import ConfigError
 from advisor.strict_json import plain, word
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 NonFinite = Literal["NaN", "Infinity", "-Infinity"]
 Number = float | int | NonFinite
 """A figure as JSON can hold it."""
+_CHOICE: Final = re.compile(r"Invalid enum value (.*) - at `\$\.(.+)`", re.DOTALL)
+"""What msgspec says of a text that is none of those that may be chosen."""
 UNTRUSTED: Final = "x-untrusted"
 """Key of a JSON schema that marks text from runs."""
 
@@ -174,8 +178,40 @@ def _untrusted(kind: Any, path: str) -> list[str]:
     return [found for each in get_args(kind) for found in _untrusted(each, path + inside)]
 
 
+def _which(operation: Operation, given: str, path: str) -> str:
+    """Return that something is none of what may be chosen, and what may."""
+    info = inspect.type_info(operation.asks)
+    assert isinstance(info, inspect.StructType)
+    head = re.split(r"[.\[]", path)[0]
+    kinds = list(_kinds(next(each.type for each in info.fields if each.encode_name == head)))
+    if any(isinstance(each, inspect.FloatType) for each in kinds):
+        return f"{path} = {given} is no number; send a number, or one of the texts NaN, Infinity, -Infinity"
+    words = [str(word) for each in kinds if isinstance(each, inspect.LiteralType) for word in each.values]
+    close = get_close_matches(given.strip("'").lower(), words, n=1)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{path} = {given} is none of {', '.join(words)}{meant}"
+
+
+def _kinds(kind: inspect.Type) -> Iterator[inspect.Type]:
+    """Yield what a value may be, its members too."""
+    if isinstance(kind, inspect.Metadata):
+        yield from _kinds(kind.type)
+    elif isinstance(kind, inspect.UnionType):
+        for each in kind.types:
+            yield from _kinds(each)
+    elif isinstance(kind, inspect.ListType):
+        yield from _kinds(kind.item_type)
+    elif isinstance(kind, inspect.DictType):
+        yield from _kinds(kind.value_type)
+    else:
+        yield kind
+
+
 def _worded(operation: Operation, error: msgspec.ValidationError) -> str:
     """Return msgspec's sentence with the name of the argument as people wrote it, and what is allowed."""
+    choice = _CHOICE.fullmatch(str(error))
+    if choice is not None:
+        return _which(operation, *choice.groups())
     said = str(error).replace("`$.", "`").replace("Object", "it")
     if "unknown field" not in said:
         return said

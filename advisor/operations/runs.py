@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from msgspec import Meta
 
 from advisor.documents.fact_paths import experiment_fact, finding_facts, run_facts
+from advisor.errors import ConfigError
 from advisor.operations import bounds, find
 from advisor.operations.operation import Answer, Asked, Number, Operation, Told, number, untrusted
 from advisor.operations.told import (
     N_NOTES,
+    Brief,
     ExperimentName,
     FindingTold,
     RunName,
     RunTold,
     State,
     Where,
+    WithFacts,
     facts_of,
     facts_told,
     finding_told,
     run_told,
+    runs_told,
 )
 from storage.records import FindingState
 
@@ -33,6 +37,8 @@ MOST: Final = 100
 """Runs in one answer."""
 DEEPEST: Final = 10_000
 """Runs that a search may leave out: words are ranked anew for each page."""
+FLOOR: Final = 0.1
+"""Share of the best hit's score below which a hit is left out."""
 N_CURVES: Final = 200
 Limit = Annotated[int, Meta(ge=1, le=MOST, description="How many at most.")]
 Sort = Annotated[
@@ -52,6 +58,8 @@ class RunsAsked(Asked, frozen=True, kw_only=True):
     where: Where | None = None
     sort: Sort | None = None
     descending: bool = False
+    brief: Brief = False
+    with_facts: WithFacts = True
     limit: Limit = 20
     offset: Annotated[int, Meta(ge=0, le=10**9, description="How many are left out before the first.")] = 0
 
@@ -67,6 +75,8 @@ class RunsTold(Answer, frozen=True, kw_only=True):
 def list_runs(adv: Advisor, asked: RunsAsked) -> RunsTold:
     """List runs by filter and order, one page."""
     name = None if asked.experiment is None else find.experiment(adv, asked.experiment).name
+    if asked.sort and asked.sort.startswith("-"):
+        raise ConfigError(f"sort = {asked.sort!r:.80}: leave the minus out and give descending=true")
     found, n_fitting = adv.store.page(
         name,
         where=asked.where or None,
@@ -76,7 +86,10 @@ def list_runs(adv: Advisor, asked: RunsAsked) -> RunsTold:
         offset=asked.offset,
     )
     return RunsTold(
-        runs=[run_told(run) for run in found], n_fitting=n_fitting, offset=asked.offset, facts=facts_of(adv, found)
+        runs=runs_told(found, brief=asked.brief),
+        n_fitting=n_fitting,
+        offset=asked.offset,
+        facts=facts_of(adv, found) if asked.with_facts else [],
     )
 
 
@@ -109,6 +122,8 @@ class SearchAsked(Asked, frozen=True, kw_only=True):
     where: Where | None = None
     sort: Annotated[Sort | None, Meta(description="Only where text is empty; else the best hits come first.")] = None
     descending: bool = False
+    brief: Brief = False
+    with_facts: WithFacts = True
     limit: Limit = 10
     offset: Annotated[int, Meta(ge=0, le=DEEPEST, description="How many are left out before the first.")] = 0
 
@@ -133,7 +148,14 @@ class SearchTold(Answer, frozen=True, kw_only=True):
     """Runs that were found."""
 
     hits: list[HitTold]
-    n_fitting: Annotated[int, Meta(description="Runs that fit, those that are not in this answer included.")]
+    n_fitting: Annotated[
+        int,
+        Meta(
+            description="Of words: runs at least half as good as the best hit; weaker hits are listed after them, "
+            "so it is not where the list ends: has_more says that. Of a filter alone: runs that fit."
+        ),
+    ]
+    has_more: Annotated[bool, Meta(description="Whether there are hits after those in this answer.")]
     offset: int
     facets: Annotated[dict[str, dict[str, int]], untrusted("How many fit by experiment, state and finding code.")]
     documents: Annotated[list[dict[str, Any]], untrusted("Documents that fit the words.")]
@@ -143,39 +165,49 @@ def search_runs(adv: Advisor, asked: SearchAsked) -> SearchTold:
     """Find runs by words and by meaning, and by conditions."""
     if asked.text.strip():
         where = find.narrowed(adv, asked.experiment, asked.where)
-        found = adv.search(asked.text, where=where, limit=asked.offset + asked.limit)
-        return _searched(adv, found, offset=asked.offset)
+        found = adv.search(asked.text, where=where, limit=asked.offset + asked.limit + 1)  # one more: is there more
+        return _searched(adv, found, asked)
     listed = RunsAsked(
         experiment=asked.experiment, where=asked.where, sort=asked.sort, descending=asked.descending,
-        limit=asked.limit, offset=asked.offset,
+        limit=asked.limit, offset=asked.offset, brief=asked.brief, with_facts=asked.with_facts,
     )  # fmt: skip
     told = list_runs(adv, listed)
     hits = [HitTold(run=run, score=None, reasons=[]) for run in told.runs]
     return SearchTold(
-        hits=hits, n_fitting=told.n_fitting, offset=asked.offset, facets={}, documents=[], facts=told.facts
+        hits=hits,
+        n_fitting=told.n_fitting,
+        has_more=asked.offset + len(hits) < told.n_fitting,
+        offset=asked.offset,
+        facets={},
+        documents=[],
+        facts=told.facts,
     )
 
 
-def _searched(adv: Advisor, found: SearchResults, *, offset: int = 0) -> SearchTold:
-    page = found[offset:]
+def _searched(adv: Advisor, found: SearchResults, asked: SearchAsked) -> SearchTold:
+    """Return a page of hits as an answer has them, but those that have next to nothing of what was asked."""
+    offset, limit = asked.offset, asked.limit
+    worth = [hit for hit in found if hit.score >= FLOOR * found[0].score]  # the best come first
+    page = worth[offset : offset + limit]
     return SearchTold(
         hits=[
             HitTold(
-                run=run_told(hit.run),
+                run=told,
                 score=round(hit.score, 4),
                 reasons=[
                     ReasonTold(kind=each.kind, text=bounds.value(each.text), how=each.how) for each in hit.reasons[:8]
                 ],
             )
-            for hit in page
+            for hit, told in zip(page, runs_told([hit.run for hit in page], brief=asked.brief), strict=True)
         ],
         n_fitting=found.n_fitting,
+        has_more=len(worth) > offset + limit,
         offset=offset,
         facets={
             kind: {bounds.name(key): n for key, n in list(counts.items())[:20]} for kind, counts in found.facets.items()
         },
         documents=[bounds.mapping(document.as_json()) for document in found.documents[:20]],
-        facts=facts_of(adv, [hit.run for hit in page]),
+        facts=facts_of(adv, [hit.run for hit in page]) if asked.with_facts else [],
     )
 
 
@@ -201,7 +233,8 @@ class SimilarAsked(Asked, frozen=True, kw_only=True):
 
 def similar_runs(adv: Advisor, asked: SimilarAsked) -> SearchTold:
     """Return the runs most like one: in parameters, in the shape of their curves and in what was written of them."""
-    return _searched(adv, adv.similar(find.run(adv, asked.run).id, where=asked.where or None, limit=asked.limit))
+    found = adv.similar(find.run(adv, asked.run).id, where=asked.where or None, limit=asked.limit + 1)
+    return _searched(adv, found, SearchAsked(limit=asked.limit))
 
 
 SIMILAR_RUNS: Final = Operation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -13,7 +14,7 @@ from advisor.errors import ConfigError
 from advisor.operations import bounds, find
 from advisor.operations.operation import Answer, Asked, Number, Operation, Told, number, numeric, untrusted
 from advisor.operations.told import ExperimentName, RunName, RunTold, facts_told, run_told
-from storage.errors import RecordError
+from storage.errors import NothingCalledSoError
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
@@ -144,7 +145,7 @@ class ResultAsked(Asked, frozen=True, kw_only=True):
     experiment: ExperimentName
     suggestion_id: Annotated[
         Annotated[str, Meta(max_length=200)] | None,
-        Meta(description="The suggestion that the run followed; then params may be left out."),
+        Meta(description="The suggestion that the run followed; then leave params out. It is told once."),
     ] = None
     params: Annotated[Params | None, Meta(description="What it was trained with.")] = None
     value: Annotated[Number | None, Meta(description="The objective's final value; NaN where it is not a number.")] = (
@@ -154,6 +155,10 @@ class ResultAsked(Asked, frozen=True, kw_only=True):
         list[Number], Meta(max_length=20, description="One value an objective, where there are several.")
     ] = field(default_factory=list)
     state: Annotated[Literal["finished", "failed", "pruned", "crashed"], Meta(description="How it ended.")] = "finished"
+    error: Annotated[
+        Annotated[str, Meta(max_length=20_000)] | None,
+        Meta(description="Why it failed or crashed, the end of a traceback for instance."),
+    ] = None
     metrics: Annotated[dict[str, Number], Meta(description="Last values of other metrics.")] = field(
         default_factory=dict
     )
@@ -184,13 +189,16 @@ def tell_result(adv: Advisor, asked: ResultAsked) -> ResultTold:
     if asked.value is not None and asked.values:
         raise ConfigError("give value or values, not both; values is for several objectives")
     values = [numeric(each) for each in (asked.values or ([] if asked.value is None else [asked.value]))]
-    suggestion_id, params = _followed(adv, experiment.name, asked)
+    if asked.state in ("failed", "crashed") and any(map(math.isfinite, values)):
+        raise ConfigError(f"a {asked.state} run has no value that counts; leave value out, and tell figures as metrics")
+    _refuse_unknown(adv, asked)
     run = experiment.tell(
-        params,
+        asked.params,
         values or None,
         state=asked.state,
+        error=asked.error,
         seed=asked.seed,
-        suggestion_id=suggestion_id,
+        suggestion_id=asked.suggestion_id,
         notes=[asked.note] if asked.note else (),
         metrics={name: numeric(each) for name, each in asked.metrics.items()},
         curves={name: [numeric(each) for each in values] for name, values in _curves(asked).items()},
@@ -216,24 +224,11 @@ def _facts(adv: Advisor, record: Any, run: Any) -> list[Any]:
     return [*run_facts(record, run), *([] if best is None else [best])]
 
 
-def _followed(adv: Advisor, experiment: str, asked: ResultAsked) -> tuple[str | None, Mapping[str, Any]]:
-    """Return the whole id of the suggestion that a run followed, and the run's parameters."""
-    if asked.suggestion_id is None:
-        if asked.params is None:
-            raise ConfigError("give params, or the suggestion_id that the run followed")
-        return None, asked.params
-    made = adv.store.state().suggestions
-    fitting = [key for key in made if asked.suggestion_id and key.startswith(asked.suggestion_id)]
-    fitting = [asked.suggestion_id] if asked.suggestion_id in made else fitting
-    if len(fitting) != 1:
-        n = "no suggestion begins" if not fitting else f"{len(fitting)} suggestions begin"
-        raise RecordError(f"{n} with {asked.suggestion_id!r:.80}; suggest_params gives their ids")
-    if made[fitting[0]]["experiment"] != experiment:
-        raise RecordError(
-            f"suggestion {fitting[0]!r} is for experiment {bounds.name(made[fitting[0]]['experiment'])!r}, not for "
-            f"{bounds.name(experiment)!r}"
-        )
-    return fitting[0], made[fitting[0]]["params"] if asked.params is None else asked.params
+def _refuse_unknown(adv: Advisor, asked: ResultAsked) -> None:
+    """Refuse a suggestion that was never made, also where parameters are given: an agent has its ids from us."""
+    given = asked.suggestion_id
+    if given is not None and not (given and any(key.startswith(given) for key in adv.store.state().suggestions)):
+        raise NothingCalledSoError(f"no suggestion begins with {given!r:.80}; suggest_params gives their ids")
 
 
 TELL_RESULT: Final = Operation(

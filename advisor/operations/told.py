@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from msgspec import Meta
+from msgspec.structs import replace
 
 from advisor.documents.fact import Fact
 from advisor.documents.fact_paths import run_facts
@@ -41,6 +42,10 @@ RunName = Annotated[
 ExperimentName = Annotated[
     str, Meta(min_length=1, max_length=2_000_000, description="Name of an experiment.", examples=["digits"])
 ]
+Brief = Annotated[
+    bool, Meta(description="Of each run the objective and the parameters in which they differ, without the rest.")
+]
+WithFacts = Annotated[bool, Meta(description="Whether the figures come once more as facts, with ids to cite.")]
 Where = Annotated[
     str,
     Meta(
@@ -115,6 +120,18 @@ def run_told(run: Run) -> RunTold:
         name=None if run.name is None else bounds.name(run.name),
         n_findings=n_findings,
     )
+
+
+def runs_told(runs: Sequence[Run], *, brief: bool) -> list[RunTold]:
+    """Return runs as an answer has them; in brief only with the parameters in which they differ."""
+    told = [run_told(run) for run in runs]
+    if not brief:
+        return told
+    differ = {bounds.name(name) for name in varied(runs)}
+    return [
+        replace(one, params={name: value for name, value in one.params.items() if name in differ}, metrics={}, tags=[])
+        for one in told
+    ]
 
 
 def metrics_told(run: Run) -> dict[str, Number]:

@@ -168,18 +168,26 @@ def _forecast_of(adv: Advisor, run: Run, wanted: str) -> list[Fact]:
 # -- documents
 
 
-def document_path(origin: Origin) -> str:
-    """Return how the ids of a document's facts begin."""
+def document_path(origin: Origin, *, at_rest: bool = False) -> str:
+    """Return how the ids of a document's facts begin; parameters as for ``document_facts``."""
     if origin.id:
         return f"document/{short(origin.id)}"
-    about = {"e": origin.experiment, "r": origin.run_id, "a": dict(origin.about), "t": origin.generated}
+    about = {"e": origin.experiment, "r": origin.run_id, "a": dict(origin.about)}
+    about |= {} if at_rest and not origin.about else {"t": origin.generated}
     told = json.dumps({key: value for key, value in about.items() if value}, separators=(",", ":"))
     return f"document/{origin.kind}:{origin.commit}:{quote(told, safe='')}"
 
 
-def document_facts(origin: Origin, sheet: FactSheet) -> list[Fact]:
-    """Return a sheet's facts under ids that can be looked up again; what was not recorded is no fact to cite."""
-    path = document_path(origin)
+def document_facts(origin: Origin, sheet: FactSheet, *, at_rest: bool = False) -> list[Fact]:
+    """Return a sheet's facts under ids that can be looked up again; what was not recorded is no fact to cite.
+
+    Parameters
+    ----------
+    at_rest
+        Whether time alone changes nothing of it any more: then the moment is left out of the ids, and they stay the
+        same until the store changes.
+    """
+    path = document_path(origin, at_rest=at_rest)
     return [replace(fact, id=f"{path}/{fact.id}") for fact in sheet if fact.kind != "absence"]
 
 
@@ -213,7 +221,7 @@ def _origin_of(adv: Advisor, about: str) -> Origin:
         given = json.loads(unquote(told))
         return Origin.from_json({"kind": kind, "commit": int(commit), "experiment": given.get("e", ""),
                                  "run_id": given.get("r", ""), "about": given.get("a", {}),
-                                 "generated": given.get("t", "")})  # fmt: skip
+                                 "generated": given.get("t") or adv.clock().isoformat()})  # fmt: skip
     fitting = [event for event in kept_events(adv.store) if str(event.body.get("document_id", "")).startswith(about)]
     if len(fitting) != 1 or not isinstance(fitting[0].body.get("origin"), Mapping):
         raise FactNotFoundError(f"no document is called {one_line(about, limit=SHORT_ID)!r}; list_documents names them")

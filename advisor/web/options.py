@@ -9,6 +9,9 @@ from typing import Final
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 """What this machine is called by itself."""
 
+PAGE: Final = "advisor serve"
+"""What serves the page to browsers; other programs serve under the same guard."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -21,6 +24,8 @@ class Options:
     """What every request has to bring; None asks for nothing, which only loopback allows."""
     read_only: bool = False
     """Whether everything that writes is refused."""
+    program: str = PAGE
+    """What people call the program that serves."""
     names: tuple[str, ...] = ()
     """Further host names under which the page may be asked for, such as that of a proxy before it."""
 

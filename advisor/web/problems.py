@@ -15,10 +15,12 @@ from starlette.responses import PlainTextResponse, Response
 from advisor.documents.untrusted import one_line
 from advisor.errors import AdvisorError, MissingExtraError, ModelUnavailableError, NotEnoughRunsError, NotificationError
 from storage.errors import (
+    AlreadyThereError,
     CurveDamagedError,
     EmbeddingError,
     ExperimentExistsError,
     ExperimentNotFoundError,
+    NothingCalledSoError,
     RunFinishedError,
     RunNotFoundError,
     SchemaTooNewError,
@@ -35,8 +37,8 @@ MAX_DETAIL: Final = 1_000
 """Letters of a sentence; the text that was given, which it may quote, can have a million."""
 
 STATUSES: Final[tuple[tuple[int, tuple[type[Exception], ...]], ...]] = (
-    (404, (ExperimentNotFoundError, RunNotFoundError)),
-    (409, (ExperimentExistsError, RunFinishedError, NotEnoughRunsError)),
+    (404, (ExperimentNotFoundError, RunNotFoundError, NothingCalledSoError)),
+    (409, (ExperimentExistsError, RunFinishedError, AlreadyThereError, NotEnoughRunsError)),
     (501, (MissingExtraError,)),
     (503, (StoreUnavailableError, StoreNotFoundError, SchemaTooNewError, ModelUnavailableError, NotificationError)),
     (503, (CurveDamagedError, SpoolError, EmbeddingError)),

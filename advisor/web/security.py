@@ -140,7 +140,9 @@ class Guard:
         exchange.expect(headers)
         entered = None
         if self.options.token is not None:
-            entered = token.enter(scope, headers, self.options.token, port=port or self.options.port)
+            entered = token.enter(
+                scope, headers, self.options.token, port=port or self.options.port, program=self.options.program
+            )
         if self.options.read_only and scope["method"] not in SAFE and not scope["path"].startswith(API):
             # Below API there is then nothing that writes, and what is long to ask is a POST that only reads.
             raise Refusal(403, READ_ONLY)
@@ -162,7 +164,7 @@ class Guard:
             raise Refusal(
                 421,
                 f"this page is not called {hosts[0][:100]!r}; open it under its own address, or name the host with "
-                "'advisor serve --allow-host NAME'",
+                f"'{self.options.program} --allow-host NAME'",
             )
         return int(found["port"]) if found["port"] else None
 

@@ -19,6 +19,7 @@ from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
+from advisor.web.options import PAGE
 from advisor.web.problems import Refusal
 
 COOKIE: Final = "advisor_token_"
@@ -27,7 +28,7 @@ KEEP_FOR_S: Final = 30 * 86_400
 SCHEME: Final = "bearer"
 
 
-def enter(scope: Scope, headers: Headers, token: str, *, port: int) -> Response | None:
+def enter(scope: Scope, headers: Headers, token: str, *, port: int, program: str) -> Response | None:
     """Return what a browser is answered that brings the token in its address; None where it may go on.
 
     Raises
@@ -42,7 +43,8 @@ def enter(scope: Scope, headers: Headers, token: str, *, port: int) -> Response 
         return None
     if any(_same(each, _sealed(token)) for each in _in_cookies(headers, port=port)):
         return None
-    why = "a token is needed: open the address that 'advisor serve' printed, or send 'Authorization: Bearer …'"
+    way = f"open the address that '{program}' printed, or " if program == PAGE else ""
+    why = f"a token is needed: {way}send 'Authorization: Bearer …' with the token of '{program}'"
     raise Refusal(401, why, **{"WWW-Authenticate": 'Bearer realm="advisor"'})
 
 

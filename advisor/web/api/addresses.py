@@ -16,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 from advisor.operations import Operation
 from advisor.web.problems import Refusal
+from advisor.web.security import READ_ONLY
 
 ROOT: Final = "/api/v1"
 MAX_SHOWN: Final = 200
@@ -54,8 +55,9 @@ class Address:
 class Addresses:
     """The addresses of operations."""
 
-    def __init__(self, operations: Iterable[Operation]) -> None:
+    def __init__(self, operations: Iterable[Operation], *, withheld: Iterable[Operation] = ()) -> None:
         self._all = sorted(map(Address.of, operations), key=lambda each: len(each.holes))
+        self._withheld = [Address.of(each) for each in withheld]
 
     def find(self, raw_path: bytes, method: str) -> tuple[Operation, Mapping[str, str]]:
         """Return the operation that is meant, and what its address names.
@@ -63,9 +65,12 @@ class Addresses:
         Raises
         ------
         Refusal
-            If there is none (404), or none for the method (405).
+            If there is none (404), none for the method (405), or what is meant is withheld (403).
         """
         given = _divided(raw_path)
+        for each in self._withheld:
+            if each.operation.method == method and each.named(given) is not None:
+                raise Refusal(403, READ_ONLY)
         fitting = [(each.operation, named) for each in self._all if (named := each.named(given)) is not None]
         if not fitting:
             shown = raw_path.decode("latin-1")[:MAX_SHOWN]

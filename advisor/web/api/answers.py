@@ -38,6 +38,8 @@ OF_STORE_ALONE: Final = frozenset(
 )
 """Operations of which the same store always gives the same answer. Findings are not among them, whose mutes run out,
 nor what computes vectors on the way or says how long ago something was."""
+MOMENTS: Final = frozenset({"asked", "generated"})
+"""Fields of answers that say when it was."""
 FRESH: Final = "private, no-cache"
 """A client may keep the answer, and asks each time whether it still holds."""
 KEPT: Final = "no-store"
@@ -51,8 +53,13 @@ def tag_before(operation: Operation, stamp: str, arguments: Mapping[str, Any]) -
 
 
 def tag_after(body: bytes) -> str:
-    """Return the tag of an answer that is there."""
+    """Return the tag of a text that is there."""
     return _tag(body)
+
+
+def tag_of(found: Mapping[str, Any]) -> str:
+    """Return the tag of an answer that is there; when it was asked for makes it no other one."""
+    return _tag(encoded({name: value for name, value in found.items() if name not in MOMENTS}))
 
 
 def is_known(tag: str, if_none_match: str | None) -> bool:
@@ -95,8 +102,10 @@ def links_of(operation: Operation, asked: Asked, path: str, query: bytes, found:
     if limit is None or offset is None or place is None:
         return None
     n_here, n_all = place
-    steps = {"next": offset + n_here} if n_here and offset + n_here < n_all else {}
-    steps |= {"prev": max(0, min(offset, n_all) - limit)} if offset else {}
+    has_more = found.get("has_more", offset + n_here < n_all)
+    steps = {"next": offset + n_here} if n_here and has_more else {}
+    end = offset if n_here else min(offset, n_all)  # whoever is past the end gets back to the last page
+    steps |= {"prev": max(0, end - limit)} if offset else {}
     pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True)
     kept = [(name, value) for name, value in pairs if name not in ("limit", "offset")]
     links = []

@@ -88,6 +88,8 @@ def of_body(
 
 
 def _decoded(body: bytes) -> dict[str, Any]:
+    if not body.strip():  # nothing is said, which of what takes nothing is all
+        return {}
     try:
         found = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

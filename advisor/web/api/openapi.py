@@ -119,7 +119,7 @@ def _described(operation: Operation, asked: Json, answer: Json, *, needs_token: 
         "parameters": [_parameter(name, properties[name], "path", required=True) for name in holes],
         "responses": _responses(operation, answer, needs_token=needs_token),
     }
-    rest = {name: schema for name, schema in properties.items() if name not in holes}
+    rest = {name: _said(schema) for name, schema in properties.items() if name not in holes}
     if operation.method == "POST":
         body = asked | {"properties": rest, "required": [name for name in required if name not in holes]}
         described["requestBody"] = {"required": True, "content": {JSON: {"schema": body}}}
@@ -140,12 +140,18 @@ def _parameter(name: str, schema: Json, where: str, *, required: bool) -> Json:
     return parameter | ({"description": about} if about else {})
 
 
+def _said(schema: Json) -> Json:
+    """Return a schema that says what it is about by itself, where only one of its alternatives did."""
+    said = [each["description"] for each in schema.get("anyOf", ()) if "description" in each]
+    return schema | {"description": said[0]} if said and "description" not in schema else schema
+
+
 def _without_null(schema: Json) -> Json:
     """Return a schema as an address can hold it: what is null there is left out."""
     schema = dict(schema)
     options = [each for each in schema.pop("anyOf", []) if each != {"type": "null"}]
     if len(options) == 1:
-        schema |= options[0]
+        schema = options[0] | schema  # what is said of the argument counts, before what is said of its kind
     elif options:
         schema["anyOf"] = options
     if "default" in schema and schema["default"] is None:

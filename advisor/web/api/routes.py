@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
@@ -44,9 +44,14 @@ def routes_of(web: Web) -> list[Route]:
         shown = listed(document, address=f"{request.url.scheme}://{request.url.netloc}")
         return web.page(request, "api.html.j2", groups=shown, token=web.options.token is not None)
 
+    def onwards(request: Request) -> Response:
+        return RedirectResponse("/api", 303)
+
     return [
         Route("/api", reference),
         Route("/api/openapi.json", described),
+        Route(ROOT, onwards),
+        Route(f"{ROOT}/", onwards),
         Below(f"{ROOT}/", Door(web, operations)),
     ]
 
@@ -65,7 +70,7 @@ class Door:
 
     def __init__(self, web: Web, operations: list[Operation]) -> None:
         self._adv = web.adv
-        self._addresses = Addresses(operations)
+        self._addresses = Addresses(operations, withheld=[each for each in OPERATIONS if each not in operations])
         self._places = {operation.name: Places() for operation in operations}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +94,7 @@ class Door:
         found, body = await self._call(operation, asked, request, strict=False)
         taken = msgspec.convert(asked, operation.asks, strict=False)
         links = answers.links_of(operation, taken, _raw_path(request.scope).decode("ascii"), query, found)
-        tag = tag or answers.tag_after(body)
+        tag = tag or answers.tag_of(found)
         return answers.unchanged(tag) if answers.is_known(tag, known) else answers.answered(body, tag=tag, links=links)
 
     async def _done(self, operation: Operation, named: Mapping[str, str], request: Request) -> Response:

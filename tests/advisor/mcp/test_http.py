@@ -55,6 +55,7 @@ def test_another_name_can_be_allowed(adv: Advisor) -> None:
 def test_with_a_token_only_who_brings_it_is_answered(adv: Advisor) -> None:
     with serving(adv, token=TOKEN) as address:
         assert posted(address).status_code == 401
+        assert "with the token of 'advisor mcp --http'" in posted(address).text
         assert posted(address, {"authorization": "Bearer another"}).status_code == 401
         assert posted(address + f"?token={TOKEN}").status_code == 401  # addresses are written down by proxies
         brought = {"authorization": f"Bearer {TOKEN}"}

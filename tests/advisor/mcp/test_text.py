@@ -8,7 +8,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advisor.mcp.text import cut, quoted, written
+from advisor.mcp.text import cut, fitted, quoted, written
 
 TEXT = {"type": "string", "x-untrusted": True}
 
@@ -90,6 +90,19 @@ def test_every_figure_of_an_answer_is_in_its_text(value: object) -> None:
         return [part] if isinstance(part, float) and math.isfinite(part) else []
 
     assert all(json.dumps(figure) in text for figure in figures(value))
+
+
+def test_of_a_long_list_whole_members_are_shown_and_where_to_go_on() -> None:
+    runs = [{"run": i, "loss": 0.123456789012 + i} for i in range(40)]
+    found = fitted({"n_fitting": 40, "offset": 5, "runs": runs}, {}, goes_on=True, most=500)
+    assert len(found) <= 500
+    first, *_, last = found.splitlines()
+    n = int(last.split("|")[1]) + 1
+    assert first == f"runs: {n} of 40 shown; go on with offset={5 + n}"
+    assert last == f"  | {n - 1} | {json.dumps(runs[n - 1]['loss'])} |"
+    assert found.index("n_fitting: 40") < found.index("| run |")
+    assert fitted({"runs": runs[:2]}, {}, goes_on=True) == written({"runs": runs[:2]}, {})
+    assert cut("whole line\n" * 100, 500).splitlines()[-2] == "whole line"
 
 
 def test_a_text_that_is_too_long_is_cut_and_says_so() -> None:

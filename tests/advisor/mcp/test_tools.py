@@ -51,6 +51,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "get_document": {"document": "DOCUMENT"},
     "verify_text": {"text": "The run digits#0 is {{run/RUN/objective}}."},
     "get_facts": {"ids": ["run/RUN/objective", "experiment/digits/n_runs"]},
+    "check_experiment": {"experiment": "digits"},
     "list_findings": {"experiment": "digits"},
     "acknowledge": {"findings": ["digits#7:ADV101"]},
     "judge_finding": {"finding": "digits#7:ADV101", "verdict": "real", "note": "looked into it"},

@@ -13,7 +13,8 @@ import pytest
 from advisor.app import Advisor
 from advisor.errors import ConfigError, SpaceError
 from advisor.operations import OPERATIONS, Operation, call, untrusted_fields
-from storage.errors import ExperimentNotFoundError, FilterError, RecordError, RunNotFoundError
+from storage.errors import AlreadyThereError, ExperimentNotFoundError, FilterError, RecordError, RunNotFoundError
+from storage.records import Event
 
 Ask = Any
 NAMED = {
@@ -24,7 +25,7 @@ NAMED = {
 }  # fmt: skip
 WRITING = {
     "suggest_params", "tell_result", "acknowledge", "judge_finding", "mute", "unmute", "add_note", "set_tags",
-    "write_report", "define_experiment",
+    "write_report", "define_experiment", "check_experiment",
 }  # fmt: skip
 
 
@@ -234,6 +235,39 @@ def test_a_result_needs_parameters_or_a_suggestion_of_the_experiment(ask: Ask) -
         ask("tell_result", experiment="digits", params={"lr": 0.1, "optimizer": "sgd"}, value=1, values=[1])
 
 
+def test_a_suggestion_is_told_once_and_with_its_own_parameters(ask: Ask) -> None:
+    (made,) = ask("suggest_params", experiment="digits", seed=1)["suggestions"]
+    told = ask("tell_result", experiment="digits", suggestion_id=made["suggestion_id"], value=2.46)["run"]
+    with pytest.raises(AlreadyThereError, match=rf"told already as digits#{told['number']} \(2\.46\).*without sugg"):
+        ask("tell_result", experiment="digits", suggestion_id=made["suggestion_id"], value=2.46)
+    again = ask("tell_result", experiment="digits", params=made["params"], value=2.5)["run"]
+    assert again["number"] == told["number"] + 1
+    (other,) = ask("suggest_params", experiment="digits", seed=2)["suggestions"]
+    changed = other["params"] | {"lr": other["params"]["lr"] * 1.01}
+    with pytest.raises(ConfigError, match=r"in params it is .*: leave params out .*else leave suggestion_id out"):
+        ask("tell_result", experiment="digits", suggestion_id=other["suggestion_id"], params=changed, value=1.0)
+    same = ask("tell_result", experiment="digits", suggestion_id=other["suggestion_id"], params=other["params"],
+               value=1.0)  # fmt: skip
+    assert same["run"]["params"] == other["params"]
+
+
+def test_why_a_run_failed_is_told_and_diagnosed(ask: Ask) -> None:
+    params = {"lr": 0.1, "optimizer": "sgd"}
+    told = {"experiment": "digits", "params": params, "state": "failed"}
+    run = ask("tell_result", **told, error="Traceback\nRuntimeError: CUDA out of memory")["run"]["run_id"]
+    assert ask("get_run", run=run)["error"].endswith("CUDA out of memory")
+    found = ask("diagnose_run", run=run)
+    assert "CUDA out of memory" in found["findings"][0]["finding"]["title"]
+    noted = ask("tell_result", **told, note="the disk was full")["run"]["run_id"]
+    found = ask("diagnose_run", run=noted)
+    assert found["error"] == "the disk was full"
+    assert "the disk was full" in found["findings"][0]["finding"]["title"]
+    with pytest.raises(ConfigError, match="a finished run has no error"):
+        ask("tell_result", experiment="digits", params=params, value=1.0, error="none")
+    with pytest.raises(ConfigError, match="a failed run has no value that counts"):
+        ask("tell_result", **told, value=0.001)
+
+
 def test_forecasts_and_stop_advice_say_why(look: Ask) -> None:
     found = look("get_forecast", run="digits#1", at=0.4)
     assert found["forecast"]["low"] <= found["forecast"]["mean"] <= found["forecast"]["high"]
@@ -278,6 +312,14 @@ def test_a_document_that_is_kept_is_listed_read_and_verifies(ask: Ask) -> None:
     assert ask("verify_text", text=Path(kept["path"]).read_text(encoding="utf-8"))["ok"]
 
 
+def test_ids_of_a_report_stay_the_same_while_nothing_changes_and_are_found_again(ask: Ask) -> None:
+    first, again = (ask("get_report", experiment="digits")["facts"] for _ in range(2))
+    assert first == again
+    assert len(first[0]["id"]) < 80
+    found = ask("get_facts", ids=[fact["id"] for fact in first[:20]])["facts"]
+    assert [fact["text"] for fact in found] == [fact["text"] for fact in first[:20]]
+
+
 def test_a_long_document_is_read_in_parts(look: Ask) -> None:
     whole = look("get_report", kind="run-summary", run="digits#6")
     first = look("get_report", kind="run-summary", run="digits#6", max_chars=1000)
@@ -304,6 +346,33 @@ def test_findings_are_listed_acknowledged_and_judged(ask: Ask) -> None:
     assert ask("list_findings", state="acknowledged")["findings"][0]["finding"]["finding_id"] == one["finding_id"]
     judged = ask("judge_finding", finding=one["finding_id"][:12], verdict="ok", note="known")
     assert (judged["finding"]["state"], judged["finding"]["verdict"]) == ("resolved", "ok")
+
+
+def test_what_is_told_is_judged_by_a_check_and_said_to_be_not_kept_before(ask: Ask) -> None:
+    curve = [1.0 - i / 50 if i < 10 else "NaN" for i in range(30)]
+    told = ask("tell_result", experiment="digits", params={"lr": 0.1, "optimizer": "sgd"}, value="NaN",
+               curves={"val_loss": curve})["run"]  # fmt: skip
+    before = ask("list_findings", experiment="digits", limit=1)
+    assert before["n_not_kept"] == 1
+    assert before["note"] == "1 seen now, not kept: check_experiment keeps them"
+    assert ask("diagnose_run", run=told["run_id"])["note"] == before["note"]
+    checked = ask("check_experiment", experiment="digits")
+    assert (checked["n_runs"], checked["n_new"], checked["n_open"]) == (13, 1, before["n_fitting"] + 1)
+    assert checked["findings"][0]["finding"]["run_id"] == told["run_id"]
+    assert checked["new_ids"] == [checked["findings"][0]["finding"]["finding_id"]]
+    assert sum(checked["not_judged"].values()) > 0
+    again = ask("check_experiment", experiment="digits")
+    assert (again["n_new"], again["n_open"]) == (0, checked["n_open"])
+    assert ask("list_findings", run=told["run_id"])["note"] == ask("diagnose_run", run=told["run_id"])["note"] == ""
+    assert ask("acknowledge", findings=checked["new_ids"])["done"]
+
+
+def test_a_check_of_very_many_runs_is_left_to_the_command_line(ask: Ask, adv: Advisor) -> None:
+    adv.experiment("many runs", objective="loss")
+    events = (Event.new("run.created", "many runs", f"{i:032x}", state="finished") for i in range(5_001))
+    adv.store.append(list(events))
+    with pytest.raises(ConfigError, match=r"5,001 runs.*'advisor check 'many runs''"):
+        ask("check_experiment", experiment="many runs")
 
 
 def test_findings_are_narrowed_by_run_code_and_severity(look: Ask) -> None:
@@ -370,6 +439,45 @@ def test_notes_are_added_and_tags_replaced(ask: Ask) -> None:
 def test_what_is_beyond_a_limit_is_refused(look: Ask, name: str, arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"^{name} was asked with what it does not take"):
         look(name, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        (
+            "list_findings",
+            {"severity": "warn"},
+            "severity = 'warn' is none of error, info, warning; did you mean 'warn",
+        ),
+        ("tell_result", {"experiment": "digits", "value": "low"}, "value = 'low' is no number; send a number, or one"),
+        ("tell_result", {"experiment": "digits", "metrics": {"a": "x"}}, "is no number; send a number"),
+        ("list_runs", {"sort": "-objective"}, "leave the minus out and give descending=true"),
+        ("get_report", {"experiment": "digits", "run": "digits#0"}, "not about 'run'.*kind='run-summary'"),
+        ("get_report", {"kind": "model-card", "experiment": "digits", "run": "digits#0"}, "not both"),
+    ],
+)
+def test_what_was_meant_is_said(look: Ask, name: str, arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        look(name, **arguments)
+
+
+def test_an_experiment_in_the_place_of_a_run_is_named_as_one(look: Ask) -> None:
+    with pytest.raises(RunNotFoundError, match=r"'digits' is an experiment; .* for instance digits#0"):
+        look("get_run", run="digits")
+
+
+def test_runs_come_in_brief_and_without_facts_where_that_is_asked_for(look: Ask) -> None:
+    short = {"brief": True, "with_facts": False}
+    found = look("list_runs", experiment="digits", where="params.optimizer = 'sgd'", limit=4, **short)
+    assert all(set(run["params"]) == {"lr"} and run["metrics"] == {} for run in found["runs"])
+    assert found["runs"][0]["objective"] is not None
+    assert found["facts"] == []
+    assert set(look("search_runs", text="finished", limit=2, **short)["hits"][0]["run"]["params"]) <= {
+        "lr",
+        "optimizer",
+    }
+    compared = look("compare_runs", runs=["digits#0", "digits#2"], **short)
+    assert (compared["facts"], compared["same_params"]) == ([], {})
 
 
 def test_halves_of_characters_are_refused(look: Ask) -> None:

@@ -123,6 +123,21 @@ def test_the_page_about_the_api_lists_all_of_it_and_is_fit_for_everybody(
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_a_search_by_words_can_be_followed_to_its_end(client: TestClient) -> None:
+    address: str | None = f"{API}/search?text=finished+lr&experiment=digits&limit=2"
+    found = []
+    while address is not None:
+        answer = client.get(address)
+        found += [hit["run"]["number"] for hit in answer.json()["hits"]]
+        address = answer.links.get("next", {}).get("url")
+        assert (address is not None) == answer.json()["has_more"]
+    assert len(found) == len(set(found)) > 2
+    whole = client.get(f"{API}/search?text=finished+lr&experiment=digits&limit=100").json()
+    assert len(whole["hits"]) == len(found)
+    assert not whole["has_more"]
+    assert min(hit["score"] for hit in whole["hits"]) >= 0.09 * whole["hits"][0]["score"]
+
+
 # -- names, arguments, errors
 
 
@@ -152,7 +167,9 @@ def test_what_is_not_finite_comes_as_a_word(client: TestClient) -> None:
         ("runs/nobody", 404, "no run 'nobody'"),
         ("runs?where=lr%20%3C", 422, "filter"),
         ("nothing/here", 404, "/api lists what there is"),
-        ("", 404, "/api lists what there is"),
+        ("documents/nothing", 404, "no document is called 'nothing'"),
+        ("report?kind=incident&finding=nothing", 404, "no finding is called 'nothing'"),
+        ("report?kind=incident&finding=digits%230:ADV103", 404, "has no findings"),
         ("compare?runs=digits%230", 422, "runs"),
     ],
 )
@@ -161,7 +178,7 @@ def test_a_mistake_is_answered_with_a_sentence(client: TestClient, path: str, st
 
 
 def test_another_method_is_answered_with_those_that_are_possible(client: TestClient) -> None:
-    answer = client.post(f"{API}/experiments/digits", json={})
+    answer = client.post(f"{API}/runs", json={})
     assert problem(answer, 405, "only GET, HEAD")
     assert answer.headers["allow"] == "GET, HEAD"
     assert client.get(f"{API}/runs/digits%230/notes").headers["allow"] == "POST"
@@ -170,7 +187,7 @@ def test_another_method_is_answered_with_those_that_are_possible(client: TestCli
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
-        (b"", 400, "not JSON"),
+        (b"", 422, "missing required field `text`"),
         (b"{", 400, "not JSON"),
         (b'{"text": NaN}', 400, "not JSON"),
         (b'{"text": "\xff"}', 400, "not JSON"),
@@ -194,6 +211,24 @@ def test_what_is_posted_is_done_and_is_not_kept_by_anybody(client: TestClient, a
     assert answer.headers["cache-control"] == "no-store"
     assert any("seen through the API" in str(note) for note in adv.store.run(f"{1:032x}").notes)
     assert problem(client.post(f"{API}/runs/digits%231/notes?text=x", json={}), 400, "in its body")
+
+
+def test_what_writes_is_refused_as_such_where_only_reading_is_allowed(
+    client: TestClient, client_of: Callable[..., TestClient]
+) -> None:
+    reading = client_of(read_only=True)
+    for path in ("runs/digits%230/notes", "mutes", "experiments/digits/suggestions"):
+        assert problem(reading.post(f"{API}/{path}", json={}), 403, "read-only")
+    assert problem(reading.post(f"{API}/nothing", json={}), 404, "nothing at")
+    assert reading.get(f"{API}/mutes").status_code == 200
+    assert problem(client.post(f"{API}/findings/verdict", json={"finding": "nothing", "verdict": "ok"}), 404, "nothing")
+
+
+def test_the_root_of_the_api_leads_to_what_there_is_and_no_body_is_an_empty_one(client: TestClient) -> None:
+    for path in (API, f"{API}/"):
+        assert client.get(path, follow_redirects=False).headers["location"] == "/api"
+    headers = {"content-type": "application/json"}
+    assert client.post(f"{API}/experiments/digits/check", headers=headers).status_code == 200
 
 
 # -- pages and tags
