@@ -4,7 +4,8 @@ Runs in a thread of the training process: numpy only, constant work a value on a
 loud (values that are not finite, spikes, divergence, slow steps) is followed point by point, and seen as soon as it is
 there; what needs the whole curve (plateaus, overfitting) is looked at each time the curve has grown by a fifth.
 Leaves out the comparison with siblings. Invariant: each (code, metric) is raised once a run, and again only where its
-severity changes or it passed, and at the end where its words have; a metric with a value that is not finite raises nothing else.
+severity changes or it passed, and at the end where its words changed; a metric with a value that is not finite raises
+nothing else.
 """
 
 from __future__ import annotations
