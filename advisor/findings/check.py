@@ -7,9 +7,9 @@ not be applied to it is named with the reason; the same runs give the same resul
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +81,19 @@ class Checked:
     """One for every run with a curve, in the order of the runs."""
     not_judged: tuple[NotJudged, ...]
     """What could not be applied, and why."""
+    _: KW_ONLY
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    """Run id → its number in its experiment, for every run that was looked at."""
+
+    def _repr_html_(self) -> str:
+        from advisor import notebook
+        from advisor.findings.unjudged import reasons
+
+        return notebook.checked(self, reasons(self.not_judged))
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        printer.text(f"<Checked {len(self.numbers):,} runs: {len(self.findings):,} findings, ")
+        printer.text(f"{len({each.run_id for each in self.not_judged}):,} runs could not be judged in everything>")
 
 
 def check_experiment(
@@ -127,7 +140,8 @@ def check_experiment(
     scores, unusual, skipped = _compare(runs, curves, objective, ruled, how)
     scores = [replace(one, score=one.score + NON_FINITE_BONUS * (one.run_id in lost)) for one in scores]
     findings = sorted(findings + unusual, key=lambda f: (-f.severity.rank, f.code, f.run_id, f.metric or ""))
-    return Checked(tuple(findings), tuple(scores), tuple(not_judged + skipped))
+    numbers = {run.id: run.number for run in runs}
+    return Checked(tuple(findings), tuple(scores), tuple(not_judged + skipped), numbers=numbers)
 
 
 def _said_to_be_faulty(run: Run) -> bool:
