@@ -24,7 +24,7 @@ from advisor.tracking import exits
 from storage.errors import StorageError
 from storage.hits import SearchResults
 from storage.opening import Opening
-from storage.records import Direction, Run
+from storage.records import Direction, Run, RunList
 from storage.store import RunStore
 
 if TYPE_CHECKING:
@@ -286,7 +286,7 @@ class Advisor:
         limit: int | None = None,
     ) -> list[Run]:
         """Return runs of all experiments; see ``Experiment.runs``."""
-        return self.store.runs(where=where, order_by=order_by, descending=descending, limit=limit)
+        return RunList(self.store.runs(where=where, order_by=order_by, descending=descending, limit=limit))
 
     def search(
         self, text: str, *, where: str | None = None, limit: int = 10, progress: Progress | None = None

@@ -505,13 +505,16 @@ class Experiment:
 
     def findings(self, *, include_resolved: bool = False) -> list[Finding]:
         """Return the findings of all runs, the most severe first."""
+        runs = self.runs()
         found = [
             finding
-            for run in self.runs()
+            for run in runs
             for finding in run.findings
             if include_resolved or finding.state is not FindingState.RESOLVED
         ]
-        return FindingList(sorted(found, key=lambda finding: -finding.severity.rank))
+        listed = FindingList(sorted(found, key=lambda finding: -finding.severity.rank))
+        listed.numbers = {run.id: run.number for run in runs}
+        return listed
 
     def check(self, *, seed: int = 0, keep: bool = True, head: bool | None = None) -> Checked:
         """Look at all runs for trouble, among their siblings; new findings are kept and notified.

@@ -15,11 +15,15 @@ import numpy as np
 
 from storage import svg
 from storage.figures import figure
-from storage.markup import MOST_ROWS, dot, frame, head, plural, soft, table, text, value
-from storage.notebook import MOST_PARAMS, runs_table
+from storage.markup import MOST_ROWS, MOST_TEXT, dot, frame, head, pairs, plural, soft, table, text, value
+from storage.notebook import MOST_PARAMS, findings_table, runs_table
 
 if TYPE_CHECKING:
+    from advisor.findings import Checked
     from advisor.suggest import Forecast, Ledger, Suggestion
+    from advisor.suggest.importance import Importances
+    from advisor.suggest.search_advice import SearchAdvice
+    from advisor.tracking.run import LiveRun
     from storage.records import Experiment, Run
     from storage.store import RunStore
 
@@ -122,7 +126,7 @@ def suggestions(found: Sequence[Suggestion]) -> str:
         )
         for place, each in enumerate(found[:MOST_ROWS])
     ]
-    headers = ["", *map(text, names), "forecast", "80% interval", "from", "why"]
+    headers = ["", *map(text, names), "forecast (median)", "80% interval", "from", "why"]
     numbers = {len(names) + 1, len(names) + 2}
     numbers |= {
         at
@@ -154,7 +158,10 @@ def suggestion(one: Suggestion) -> str:
     beside = table(["nearest", "state", "objective", "distance"], near, numbers=[2, 3]) if near else ""
     chances = [
         f"{word} {value_of:.0%}"
-        for word, value_of in (("comes through", one.p_ok), ("keeps the constraints", one.p_feasible))
+        for word, value_of in (
+            ("chance that it neither fails nor diverges", one.p_ok),
+            ("chance that it keeps the constraints", one.p_feasible),
+        )
         if value_of is not None
     ]
     told = _forecast(one.forecast) if one.forecast is not None else soft(text(one.forecast_note, limit=300))
@@ -174,7 +181,9 @@ def forecast(one: Forecast) -> str:
 
 def _forecast(one: Forecast) -> str:
     best = "" if one.p_best is None else f" · chance to be the best {one.p_best:.0%}"
-    return f"<b>{figure(one.mean)}</b>, 80% interval {_range(one)}{best}"
+    at_end = one.low < one.high and one.mean in (one.low, one.high)
+    why = soft(" (at its end, because many of the possible outcomes are the same)") if at_end else ""
+    return f"median <b>{figure(one.mean)}</b>, 80% interval {_range(one)}{why}{best}"
 
 
 def _basis(one: Forecast) -> str:
@@ -190,16 +199,54 @@ def _signed(effect: float | None) -> str:
 
 
 def _bar(one: Forecast) -> str:
-    """Return the interval as a line with a dot at its centre."""
+    """Return the interval as a line with a dot at the median."""
     if not all(map(math.isfinite, (one.low, one.mean, one.high))) or one.high <= one.low:
         return ""
     at = 12 + 276 * (one.mean - one.low) / (one.high - one.low)
-    label = escape(f"from {figure(one.low)} to {figure(one.high)}, centre {figure(one.mean)}")
+    label = escape(f"from {figure(one.low)} to {figure(one.high)}, median {figure(one.mean)}")
     return (
         f'<svg width="300" height="16" viewBox="0 0 300 16" role="img" aria-label="{label}">'
         f'<path d="M12 8H288M12 3V13M288 3V13" stroke="currentColor" stroke-opacity=".5" fill="none"/>'
         f'<circle cx="{at:.1f}" cy="8" r="5" fill="{svg.ACCENT}"/></svg>'
     )
+
+
+# -- a check, a run that trains, advice
+
+
+def checked(one: Checked, reasons: Sequence[str]) -> str:
+    """Return a check as an output: what was found, and the reasons why something was not judged."""
+    unsure = len({each.run_id for each in one.not_judged})
+    said = f"not everything could be judged in {plural(unsure, 'run')}" if unsure else "every check was applied"
+    title = head(f"<b>{plural(len(one.findings), 'finding')}</b> in {plural(len(one.numbers), 'run')}", said)
+    told = "".join(f"<p>{soft('not judged')} {text(line, limit=MOST_TEXT)}</p>" for line in reasons[:MOST_ROWS])
+    more = f"<p>{soft(f'… and {len(reasons) - MOST_ROWS:,} more reasons')}</p>" if len(reasons) > MOST_ROWS else ""
+    return frame(title, findings_table(one.findings, runs_too=True, numbers=one.numbers), told, more)
+
+
+def live_run(one: LiveRun, *, number: int | None) -> str:
+    """Return a run of this process as an output; the store is not asked, which may be out of reach."""
+    name = text(one.experiment) + ("" if number is None else f" #{number}")
+    title = head(f"<b>{name}</b>", dot(str(one.state)), soft(f"<code>{escape(one.id[:12])}</code>"))
+    return frame(title, pairs(one.params, title="parameter"), findings_table(one.findings))
+
+
+def importances(one: Importances) -> str:
+    """Return what each parameter matters as an output."""
+    rows = [
+        (text(name), f"{share:.0%}", f"{one.low[name]:.0%} to {one.high[name]:.0%}")
+        for name, share in list(one.shares.items())[:MOST_ROWS]
+    ]
+    title = head("<b>Importances</b>", text(one.method), f"from {plural(one.n_runs, 'finished run')}")
+    shown = table(["parameter", "share", "95% interval"], rows, numbers=[1, 2], n=len(one.shares)) if rows else ""
+    ties = ", ".join(f"{text(a)} and {text(b)}" for a, b in one.ties[:MOST_ROWS])
+    return frame(title, shown, f"<p>{soft(f'order not told apart: {ties}')}</p>" if ties else "")
+
+
+def search_advice(one: SearchAdvice) -> str:
+    """Return advice on a search as an output."""
+    title = head(f"<b>{'Stop searching' if one.stop else 'Go on searching'}</b>", plural(one.n_runs, "finished run"))
+    return frame(title, f"<p>{text(one.reason, limit=600)}</p>")
 
 
 # -- the ledger

@@ -1,7 +1,8 @@
 """The runs that one run is held against: the best, the one it was made from, the nearest that is sound.
 
 Leaves out what differs between them. Invariant: of an experiment of any size only a bounded number of runs is read, so
-"nearest" means nearest of those that were run around the same time.
+"nearest" means nearest of those that were run around the same time. A run that came out worse than half of them is
+never called sound.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from advisor.documents.facts_beside import closest_earlier, recorded_parent
+from advisor.findings.healthy import healthy, median_of
 from storage import likeness
 from storage.errors import RunNotFoundError
-from storage.records import Finding, FindingState, Run, RunState, Severity
+from storage.records import Run
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
@@ -69,25 +71,20 @@ def nearest_healthy(adv: Advisor, run: Run) -> Run | None:
     return _sibling(adv, run, None)
 
 
-def is_healthy(run: Run) -> bool:
-    """Return whether a run ended by itself and nothing that is open was found in it but remarks."""
-    return run.state is RunState.FINISHED and not any(map(_troubles, run.findings))
-
-
-def _troubles(finding: Finding) -> bool:
-    return finding.state is not FindingState.RESOLVED and finding.severity is not Severity.INFO
-
-
 def _sibling(adv: Advisor, run: Run, near: Sequence[Run] | None) -> Run | None:
+    near = around(adv, run) if near is None else near
+    record, median = adv.store.experiment(run.experiment), median_of([*near, run])
     named = next((f.evidence["nearest_sibling"] for f in run.findings if "nearest_sibling" in f.evidence), None)
     if isinstance(named, str):
         try:
-            return adv.store.run(named)
+            found = healthy(record, [adv.store.run(named)], median=median)
         except RunNotFoundError:  # it was deleted since
-            pass
+            found = []
+        if found:
+            return found[0]
     if not run.params:
         return None
-    sound = [one for one in (around(adv, run) if near is None else near) if is_healthy(one) and one.params]
+    sound = [one for one in healthy(record, near, median=median) if one.params]
     ranges = likeness.scales([run.params, *(one.params for one in sound)])
     likest = max(
         ((likeness.of_parameters(run.params, one.params, scales=ranges), -one.number, one) for one in sound),

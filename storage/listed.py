@@ -23,7 +23,9 @@ class Listed(list[Item]):
     def __getitem__(self, key: slice, /) -> Self: ...
     def __getitem__(self, key: SupportsIndex | slice, /) -> Any:
         if isinstance(key, slice):
-            return type(self)(super().__getitem__(key))
+            part = type(self)(super().__getitem__(key))
+            part.__dict__.update(self.__dict__)
+            return part
         return super().__getitem__(key)
 
     def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:

@@ -25,6 +25,7 @@ MOST_TEXT: Final = 400
 STYLE: Final = (
     "<style>.advisor-out{--advisor-accent:var(--jp-brand-color1,var(--vscode-charts-blue,#3d7be0));"
     "--advisor-flag:var(--jp-error-color1,var(--vscode-charts-red,#d9482b));"
+    "--advisor-warn:var(--jp-warn-color1,var(--vscode-charts-yellow,#d9960b));"
     "--advisor-good:var(--jp-success-color1,var(--vscode-charts-green,#3a9d5d));"
     "font-family:var(--jp-ui-font-family,system-ui,-apple-system,'Segoe UI',sans-serif);"
     "font-size:13px;line-height:1.45;color:var(--jp-content-font-color1,var(--vscode-foreground,inherit));"
@@ -40,15 +41,21 @@ STYLE: Final = (
     ".advisor-out th{opacity:.72;font-size:12px}.advisor-out tbody th{opacity:1;font-size:13px}"
     ".advisor-out .n{text-align:right;font-variant-numeric:tabular-nums}.advisor-out td.w{white-space:normal}"
     ".advisor-out .dot{display:inline-block;width:.55em;height:.55em;border-radius:50%;margin-right:.45em;"
-    "background:rgba(128,128,128,.75)}.advisor-out .good{background:var(--advisor-good)}"
+    "background:rgba(128,128,128,.75)}"
+    ".advisor-out .warn{background:var(--advisor-warn);border-radius:1px;transform:rotate(45deg)}"
+    ".advisor-out .good{background:var(--advisor-good)}"
     ".advisor-out .bad{background:var(--advisor-flag)}.advisor-out .now{background:var(--advisor-accent)}"
     ".advisor-out .side{display:flex;flex-wrap:wrap;gap:.2em 2.5em;align-items:flex-start}"
     ".advisor-out svg{display:block;max-width:100%;height:auto}.advisor-out svg.spark{display:inline-block}"
     ".advisor-out summary{cursor:pointer;opacity:.75}.advisor-out code{font-size:12px;background:none;color:inherit}"
+    # What stands in a frame asks for the scheme of the frame, and goes with the notebook's rather than the system's.
+    "[data-jp-theme-light=true] .advisor-out iframe,.vscode-light .advisor-out iframe{color-scheme:light}"
+    "[data-jp-theme-light=false] .advisor-out iframe,.vscode-dark .advisor-out iframe{color-scheme:dark}"
     "</style>"
 )
 _DOTS: Final[Mapping[str, str]] = {
     "finished": "good", "running": "now", "failed": "bad", "crashed": "bad", "error": "bad", "open": "bad",
+    "warning": "warn",
 }  # fmt: skip
 
 

@@ -12,11 +12,13 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from storage import svg
+from storage.evidence import worded
 from storage.figures import duration, figure, one_line
 from storage.markup import (
     MOST_ROWS,
@@ -82,7 +84,7 @@ def _run_columns(some: Sequence[Run], metric: str | None) -> list[tuple[str, lis
     params = _columns([run.params for run in some], MOST_PARAMS)
     metrics = [name for name in _columns([run.metrics for run in some], MOST_METRICS + 1) if name != metric]
     several = len({run.experiment for run in some}) > 1
-    codes = [_codes(run.findings) for run in some]
+    codes = [_codes(run.findings) or "–" for run in some]
     took = ["–" if run.duration_s is None else escape(duration(run.duration_s)) for run in some]
     columns = [("experiment", [text(run.experiment) for run in some], False)] if several else []
     columns.append(("#", [str(run.number) for run in some], True))
@@ -92,8 +94,7 @@ def _run_columns(some: Sequence[Run], metric: str | None) -> list[tuple[str, lis
         values = [run.params.get(name) for run in some]
         columns.append((text(name), [value(each) for each in values], all(map(is_figure, values))))
     columns += [(text(name), [value(run.metrics.get(name)) for run in some], True) for name in metrics[:MOST_METRICS]]
-    columns.append(("took", took, True))
-    return [*columns, ("found", codes, False)] if any(codes) else columns
+    return [*columns, ("took", took, True), ("findings", codes, False)]
 
 
 def _objective_of(some: Sequence[Run]) -> str | None:
@@ -203,8 +204,22 @@ _WORDS: Final = (("last", "last"), ("min", "lowest"), ("max", "highest"))
 # -- findings, documents, searches
 
 
-def findings_table(found: Sequence[Finding], *, n: int | None = None, runs_too: bool = False) -> str:
-    """Return findings as a table, the first ones."""
+def findings_table(
+    found: Sequence[Finding],
+    *,
+    n: int | None = None,
+    runs_too: bool = False,
+    numbers: Mapping[str, int] = MappingProxyType({}),
+) -> str:
+    """Return findings as a table, the first ones.
+
+    Parameters
+    ----------
+    n
+        How many there are in all; by default those given.
+    numbers
+        Run id → number; a run that is not in it is named by the beginning of its id.
+    """
     if not found:
         return ""
     rows = [
@@ -212,19 +227,25 @@ def findings_table(found: Sequence[Finding], *, n: int | None = None, runs_too: 
             text(each.code),
             dot(str(each.severity)),
             text(each.title, limit=100),
-            *([text(each.experiment), f"<code>{escape(each.run_id[:8])}</code>"] if runs_too else []),
+            *([text(each.experiment), _run_name(each.run_id, numbers)] if runs_too else []),
             escape(str(each.state)),
             "–" if each.step is None else f"{each.step:,}",
         )
         for each in found[:MOST_ROWS]
     ]
-    headers = ["finding", "severity", "", *(["experiment", "run"] if runs_too else []), "state", "from step"]
+    headers = ["code", "severity", "finding", *(["experiment", "run"] if runs_too else []), "state", "from step"]
     return table(headers, rows, numbers=[len(headers) - 1], n=len(found) if n is None else n)
 
 
-def findings(found: Sequence[Finding]) -> str:
+def _run_name(run_id: str, numbers: Mapping[str, int]) -> str:
+    known = numbers.get(run_id)
+    return f"<code>{escape(run_id[:8])}</code>" if known is None else f'<span title="{escape(run_id)}">#{known}</span>'
+
+
+def findings(found: Sequence[Finding], *, numbers: Mapping[str, int] = MappingProxyType({})) -> str:
     """Return findings as an output."""
-    return frame(head(f"<b>{plural(len(found), 'finding')}</b>"), findings_table(found, runs_too=True))
+    title = head(f"<b>{plural(len(found), 'finding')}</b>")
+    return frame(title, findings_table(found, runs_too=True, numbers=numbers))
 
 
 def finding(one: Finding) -> str:
@@ -238,7 +259,7 @@ def finding(one: Finding) -> str:
     }
     where |= {"p-value": one.p_value, "score": one.score, "verdict": one.verdict, "by": one.detector}
     known = {key: each for key, each in where.items() if each is not None}
-    side = pairs(known, title="") + pairs(one.evidence, title="evidence")
+    side = pairs(known, title="") + pairs(dict(worded(one.evidence)), title="evidence")
     return frame(head(*said), f'<div class="side">{side}</div>')
 
 
@@ -294,7 +315,7 @@ def document(one: Document) -> str:
     said = head(
         f"<b>{text(one.title, limit=120)}</b>",
         escape(one.kind),
-        f"version {one.version}",
+        "not kept" if one.path is None else f"version {one.version}",
         text(one.path, limit=80) if one.path else "",
     )
     notes = "".join(f"<p>{soft(text(note, limit=MOST_TEXT))}</p>" for note in one.notes[:5])

@@ -353,10 +353,13 @@ class Finding:
 class FindingList(Listed[Finding]):
     """Findings; a notebook shows them as a table."""
 
+    numbers: Mapping[str, int] = _nothing()
+    """Run id → its number in its experiment, where whoever made the list knows it."""
+
     def _repr_html_(self) -> str:
         from storage import notebook
 
-        return notebook.findings(self)
+        return notebook.findings(self, numbers=self.numbers)
 
 
 @dataclass(frozen=True, slots=True)

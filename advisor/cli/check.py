@@ -5,7 +5,6 @@ Invariant: a run that could not be judged is never shown as healthy; the reasons
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -64,6 +63,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
     ) -> int:
         """Look for trouble in runs; new findings are kept, and sent to the configured channels."""
+        from advisor.findings.unjudged import reasons
         from storage.records import FindingState, Severity
 
         given: dict[str, Any] = {"notify": notify} if notify else {}
@@ -187,6 +187,8 @@ def _what(finding: Finding) -> str:
 
 def _print_rest(result: Result) -> None:
     """Say how many runs have no finding, and what of them was not judged."""
+    from advisor.findings.unjudged import reasons
+
     if not result.runs:
         note("there are no runs to check")
         return
@@ -203,27 +205,3 @@ def _print_rest(result: Result) -> None:
         say(f"{count(n_false, 'finding')} judged to be no trouble {'is' if n_false == 1 else 'are'} not listed")
     if any(finding.verdict is None for finding in result.findings):
         note("say whether a finding is right: 'advisor verdict ID ok' for a false alarm, 'advisor verdict ID real'")
-
-
-def reasons(not_judged: Sequence[NotJudged]) -> list[str]:
-    """Return why checks were not applied, one line for all runs with the same reason but for its figures.
-
-    >>> from advisor.findings import NotJudged
-    >>> reasons([NotJudged("a", check="ADV103", reason="5 values"), NotJudged("b", check="ADV103", reason="6 values")])
-    ['2 runs: 5 values, for instance; not checked for spike']
-    """
-    from advisor.findings import CODES
-
-    groups: dict[str, list[NotJudged]] = {}
-    for each in not_judged:
-        groups.setdefault(re.sub(r"\d[\d.]*", "0", each.reason), []).append(each)
-    lines = []
-    for group in groups.values():
-        n_runs = len({each.run_id for each in group})
-        alike = len({each.reason for each in group}) == 1
-        checks = dict.fromkeys(CODES[each.check].slug if each.check in CODES else each.check for each in group)
-        lines.append(
-            f"{count(n_runs, 'run')}: {group[0].reason}{'' if alike else ', for instance'}; "
-            f"not checked for {', '.join(checks)}"
-        )
-    return lines

@@ -58,7 +58,9 @@ def _measure(fact_id: str, value: float, label: str, source: str) -> Fact:
 
 
 def _percent(fact_id: str, value: float, label: str, source: str) -> Fact:
-    text = numbers.percent(round(value, 2))
+    whole = round(value, 2)
+    is_said_whole = whole not in (0.0, 1.0) or abs(value - whole) < 1e-9  # 99.7% is not all of it
+    text = numbers.percent(whole if is_said_whole else value)
     return Fact(fact_id, value=value, unit="share", label=label, text=text, kind="account", source=source)
 
 

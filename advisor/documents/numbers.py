@@ -28,6 +28,10 @@ __all__ = [
 ]
 
 
+_ROUNDING = 1e-12
+"""What comes so near to 1 is 1: sums of shares do not come out exactly."""
+
+
 def signed(value: float, *, digits: int = DIGITS) -> str:
     """Return a difference with its sign.
 
@@ -48,14 +52,16 @@ def count(value: int) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share of one as a percentage with up to three digits.
+    """Return a share of one as a percentage with up to three digits, or more where only all of it is 100%.
 
-    >>> percent(0.1234), percent(1), percent(0.5)
-    ('12.3%', '100%', '50%')
+    >>> percent(0.1234), percent(1), percent(0.5), percent(0.9997), percent(-0.99999999)
+    ('12.3%', '100%', '50%', '99.97%', '-99.999999%')
     """
     if not math.isfinite(share):
         return figure(share)
-    return f"{figure(share * 100, digits=3)}%"
+    is_all = math.isclose(abs(share), 1.0, rel_tol=_ROUNDING)
+    texts = (figure(share * 100, digits=digits) for digits in range(3, 18))
+    return f"{next(text for text in texts if is_all or text.lstrip('-') != '100')}%"
 
 
 def signed_percent(share: float) -> str:

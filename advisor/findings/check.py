@@ -7,9 +7,9 @@ not be applied to it is named with the reason; the same runs give the same resul
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from advisor.findings.calibration import benjamini_hochberg
 from advisor.findings.configuration import explained
 from advisor.findings.design import nearest
 from advisor.findings.features import FEATURE_NAMES, feature_words, features
+from advisor.findings.healthy import at_least_usual, usual, without_trouble
 from advisor.findings.hints import hint
 from advisor.findings.learned import VIEWS, Learned, shipped
 from advisor.findings.pace import MIN_SIBLINGS_TIME, Siblings, step_times
@@ -80,6 +81,19 @@ class Checked:
     """One for every run with a curve, in the order of the runs."""
     not_judged: tuple[NotJudged, ...]
     """What could not be applied, and why."""
+    _: KW_ONLY
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    """Run id → its number in its experiment, for every run that was looked at."""
+
+    def _repr_html_(self) -> str:
+        from advisor import notebook
+        from advisor.findings.unjudged import reasons
+
+        return notebook.checked(self, reasons(self.not_judged))
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        printer.text(f"<Checked {len(self.numbers):,} runs: {len(self.findings):,} findings, ")
+        printer.text(f"{len({each.run_id for each in self.not_judged}):,} runs could not be judged in everything>")
 
 
 def check_experiment(
@@ -120,12 +134,14 @@ def check_experiment(
         not_judged += judgement.not_judged
     findings = explained(findings, runs)
     ruled = {finding.run_id for finding in findings if _is_broken(finding)}
-    how = _How(learned, head=head, seed=seed, now=now)
+    exemplary = _exemplary(experiment, runs, ends, findings)
+    how = _How(learned, head=head, seed=seed, now=now, exemplary=exemplary)
     lost = {f.run_id for f in findings if f.code == codes.NON_FINITE.code and f.severity is Severity.ERROR}
     scores, unusual, skipped = _compare(runs, curves, objective, ruled, how)
     scores = [replace(one, score=one.score + NON_FINITE_BONUS * (one.run_id in lost)) for one in scores]
     findings = sorted(findings + unusual, key=lambda f: (-f.severity.rank, f.code, f.run_id, f.metric or ""))
-    return Checked(tuple(findings), tuple(scores), tuple(not_judged + skipped))
+    numbers = {run.id: run.number for run in runs}
+    return Checked(tuple(findings), tuple(scores), tuple(not_judged + skipped), numbers=numbers)
 
 
 def _said_to_be_faulty(run: Run) -> bool:
@@ -142,6 +158,8 @@ class _How:
     head: bool
     seed: int
     now: datetime
+    exemplary: frozenset[str]
+    """Runs that may be named as healthy beside an unusual one."""
 
 
 def _is_broken(finding: Finding) -> bool:
@@ -161,6 +179,23 @@ def _end(curves: Curves, objective: Objective | None) -> float | None:
     if objective is None or objective.metric not in curves:
         return None
     return end_value(curves[objective.metric])
+
+
+def _exemplary(
+    experiment: Experiment, runs: Sequence[Run], ends: Mapping[str, float | None], findings: Sequence[Finding]
+) -> frozenset[str]:
+    """Return the finished runs that no rule found anything in, and that came out at least as well as half of them."""
+    values = {
+        run.id: ends.get(run.id) if run.objective is None else run.objective
+        for run in runs
+        if run.state is RunState.FINISHED
+    }
+    median = usual(values.values())
+    good = [run_id for run_id, value in values.items() if at_least_usual(experiment.objective, value, median)]
+    found: dict[str, list[Finding]] = {}
+    for finding in findings:
+        found.setdefault(finding.run_id, []).append(finding)
+    return frozenset(without_trouble(good, found))
 
 
 def _siblings(run_id: str, paces: Mapping[str, float | None], ends: Mapping[str, float | None]) -> Siblings:
@@ -197,7 +232,7 @@ def _compare(
             for row, run in enumerate(members)
             if run.id not in broken and (why := _too_few(scored, row)) is not None
         ]
-        unusual += _unusual(members, cast, scored, broken, now=how.now)
+        unusual += _unusual(members, cast, scored, broken, how)
     nothing = {run.id: RunScore(run.id, score=0.0, p_value=None) for run in present}
     scores = list((nothing | found).values())
     return scores, unusual, skipped
@@ -301,9 +336,7 @@ def beginning(curves: Curves, length: float, objective: Objective | None) -> dic
     return out
 
 
-def _unusual(
-    members: Sequence[Run], cast: Sequence[Run], scored: Scores, broken: set[str], *, now: datetime
-) -> list[Finding]:
+def _unusual(members: Sequence[Run], cast: Sequence[Run], scored: Scores, broken: set[str], how: _How) -> list[Finding]:
     """Return findings for the unusual among the runs that the rules left."""
     if scored.p_value is None:
         return []
@@ -312,14 +345,23 @@ def _unusual(
     strong = np.abs(scored.z[:n]).max(axis=1) >= MIN_SIGMAS
     surprising = strong & benjamini_hochberg(p_values, ALPHA)
     alone = strong & (p_values <= ALPHA_SINGLE)
+    flagged = surprising | alone
+    healthy = scored.usual & np.array([run.id in how.exemplary for run in cast])
+    healthy[:n] &= ~flagged
     return [
-        _finding(cast, scored, row, now=now, severity=Severity.WARNING if surprising[row] else Severity.INFO)
-        for row in range(n)
-        if surprising[row] or alone[row]
+        _finding(cast, scored, row, healthy, how.now, Severity.WARNING if surprising[row] else Severity.INFO)
+        for row in np.flatnonzero(flagged).tolist()
     ]
 
 
-def _finding(cast: Sequence[Run], scored: Scores, row: int, *, now: datetime, severity: Severity) -> Finding:
+def _finding(
+    cast: Sequence[Run],
+    scored: Scores,
+    row: int,
+    healthy: NDArray[np.bool_],
+    now: datetime,
+    severity: Severity,
+) -> Finding:
     assert scored.p_value is not None  # no finding without siblings
     run, z, p = cast[row], scored.z[row], float(scored.p_value[row])
     top = [int(i) for i in np.argsort(-np.abs(z), kind="stable")[:N_TOP] if z[i] != 0]
@@ -338,7 +380,7 @@ def _finding(cast: Sequence[Run], scored: Scores, row: int, *, now: datetime, se
     advice = hint(FEATURE_NAMES, z.tolist())
     if advice is not None:
         evidence["hint"] = advice
-    sibling = nearest([other.params for other in cast], row, among=scored.usual)
+    sibling = nearest([other.params for other in cast], row, among=healthy)
     if sibling is not None:
         evidence |= {"nearest_sibling": cast[sibling].id, "nearest_sibling_number": cast[sibling].number}
     return codes.finding(

@@ -4,7 +4,8 @@ Runs in a thread of the training process: numpy only, constant work a value on a
 loud (values that are not finite, spikes, divergence, slow steps) is followed point by point, and seen as soon as it is
 there; what needs the whole curve (plateaus, overfitting) is looked at each time the curve has grown by a fifth.
 Leaves out the comparison with siblings. Invariant: each (code, metric) is raised once a run, and again only where its
-severity changes or it passed; a metric with a value that is not finite raises nothing else.
+severity changes or it passed, and at the end where its words changed; a metric with a value that is not finite raises
+nothing else.
 """
 
 from __future__ import annotations
@@ -108,6 +109,23 @@ class Monitor:
         """Return the finding that the run failed; call it once, at its end."""
         return self._new([rules.failed(error)], now)
 
+    def ended(self, now: datetime) -> list[Finding]:
+        """Return what was raised as it reads with all values in; call it once, when the last were taken.
+
+        Raises nothing new: what only the whole curve shows is a check's to say.
+        """
+        metrics = {metric for _, metric in self._raised}
+        symptoms = self._slowed()
+        for metric, kept in self._kept.items():
+            if kept.n_bad:
+                symptoms += self._bad(kept)
+            elif metric in self._broken:
+                symptoms += self._masked_in_all(metric)
+            elif metric in metrics:
+                symptoms += self._look(metric)
+        raised = [each for each in symptoms if (each.code.code, each.metric or "") in self._raised]
+        return [each.finding(self._run_id, self._experiment, now) for each in raised]
+
     def _listen(self, times: NDArray[np.float64]) -> None:
         at = times[~np.isnan(times)]
         if not at.size:
@@ -148,6 +166,14 @@ class Monitor:
         self._broken[kept.metric] = symptom
         return [symptom]
 
+    def _masked_in_all(self, metric: str) -> list[codes.Symptom]:
+        """Return the same of all values of a metric, where all are there."""
+        if not all(kept.is_whole for kept in self._kept.values()):
+            return []
+        curves = {name: kept.curve() for name, kept in self._kept.items() if kept.n}
+        symptom = rules.non_finite(curves, metric, self._objective)
+        return [symptom] if symptom else []
+
     def _look(self, metric: str) -> list[codes.Symptom]:
         """Return what the shape of a metric shows, with the curves that it must be seen with."""
         names = [name for name, kept in self._kept.items() if name not in self._broken and kept.n]
@@ -187,6 +213,12 @@ class Monitor:
         most = max(self._kept.values(), key=lambda one: (one.pace.n, one.metric))
         if kept is not most and not kept.said.n:
             return []
+        return self._slowed()
+
+    def _slowed(self) -> list[codes.Symptom]:
+        if not self._kept:
+            return []
+        most = max(self._kept.values(), key=lambda one: (one.pace.n, one.metric))
         symptom = pace.slowed({**{one.metric: one.said for one in self._kept.values() if one.said.n}, "": most.pace})
         return [symptom] if symptom else []
 
@@ -259,6 +291,11 @@ class _Kept:
             return False
         self._next_look = max(math.ceil(self.n * GROWTH), self.n + 1)
         return True
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no value was left out."""
+        return self._every == 1
 
     def curve(self) -> Curve:
         return Curve.of(self.metric, self._steps, self._values)

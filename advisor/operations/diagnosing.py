@@ -15,13 +15,14 @@ from advisor.documents import numbers
 from advisor.documents.fact_paths import difference_fact, finding_facts, run_facts
 from advisor.errors import AdvisorError
 from advisor.findings.evidence import worded
+from advisor.findings.healthy import healthy, median_of
 from advisor.operations import bounds, find
 from advisor.operations.operation import Answer, Asked, Operation, Told, untrusted
 from advisor.operations.suggesting import ForecastTold, forecast_told
 from advisor.operations.told import FindingTold, RunName, RunTold, facts_told, finding_told, run_told
 from storage import likeness
 from storage.curves import of_training
-from storage.records import Finding, FindingState, Run, RunState, Severity
+from storage.records import Finding, FindingState, Run, RunState
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
@@ -184,7 +185,9 @@ def _sibling(adv: Advisor, record: Experiment, run: Run, found: Sequence[Finding
     latest = adv.store.runs(record.name, where=where, order_by="number", descending=True, limit=CANDIDATES)
     descending = objective is not None and objective.direction == "maximize"
     best = adv.store.runs(record.name, where=where, order_by="objective", descending=descending, limit=CANDIDATES)
-    others = {each.id: each for each in (*best, *latest) if each.id != run.id and _is_sound(record, each)}
+    candidates = {each.id: each for each in (*best, *latest)}
+    sound = healthy(record, [each for each in candidates.values() if each.id != run.id], median=median_of(latest))
+    others = {each.id: each for each in sound}
     if not others:
         return None, 0
     for finding in found:  # a check compared with all of them
@@ -197,11 +200,6 @@ def _sibling(adv: Advisor, record: Experiment, run: Run, found: Sequence[Finding
         key=lambda each: (likeness.of_parameters(run.params, each.params, scales=ranges), -each.number),
     )
     return nearest, len(others)
-
-
-def _is_sound(record: Experiment, run: Run) -> bool:
-    troubles = (finding for finding in run.findings if finding.state is not FindingState.RESOLVED)
-    return not record.went_wrong(run) and all(finding.severity is Severity.INFO for finding in troubles)
 
 
 def _sibling_told(run: Run, other: Run, n_compared: int) -> SiblingTold:

@@ -98,6 +98,11 @@ class Importances:
         ties = [list(pair) for pair in self.ties]
         return {"method": self.method, "n_runs": self.n_runs, "importances": rows, "order_unknown": ties}
 
+    def _repr_html_(self) -> str:
+        from advisor import notebook
+
+        return notebook.importances(self)
+
 
 def importances(
     experiment: Experiment, runs: Sequence[Run], space: Space, *, seed: int = 0, method: str = "total-effects"

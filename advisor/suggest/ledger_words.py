@@ -39,7 +39,18 @@ def percent(share: Share) -> str:
     if share.value is None:
         return "none of 0"
     low, high = share.interval
-    return f"{share.value:.0%} of {share.n} (95% interval {low:.0%} to {high:.0%})"
+    return f"{_whole(share.value)} of {share.n} (95% interval {_whole(low)} to {_whole(high)})"
+
+
+def _whole(share: float) -> str:
+    """Return a share as a whole percentage, finer where only none of it is 0% and only all of it is 100%.
+
+    >>> _whole(0.274), _whole(1.0), _whole(0.998), _whole(0.0004)
+    ('27%', '100%', '99.8%', '0.04%')
+    """
+    exact = min(share, 1.0 - share) < 1e-9
+    texts = (f"{share:.{digits}%}" for digits in range(10))
+    return next(text for text in texts if exact or float(text[:-1]) not in (0.0, 100.0))
 
 
 def _suggestions(made: Suggested) -> Iterator[str]:
@@ -64,16 +75,23 @@ def _suggestions(made: Suggested) -> Iterator[str]:
 def _gains(ledger: Ledger) -> Iterator[str]:
     ours, own = ledger.suggested.gains, ledger.own
     if ours.improved.n:
-        yield f"Suggested runs became the best so far in {_gained(ours)}."
+        yield f"Suggested runs became the best so far in {_improved(ours)}."
+        yield from _gained(ours)
     if own.improved.n and ours.improved.n:
-        yield f"Runs that were not suggested became the best so far in {_gained(own)}."
+        yield f"Runs that were not suggested became the best so far in {_improved(own)}."
+        yield from _gained(own)
 
 
-def _gained(gains: Gains) -> str:
-    chance = "" if gains.by_chance is None else f"; in random order it would be {gains.by_chance:.0%}"
-    spread = "" if gains.of_spread is None else f", {gains.of_spread:.2g} times the distance between the quartiles"
-    total = f", {gains.total:.4g} in all{spread}" if gains.total > 0 else ""
-    return f"{percent(gains.improved)}{chance}{total}"
+def _improved(gains: Gains) -> str:
+    chance = "" if gains.by_chance is None else f"; in random order it would be {_whole(gains.by_chance)}"
+    return f"{percent(gains.improved)}{chance}"
+
+
+def _gained(gains: Gains) -> Iterator[str]:
+    """Yield by how much they bettered the best: a sentence of its own, else it reads as the random order's."""
+    if gains.total > 0:
+        spread = "" if gains.of_spread is None else f", {gains.of_spread:.2g} times the distance between the quartiles"
+        yield f"Together they bettered the best so far by {gains.total:.4g}{spread}."
 
 
 def _forecasts(record: ForecastRecord) -> Iterator[str]:

@@ -86,6 +86,11 @@ class SearchAdvice:
         names = ("stop", "reason", *gain, "n_runs", "n_since_best", "horizon", "cost_s", "gain_per_hour")
         return {name: getattr(self, name) for name in names}
 
+    def _repr_html_(self) -> str:
+        from advisor import notebook
+
+        return notebook.search_advice(self)
+
 
 def advise_search(
     experiment: Experiment,

@@ -71,6 +71,10 @@ class Watch(Protocol):
         """Hear that the run failed; return what is wrong."""
         ...
 
+    def ended(self, now: datetime) -> Sequence[Finding]:
+        """Hear that no points come any more; return what was found as it reads now."""
+        ...
+
 
 @dataclass
 class NotKept:
@@ -144,6 +148,8 @@ class Delivery:
         self._opening, self._ahead, self._looking = opening, ahead, looking
         self._watch: Watch | None = None
         self._watching = looking.watch is not None
+        self._is_up_to_date = False
+        """Whether the findings were brought up to date at the end."""
         self._take_lock = threading.RLock()  # guards what follows; held while arrays are made, never for the store
         self._waiting: deque[Batch | _Gap] = deque()
         self._attempt: Batch | None = None
@@ -461,6 +467,7 @@ class Delivery:
     # -- looking
 
     def _look(self) -> None:
+        over = self._over.is_set()  # asked first: what was logged before the end is taken with what follows
         self.take()
         if not self._watching:
             return
@@ -469,6 +476,9 @@ class Delivery:
                 self._watch = self._looking.watch()
             if self._watch is not None:
                 self._raise_findings(self._watched(self._watch))
+                if over and not self._is_up_to_date:
+                    self._is_up_to_date = True
+                    self._say_anew(self._watch.ended(self._looking.clock()))
         except Exception:  # the training and its delivery go on, whatever the watching does
             log.exception("run %s is no longer watched; its points are kept as before", self.run_id)
             self._watch, self._watching = None, False
@@ -493,6 +503,14 @@ class Delivery:
             # Not through the spool, whose lock a log() that a signal interrupted may hold: after a crash, a check
             # finds it again.
             self.events.append(finding_opened(finding))
+
+    def _say_anew(self, found: Sequence[Finding]) -> None:
+        """Bring what was found up to date: a finding that was raised in the middle of a run counted what there was."""
+        for finding in found:
+            known = self._found.get(finding.id)
+            if known is not None and known.detector == finding.detector and _words(known) != _words(finding):
+                self._found[finding.id] = finding
+                self.events.append(finding_opened(finding))
 
     def _remember(self, found: Sequence[Finding]) -> list[Finding]:
         """Add findings to the run's and return those that say something new."""
@@ -522,6 +540,11 @@ def _said(finding: Finding) -> tuple[object, ...]:
         bool(finding.evidence.get("recovered")),
         finding.title if finding.detector == "state" else "",
     )
+
+
+def _words(finding: Finding) -> tuple[object, ...]:
+    """Return what is read of a finding; NaN among its figures is the same as another NaN."""
+    return finding.title, finding.severity, repr(dict(finding.evidence))
 
 
 def deliver_file(store: RunStore, folder: Path, sha256: str) -> None:

@@ -458,6 +458,11 @@ class LiveRun:
         number = "" if self._number is None else f"#{self._number}"
         return f"<LiveRun {self.experiment}{number} {self.id} {self.state}>"
 
+    def _repr_html_(self) -> str:
+        from advisor import notebook
+
+        return notebook.live_run(self, number=self._number)
+
     # -- inner workings
 
     def _end(

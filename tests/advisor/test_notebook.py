@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ import pytest
 
 import advisor
 from advisor.experiment import Experiment
+from advisor.suggest import Forecast
+from advisor.suggest.importance import Importances
 from storage.records import RunList
 
 if TYPE_CHECKING:
@@ -134,6 +137,71 @@ def test_findings_the_ledger_a_search_and_the_store_are_shown(
     assert "Ledger of digits" in words(show(exp.ledger())["text/html"])
     assert "digits #3" in words(show(adv.search("out of memory"))["text/html"])
     assert "digits 12 val_loss" in words(show(adv)["text/html"])
+
+
+def test_a_check_shows_what_it_found_with_the_numbers_of_runs_and_what_was_not_judged(
+    exp: Experiment, show: Show
+) -> None:
+    checked = exp.check()
+    found = show(checked)
+    said = words(found["text/html"])
+    assert f"{len(checked.findings)} finding" in said
+    assert "digits #3 open" in said
+    assert "not judged" in said
+    assert "not everything could be judged in 12 runs" in said
+    assert found["text/plain"].startswith("<Checked 12 runs: ")
+
+
+def test_findings_name_their_runs_by_number_and_so_do_slices(exp: Experiment, show: Show) -> None:
+    findings = exp.findings()
+    for some in (findings, findings[:1]):
+        said = words(show(some)["text/html"])
+        assert "code severity finding experiment run state" in said
+        assert f"#{exp.run(findings[0].run_id).number} " in said
+
+
+def test_the_runs_of_all_experiments_are_a_table(adv: advisor.Advisor, show: Show) -> None:
+    runs = adv.runs()
+    said = words(show(runs)["text/html"])
+    assert isinstance(runs, RunList)
+    assert "findings" in said
+    assert "ADV110" in said or "ADV111" in said
+
+
+def test_a_forecast_is_a_median_and_says_why_it_is_at_the_end_of_its_interval(show: Show) -> None:
+    calm = Forecast(0.5, low=0.4, high=0.9, n_runs=9, method="parameters")
+    tied = Forecast(0.4, low=0.4, high=0.9, n_runs=9, method="parameters")
+    assert "median 0.5" in words(show(calm)["text/html"])
+    assert "because many" not in words(show(calm)["text/html"])
+    assert "at its end, because many of the possible outcomes are the same" in words(show(tied)["text/html"])
+
+
+def test_what_a_suggestion_is_expected_to_do_is_said_in_words(exp: Experiment, show: Show) -> None:
+    one = replace(exp.suggest(seed=1)[0], p_ok=0.9)
+    assert "chance that it neither fails nor diverges 90%" in words(show(one)["text/html"])
+
+
+def test_a_run_that_trains_importances_and_advice_on_a_search_are_shown(
+    adv: advisor.Advisor, exp: Experiment, show: Show
+) -> None:
+    with adv.experiment("live", objective="loss").start(params={"lr": 0.25}) as run:
+        run.log({"loss": float("nan")})
+        said = words(show(run)["text/html"])
+        assert "running" in said
+        assert "0.25" in said
+        assert "ADV101" in said
+    shares = Importances({"lr": 0.75, "<b>": 0.25}, low={"lr": 0.5, "<b>": 0.1}, high={"lr": 0.9, "<b>": 0.6},
+                         method="total-effects", n_runs=12)  # fmt: skip
+    found = show(shares)["text/html"]
+    assert "lr 75% 50% to 90%" in words(found)
+    assert "order not told apart: lr and &lt;b&gt;" in words(found)
+    assert "Go on searching" in words(show(exp.stop_advice())["text/html"])
+
+
+def test_a_document_that_was_not_kept_says_so(exp: Experiment, show: Show, tmp_path: Path) -> None:
+    assert "not kept" in words(show(exp.report(format="html", write=False))["text/html"])
+    kept = show(exp.report(format="html", path=tmp_path / "report.html"))["text/html"]
+    assert "version 1" in words(kept)
 
 
 def test_an_experiment_that_is_gone_says_so_without_a_traceback(adv: advisor.Advisor, show: Show) -> None:

@@ -169,6 +169,24 @@ def test_what_is_not_finite_is_said_and_marked() -> None:
     assert "NaN" in read(a_run(values=(math.nan,))._repr_html_()).words
 
 
+def test_a_warning_looks_otherwise_than_a_remark_and_the_evidence_is_in_words() -> None:
+    warning, remark = (a_finding(severity=each) for each in (Severity.WARNING, Severity.INFO))
+    assert '<span class="dot warn"></span>warning' in warning._repr_html_()
+    assert "dot warn" not in remark._repr_html_()
+    found = a_finding(evidence={"n_nonfinite": 9, "n": 20, "verb": "take", "recovered": False})
+    words = read(found._repr_html_()).words
+    assert "values that are not finite" in words
+    assert "n_nonfinite" not in words
+    assert "verb" not in words
+
+
+def test_a_table_of_runs_says_what_was_found_in_each_and_where_nothing_was() -> None:
+    words = read(RunList([a_run(0), a_run(1, findings=(a_finding(),))])._repr_html_()).words
+    assert "findings" in words
+    assert "ADV101" in words
+    assert "findings" in read(RunList([a_run(0)])._repr_html_()).words
+
+
 def test_curves_without_a_finite_value_or_without_a_value_are_shown_too() -> None:
     assert "no points yet" in read(Curve.of("x", [], [])._repr_html_()).words
     assert "2 values not finite" in read(Curve.of("x", [0, 1], [math.nan, -math.inf])._repr_html_()).words

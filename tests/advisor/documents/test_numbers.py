@@ -63,3 +63,14 @@ def test_untrusted_text_keeps_no_character_that_hides_or_turns(text: str) -> Non
 def test_a_long_text_is_cut_and_says_so() -> None:
     assert one_line("x" * 100_000, limit=50) == "x" * 49 + "…"
     assert len(block("line\n" * 100_000, limit=200)) <= 200
+
+
+@given(st.floats(-1e6, 1e6))
+def test_only_all_of_it_is_100_percent_and_only_none_of_it_0(share: float) -> None:
+    text = numbers.percent(share)
+    assert (text.lstrip("-") == "100%") == math.isclose(abs(share), 1.0, rel_tol=1e-12)
+    assert (text == "0%") == (share == 0)
+
+
+def test_a_fall_by_nearly_all_is_not_a_fall_by_all() -> None:
+    assert numbers.signed_percent(0.001 / 3.402 - 1) == "-99.97%"

@@ -51,7 +51,8 @@ def test_an_unusual_run_gets_a_finding_that_names_figures_and_siblings() -> None
     assert finding.p_value <= 0.05
     assert finding.evidence["n_siblings"] >= 30
     assert "σ" in finding.title
-    assert finding.evidence["nearest_sibling"] == "r007"  # 0.01 x 1.1**7 is next to 0.02
+    # 0.01 x 1.1**7 is next to 0.02, but r007 came out worse than half of the sweep.
+    assert finding.evidence["nearest_sibling"] == "r006"
     assert isinstance(finding.evidence["hint"], str)
     assert 0 < finding.evidence["forest"] < 1
 

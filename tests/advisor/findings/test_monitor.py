@@ -113,3 +113,25 @@ def test_a_hundred_thousand_values_cost_little_and_memory_is_bounded() -> None:
 def test_importing_the_monitor_loads_no_scikit_learn() -> None:
     code = "import sys; from advisor.findings import Monitor; assert 'sklearn' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_at_the_end_what_was_raised_is_told_as_a_check_tells_it_and_nothing_else() -> None:
+    values = a_loss(200)
+    values[50:] = np.nan
+    monitor, quiet = a_monitor(), a_monitor()
+    feed(monitor, "val_loss", values)
+    feed(quiet, "val_loss", a_loss(200))
+    (said,) = monitor.ended(NOW)
+    assert said.evidence["n_nonfinite"] == 150
+    assert said.title.endswith("(150 of 200 values)")
+    assert quiet.ended(NOW) == []
+
+
+def test_at_the_end_a_loss_hidden_behind_zeros_is_counted_in_all() -> None:
+    monitor = a_monitor()
+    for step in range(20):
+        bad = step >= 10
+        monitor.observe("grad_norm", [step], [np.inf if bad else 1.0], [float(step)])
+        monitor.observe("train_loss", [step], [0.0 if bad else 1.0], [float(step)])
+    said = {finding.metric: finding for finding in monitor.ended(NOW)}
+    assert (said["train_loss"].evidence["n_nonfinite"], said["train_loss"].evidence["n"]) == (10, 20)

@@ -13,7 +13,7 @@ import pytest
 
 from advisor.suggest import Ledger, account_for
 from advisor.suggest.intervals import Share, mean_of
-from advisor.suggest.ledger_words import in_words
+from advisor.suggest.ledger_words import in_words, percent
 from storage.records import Direction, Event, Finding, FindingState, Run, RunState, Severity, Verdict
 from tests.advisor.suggest.helpers import NOW, experiment, run
 
@@ -320,6 +320,22 @@ def test_words_hold_back_where_there_is_too_little() -> None:
     assert "Not enough to tell how good forecasts of suggestions are: 1 of 1 came to an end, 10 are needed." in words
     assert "Suggested runs became the best so far in 100% of 1 (95% interval 21% to 100%)" in words
     assert "What other searches would have found cannot be told" in words
+
+
+def test_a_gain_is_a_sentence_of_its_own_and_never_that_of_the_random_order() -> None:
+    runs = [ended(0, 4.0), ended(1, 1.0, suggestion_id="a"), ended(2, 2.0), ended(3, 3.0)]
+    words = in_words(ledger(runs, made("a", at=0)))
+    (improved,) = (line for line in words if line.startswith("Suggested runs became the best"))
+    assert improved.endswith("; in random order it would be 50%.")
+    gained = words[words.index(improved) + 1]
+    assert gained.startswith("Together they bettered the best so far by 3, ")
+    assert gained.endswith(" times the distance between the quartiles.")
+
+
+def test_a_share_that_is_nearly_all_or_nothing_is_not_said_to_be_it() -> None:
+    assert percent(Share(199, n=200)).startswith("99.5% of 200")
+    assert percent(Share(1, n=1000)).startswith("0.1% of 1000")
+    assert percent(Share(10, n=10)).startswith("100% of 10")
 
 
 @pytest.mark.parametrize(

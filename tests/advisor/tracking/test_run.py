@@ -202,6 +202,32 @@ def test_a_finding_is_raised_while_the_run_trains(adv: Advisor) -> None:
     assert (finding.run_id, finding.metric, finding.step) == (run.id, "loss", 11)
 
 
+def test_a_finding_of_a_run_in_training_counts_all_values_when_the_run_is_over(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    run = exp.start(params={})
+    for step in range(12):
+        run.log({"loss": math.nan if step > 10 else 1.0}, step=step)
+    assert run.findings[0].evidence["n"] == 12
+    for step in range(12, 20):
+        run.log({"loss": math.nan}, step=step)
+    run.finish()
+    (finding,) = exp.findings()
+    assert finding.title == "loss is not finite from step 11 on (9 of 20 values)"
+    assert (finding.evidence["n_nonfinite"], finding.evidence["n"]) == (9, 20)
+    assert run.findings[0].title == finding.title
+    opened = [event for event in adv.store.events(run_id=run.id) if event.kind == "finding.opened"]
+    assert len(opened) == 2
+
+
+def test_a_finding_that_reads_the_same_at_the_end_is_not_said_again(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    with exp.start(params={}) as run:
+        run.log({"loss": 1.0})
+        run.log({"loss": math.nan})
+    opened = [event for event in adv.store.events(run_id=run.id) if event.kind == "finding.opened"]
+    assert len(opened) == 1
+
+
 def test_a_forked_process_cannot_log_into_its_parents_run(adv: Advisor) -> None:
     run = adv.experiment("toy").start(params={})
     context = multiprocessing.get_context("fork")
