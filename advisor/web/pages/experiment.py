@@ -86,20 +86,21 @@ def _common(web: Web, record: Experiment, tab: str) -> dict[str, Any]:
         "home": address_of(record),
         "better": None if record.objective is None else WORDS[record.objective.direction],
         "words": WORDS,
-        "commands": _commands(record),
+        "commands": _commands(web, record),
         "now": False,
     }
 
 
-def _commands(record: Experiment) -> list[tuple[str, str]]:
+def _commands(web: Web, record: Experiment) -> list[tuple[str, str]]:
     """Return what can be done with an experiment on the command line, and how."""
-    name = shlex.quote(record.name)
+    name, command = shlex.quote(record.name), web.shell.command
     if not record.objectives:
-        return [("Say what is to be improved", f"advisor experiment {name} --objective val_loss --direction minimize")]
+        words = f"experiment {name} --objective val_loss --direction minimize"
+        return [("Say what is to be improved", command(words))]
     return [
-        ("Run more trials", answers.optimize_command(record, n=20)),
-        ("Write a report", f"advisor report {name}"),
-        ("Look for trouble", f"advisor check {name}"),
+        ("Run more trials", answers.optimize_command(web, record, n=20)),
+        ("Write a report", command(f"report {name}")),
+        ("Look for trouble", command(f"check {name}")),
     ]
 
 

@@ -289,10 +289,8 @@ def _forecast(view: RunView) -> Mapping[str, Any]:
     if view.run.state is not RunState.RUNNING:
         return {"forecast": None, "why": "Only of a run that goes on the end is forecast."}
     if adv.store.count(view.run.experiment) > MANY:
-        return {
-            "forecast": None,
-            "why": f"Of more than {MANY:,} runs it takes long; 'advisor forecast {view.run.id[:8]}' does it.",
-        }
+        command = view.web.shell.command(f"forecast {view.run.id[:8]}")
+        return {"forecast": None, "why": f"Of more than {MANY:,} runs it takes long; {command} does it."}
     try:
         found, why = adv.experiment(view.run.experiment, create=False).explain_forecast(view.run)
     except (AdvisorError, StorageError) as error:

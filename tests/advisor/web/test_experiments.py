@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,7 +73,29 @@ def test_a_store_without_experiments_says_how_to_make_one(tmp_path: Path) -> Non
 @pytest.mark.parametrize("tab", ["runs", "analysis", "suggestions", "ledger"])
 def test_an_experiment_without_runs_or_objective_says_what_to_do(client: TestClient, tab: str) -> None:
     text = page(client, f"/experiments/empty?tab={tab}&now=1")
-    assert "advisor experiment empty --objective" in text
+    assert "experiment empty --objective" in text
+
+
+@pytest.mark.parametrize(
+    ("tab", "words"),
+    [
+        ("runs", ["optimize digits", "report digits", "check digits"]),
+        ("suggestions", ["suggest digits --accept"]),
+    ],
+)
+def test_commands_that_are_copied_name_the_store_unless_a_shell_finds_it_by_itself(
+    client_of: Callable[..., TestClient], adv: Advisor, monkeypatch: pytest.MonkeyPatch, tab: str, words: list[str]
+) -> None:
+    text = page(client_of(), f"/experiments/digits?tab={tab}")
+    for each in words:
+        assert f"advisor --store {shlex.quote(adv.opening.uri)} {each}" in text
+    assert tab == "runs" or f"advisor.open(&#39;{adv.opening.uri}&#39;).experiment(&#39;digits&#39;)" in text
+    monkeypatch.setenv("ADVISOR_STORE", adv.opening.uri)
+    text = page(client_of(), f"/experiments/digits?tab={tab}")
+    for each in words:
+        assert f"advisor {each}" in text
+    assert "--store" not in text
+    assert tab == "runs" or "advisor.open().experiment(" in text
 
 
 def test_an_unknown_experiment_is_told_with_those_there_are(client: TestClient) -> None:
