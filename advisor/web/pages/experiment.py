@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from advisor.comparing import standing
 from advisor.web import addresses
 from advisor.web.addresses import address_of
 from advisor.web.forms import Fields, posted
@@ -111,7 +112,7 @@ def _runs(web: Web, record: Experiment, request: Request) -> dict[str, Any]:
     asked = tables.Asked.of(record, request.query_params)
     table = tables.table(web.adv.store, asked)
     best = overview(web, record).best
-    return {"table": table, "asked": table.asked, "best_id": None if best is None else best[0]}
+    return {"table": table, "asked": table.asked, "standing": standing, "best_id": None if best is None else best[0]}
 
 
 def _analysis(web: Web, record: Experiment, request: Request) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from advisor.comparing import standing
 from advisor.errors import AdvisorError
 from advisor.findings import CODES
 from advisor.findings.evidence import worded
@@ -268,6 +269,7 @@ def _page(view: RunView, template: str, **given: Any) -> Response:
         details=details,
         codes=CODES,
         worded=worded,
+        standing=standing,
         **given,
     )
 
