@@ -190,7 +190,7 @@ def test_pictures_are_drawn_from_strict_json_with_every_run_that_went_wrong(clie
 def test_the_analysis_says_in_tables_what_it_draws(client: TestClient) -> None:
     text = page(client, "/experiments/digits?tab=analysis&now=1&x=optimizer&y=lr", "analysis")
     for told in (
-        "after 6 improvements in 12 runs",
+        "after 5 improvements on earlier runs; 12 runs in all",
         "No band",
         "lr as a table",
         "Went wrong",
