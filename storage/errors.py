@@ -84,9 +84,7 @@ class EmbeddingError(StorageError):
     """A text encoder that cannot be had, or vectors of two encoders that would be mixed."""
 
 
-def did_you_mean(
-    given: str, allowed: Iterable[str], *, show: int = 8, written: Callable[[str], str] = str
-) -> str:
+def did_you_mean(given: str, allowed: Iterable[str], *, show: int = 8, written: Callable[[str], str] = str) -> str:
     """Return the end of a sentence that names what is allowed, the closest first.
 
     >>> did_you_mean("val_lss", ["val_loss", "train_loss"])

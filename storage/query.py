@@ -544,7 +544,8 @@ class _Parser:
             column = FAMILIES[family.lower()]
             known = self._names.of(column)
             if key not in known:
-                _fail(token.at, f"no run has {family}.{key}; {did_you_mean(key, known, written=partial(spelled, column))}")
+                meant = did_you_mean(key, known, written=partial(spelled, column))
+                _fail(token.at, f"no run has {family}.{key}; {meant}")
             return _Field(token.text, token.at, column, "json", key)
         return self._bare_name(token, tail if not plain else plain if tail is None else f"{plain}.{tail}")
 
