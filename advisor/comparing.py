@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Final
 
 from advisor.errors import ConfigError
@@ -41,6 +41,10 @@ class Cell:
     """Whether that is a change for the better; None where that is unknown, or nothing changed."""
     step: int | None = None
     """Where the value was reached."""
+    last_finite: float | None = None
+    """Of a run that ended in NaN or an infinity: what came before it."""
+    is_final: bool = True
+    """Whether the run is over."""
 
 
 NOTHING: Final = Cell(is_recorded=False)
@@ -244,17 +248,55 @@ def metrics(compared: Comparison) -> list[Row]:
     return rows
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a run is worth as people should read it."""
+
+    value: float | None
+    _: KW_ONLY
+    last_finite: float | None = None
+    """What came before, where the run ended in NaN or an infinity: no worth of the run."""
+    is_final: bool = True
+    """Whether the run is over."""
+
+
+def standing(experiment: Experiment, run: Run, at: int = 0) -> Standing:
+    """Return where a run stands by one of its experiment's objectives.
+
+    Of a run that goes on that is what it has logged last; of one that ended in NaN or an infinity, this and not the
+    finite value before it, by which its experiment does not rank it.
+    """
+    value = run.values[at] if at < len(run.values) else None
+    if at >= len(experiment.objectives):
+        return Standing(value)
+    last = run.metrics.get(experiment.objectives[at].metric)
+    if not run.state.is_over:
+        return Standing(value, is_final=True) if value is not None else Standing(last, is_final=last is None)
+    if last is not None and not math.isfinite(last):
+        return Standing(last, last_finite=value if value is not None and math.isfinite(value) else None)
+    return Standing(value)
+
+
 def outcome(compared: Comparison) -> Row | None:
     """Return what the runs are worth: the value of the objective that they have in common, None where there is none."""
     objective = compared.objective
     if objective is None:
         return None
-    held = compared.base.objective
+    held = standing(compared.experiments[compared.base.experiment], compared.base)
     cells = tuple(
-        NOTHING if run.objective is None else _cell(run.objective, held, direction=objective.direction)
-        for run in compared.runs
+        _outcome(standing(compared.experiments[run.experiment], run), held, objective) for run in compared.runs
     )
     return Row(objective.metric, cells=cells, of="objective", direction=objective.direction)
+
+
+def _outcome(own: Standing, held: Standing, objective: Objective) -> Cell:
+    """Return a run's worth; what is not final is no better and no worse than anything."""
+    if own.value is None:
+        return NOTHING
+    if not own.is_final:
+        return Cell(own.value, is_final=False)
+    cell = _cell(own.value, held.value if held.is_final else None, direction=objective.direction)
+    return replace(cell, last_finite=own.last_finite)
 
 
 def _metric(compared: Comparison, name: str, of: str, direction: Direction | None) -> Row:

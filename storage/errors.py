@@ -24,7 +24,7 @@ Errors of the database library never leave ``storage.lance``: they are mapped th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
 
@@ -94,20 +94,22 @@ class EmbeddingError(StorageError):
     """A text encoder that cannot be had, or vectors of two encoders that would be mixed."""
 
 
-def did_you_mean(given: str, allowed: Iterable[str], *, show: int = 8) -> str:
+def did_you_mean(given: str, allowed: Iterable[str], *, show: int = 8, written: Callable[[str], str] = str) -> str:
     """Return the end of a sentence that names what is allowed, the closest first.
 
     >>> did_you_mean("val_lss", ["val_loss", "train_loss"])
     "did you mean 'val_loss'?"
     >>> did_you_mean("x", [])
     'there is none yet.'
+    >>> did_you_mean("lrr", ["lr"], written="params.{}".format)
+    "did you mean 'params.lr'?"
     """
     names = sorted(set(allowed))
     if not names:
         return "there is none yet."
     close = get_close_matches(given, names, n=3, cutoff=0.6)
     if close:
-        return "did you mean " + " or ".join(repr(name) for name in close) + "?"
+        return "did you mean " + " or ".join(repr(written(name)) for name in close) + "?"
     more = f" … ({len(names)} in all)" if len(names) > show else ""
     verb = "there are " if len(names) > 1 else "there is "
-    return verb + ", ".join(repr(name) for name in names[:show]) + more + "."
+    return verb + ", ".join(repr(written(name)) for name in names[:show]) + more + "."

@@ -29,6 +29,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import Literal, NoReturn
 
 from storage.errors import FilterError, did_you_mean
@@ -543,7 +544,8 @@ class _Parser:
             column = FAMILIES[family.lower()]
             known = self._names.of(column)
             if key not in known:
-                _fail(token.at, f"no run has {family}.{key}; {did_you_mean(key, known)}")
+                meant = did_you_mean(key, known, written=partial(spelled, column))
+                _fail(token.at, f"no run has {family}.{key}; {meant}")
             return _Field(token.text, token.at, column, "json", key)
         return self._bare_name(token, tail if not plain else plain if tail is None else f"{plain}.{tail}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
@@ -37,6 +38,7 @@ def environment() -> jinja2.Environment:
     )
     env.filters |= {"figure": figure, "duration": duration, "time": time, "name": name, "count": numbers.count}
     env.filters |= {"share": numbers.percent, "size": numbers.size, "value": value}
+    env.filters |= {"quoted": quoted, "pythonic": repr}
     env.globals |= {"asset": asset}
     return env
 
@@ -76,6 +78,11 @@ def value(any_value: object, limit: int = MAX_NAME) -> Markup:
     if isinstance(any_value, bool) or not isinstance(any_value, (int, float)):
         return name(any_value, limit)
     return escape(numbers.parameter(any_value))
+
+
+def quoted(text: object) -> str:
+    """Return a text from a run as one word of a shell command."""
+    return shlex.quote(one_line(str(text), limit=MAX_TITLE))
 
 
 @cache

@@ -16,6 +16,7 @@ from advisor.findings.codes import CODES
 from advisor.silencing import LiveBook
 from advisor.triage import Overview, Triage
 from advisor.web import render
+from advisor.web.commands import Shell
 from advisor.web.live import Live
 from advisor.web.options import Options
 from advisor.web.spark import spark
@@ -70,11 +71,16 @@ class Web:
         return next((each for each in entry.run.findings if each.id == finding_id), None)
 
     @cached_property
+    def shell(self) -> Shell:
+        """What commands that are copied from a page say, so that they find this store."""
+        return Shell.of(self.adv.opening.uri)
+
+    @cached_property
     def templates(self) -> jinja2.Environment:
         """The templates, with what all of them may use: ``ui`` holds the shared macros, ``codes`` the finding codes."""
         env = render.environment()
         env.globals |= render.shared(read_only=self.options.read_only, store=self.adv.opening.uri, version=__version__)
-        env.globals |= {"codes": CODES, "store_version": self._version}
+        env.globals |= {"codes": CODES, "store_version": self._version, "shell": self.shell}
         env.filters |= {"spark": spark}
         env.globals["ui"] = env.get_template("_macros.html.j2").module
         return env

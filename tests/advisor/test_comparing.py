@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -176,3 +177,20 @@ def test_too_many_runs_are_refused_in_one_sentence(adv: Advisor) -> None:
 def test_where_no_run_is_found_that_is_said(adv: Advisor) -> None:
     with pytest.raises(RunNotFoundError, match="digts"):
         comparing.compare(adv.store, ["digts#0"])
+
+
+def test_a_run_that_ended_in_no_number_is_that_and_no_better_and_no_worse(tmp_path: Path) -> None:
+    with advisor.open(tmp_path / "store", capture=False) as adv:
+        exp = adv.experiment("odd", objective="loss", direction="minimize")
+        for values in ([0.5], [0.4, math.nan], [0.3]):
+            with exp.start(params={}) as run:
+                for step, value in enumerate(values):
+                    run.log({"loss": value}, step=step)
+        row = comparing.outcome(comparing.compare(adv.store, ["odd#0", "odd#1", "odd#2"]))
+        against = comparing.outcome(comparing.compare(adv.store, ["odd#1", "odd#2"]))
+    assert row is not None
+    assert against is not None
+    assert math.isnan(row.cells[1].value)
+    assert (row.cells[1].last_finite, row.cells[1].delta) == (0.4, None)
+    assert row.cells[2].delta == pytest.approx(-0.2)
+    assert against.cells[1].delta is None

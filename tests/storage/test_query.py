@@ -253,7 +253,7 @@ def test_a_filter_selects_what_it_says(matching: Matching, text: str, expected: 
         ("lr is 3", "at character 7: expected 'null' after 'is', found '3'"),
         ("lr", "at character 3: expected a comparison after 'lr', found 'the end'"),
         ("3 < lr", "at character 1: expected a name, found '3'"),
-        ("params.lrr < 1", "at character 1: no run has params.lrr; did you mean 'lr'?"),
+        ("params.lrr < 1", "at character 1: no run has params.lrr; did you mean 'params.lr'?"),
         ("optimiser = 'adam'", "no column, metric or parameter 'optimiser'; did you mean 'optimizer'?"),
         ("meta.x = 1", "no run has meta.x; there is none yet."),
         ("both = 1", "'both' is a metric and a parameter; write metrics.both or params.both"),

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from advisor.comparing import standing
 from advisor.web import addresses
 from advisor.web.addresses import address_of
 from advisor.web.forms import Fields, posted
@@ -86,20 +87,21 @@ def _common(web: Web, record: Experiment, tab: str) -> dict[str, Any]:
         "home": address_of(record),
         "better": None if record.objective is None else WORDS[record.objective.direction],
         "words": WORDS,
-        "commands": _commands(record),
+        "commands": _commands(web, record),
         "now": False,
     }
 
 
-def _commands(record: Experiment) -> list[tuple[str, str]]:
+def _commands(web: Web, record: Experiment) -> list[tuple[str, str]]:
     """Return what can be done with an experiment on the command line, and how."""
-    name = shlex.quote(record.name)
+    name, command = shlex.quote(record.name), web.shell.command
     if not record.objectives:
-        return [("Say what is to be improved", f"advisor experiment {name} --objective val_loss --direction minimize")]
+        words = f"experiment {name} --objective val_loss --direction minimize"
+        return [("Say what is to be improved", command(words))]
     return [
-        ("Run more trials", answers.optimize_command(record, n=20)),
-        ("Write a report", f"advisor report {name}"),
-        ("Look for trouble", f"advisor check {name}"),
+        ("Run more trials", answers.optimize_command(web, record, n=20)),
+        ("Write a report", command(f"report {name}")),
+        ("Look for trouble", command(f"check {name}")),
     ]
 
 
@@ -110,7 +112,7 @@ def _runs(web: Web, record: Experiment, request: Request) -> dict[str, Any]:
     asked = tables.Asked.of(record, request.query_params)
     table = tables.table(web.adv.store, asked)
     best = overview(web, record).best
-    return {"table": table, "asked": table.asked, "best_id": None if best is None else best[0]}
+    return {"table": table, "asked": table.asked, "standing": standing, "best_id": None if best is None else best[0]}
 
 
 def _analysis(web: Web, record: Experiment, request: Request) -> dict[str, Any]:

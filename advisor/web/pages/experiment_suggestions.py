@@ -67,7 +67,7 @@ def next_of(web: Web, record: Experiment) -> Next:
         tuple(_waiting(web, record, body) for body in found[:SHOWN]),
         n_suggestions=len(found),
         queued=tuple(queued),
-        optimize=optimize_command(record, n=max(len(queued), 1)),
+        optimize=optimize_command(web, record, n=max(len(queued), 1)),
         can_ask=web.adv.store.count(record.name) <= ASK_UP_TO,
     )
 
@@ -83,16 +83,20 @@ def _waiting(web: Web, record: Experiment, body: Mapping[str, Any]) -> Waiting:
         made=body["time"],
         expired=bool(body["expired"]),
         nearest=tuple((each["run_id"], numbers.get(each["run_id"]), each) for each in near),
-        command=f"advisor suggest {shlex.quote(record.name)} --accept {suggestion_id}",
-        python=f"run = advisor.open().experiment({record.name!r}).start(params={dict(body['params'])!r})",
+        command=web.shell.command(f"suggest {shlex.quote(record.name)} --accept {suggestion_id}"),
+        python=_start(web, record, dict(body["params"])),
     )
 
 
-def optimize_command(record: Experiment, *, n: int) -> str:
+def _start(web: Web, record: Experiment, params: Mapping[str, Any]) -> str:
+    return f"import advisor\nrun = {web.shell.opened}.experiment({record.name!r}).start(params={params!r})"
+
+
+def optimize_command(web: Web, record: Experiment, *, n: int) -> str:
     """Return a command that trains the next runs, with the parameters of the space where one is declared."""
     names = [name for name in record.space or () if name.isidentifier()]
     given = "".join(f" --{name} {{{name}}}" for name in names)
-    return f"advisor optimize {shlex.quote(record.name)} -n {n} -- python train.py{given}"
+    return web.shell.command(f"optimize {shlex.quote(record.name)} -n {n} -- python train.py{given}")
 
 
 # -- what the forms do; each returns what was done, in a sentence
@@ -111,7 +115,7 @@ def ask(web: Web, record: Experiment, form: Fields) -> str:
     if not 1 <= n <= ASKED_AT_MOST:
         raise ConfigError(f"{n} suggestions were asked for; from 1 to {ASKED_AT_MOST} are made at once")
     if web.adv.store.count(record.name) > ASK_UP_TO:
-        command = f"advisor suggest {shlex.quote(record.name)} -n {n}"
+        command = web.shell.command(f"suggest {shlex.quote(record.name)} -n {n}")
         raise ConfigError(f"more than {ASK_UP_TO:,} runs are too many to learn from within a page; use: {command}")
     made = web.adv.experiment(record.name, create=False).suggest(n, seed=seed)
     return "One suggestion more." if len(made) == 1 else f"{len(made)} suggestions more."
@@ -140,7 +144,8 @@ def withdraw(web: Web, run: Run) -> str:
     if str(run.state) != "waiting":
         raise RecordError(f"run #{run.number} does not wait any more: it is {run.state}")
     web.adv.delete(run.id)
-    return f"Run #{run.number} is out of the queue; 'advisor restore {run.id[:12]}' brings it back."
+    restore = web.shell.command(f"restore {run.id[:12]}")
+    return f"Run #{run.number} is out of the queue; {restore!r} brings it back."
 
 
 def owner_of(web: Web, suggestion_id: str) -> Experiment:

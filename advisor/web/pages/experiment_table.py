@@ -45,7 +45,7 @@ DEFAULT_FIELDS: Final = ("started", "duration_s", "tags")
 SORTABLE: Final = frozenset({"number", "state", "objective", "started", "duration_s", "seed", "source"})
 NEWEST: Final = ("number", True)
 """By what the table is sorted unless the address says otherwise, and whether it is turned round."""
-CHOICES: Final = 200
+CHOICES: Final = 400
 """Columns that can be ticked."""
 OFFERED: Final = 400
 """Names that are offered while a filter is typed."""
@@ -169,10 +169,14 @@ class Table:
 
     @property
     def choices(self) -> list[Column]:
-        """The columns that can be ticked: the shown ones, and of the others not too many."""
+        """The columns that can be ticked: the shown ones, and of the others not too many, metrics among them."""
         shown = set(self.columns)
         others = [column for column in self.offered if column not in shown]
-        ticked = shown.union(others[: max(CHOICES - len(shown), 0)])
+        metrics = [column for column in others if column.family == "metrics"]
+        rest = [column for column in others if column.family != "metrics"]
+        n = max(CHOICES - len(shown), 0)
+        n_metrics = min(len(metrics), max(n // 2, n - len(rest)))
+        ticked = shown.union(rest[: n - n_metrics], metrics[:n_metrics])
         return [column for column in self.offered if column in ticked]
 
     @cached_property

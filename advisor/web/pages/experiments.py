@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from advisor.suggest.landscape import constraint_columns, kept
+from advisor.triage import Pulse
 from advisor.web.addresses import address_of
 from advisor.web.memo import memo_of
 from advisor.web.web import Web
@@ -44,7 +45,9 @@ class Overview:
     is_partial: bool
     """Whether more runs have findings than were looked at."""
     last: datetime | None
-    """When a run was created, started or ended last."""
+    """When a run was created, started, ended or logged last."""
+    so_far: tuple[str, int, float] | None = None
+    """Id and number of the newest run that goes on, and the last value it logged of the objective."""
 
     def n_in(self, state: str) -> int:
         """Return how many runs are in a state."""
@@ -54,18 +57,38 @@ class Overview:
 def overviews(web: Web) -> list[Overview]:
     """Return all experiments in the order of their creation; kept until something happens in the store."""
     store = web.adv.store
-    return memo_of(web.adv).get(("overviews", store.state().version), lambda: _overviews(store))
+    found = memo_of(web.adv).get(("overviews", store.state().version), lambda: _overviews(store))
+    going_on = _going_on(web)
+    return [_as_of_now(each, going_on.get(each.record.name, ())) for each in found]
 
 
 def overview(web: Web, record: Experiment) -> Overview:
-    """Return one experiment; kept until something happens in the store."""
+    """Return one experiment; what does not come from runs that go on is kept until something happens in the store."""
     store = web.adv.store
     key = ("overview", record.number, store.state().version)
 
     def make() -> Overview:
         return _overview(record, _columns(store, record), _open(store, record.name))
 
-    return memo_of(web.adv).get(key, make)
+    return _as_of_now(memo_of(web.adv).get(key, make), _going_on(web).get(record.name, ()))
+
+
+def _going_on(web: Web) -> dict[str, list[Pulse]]:
+    """Return how runs that go on are doing, by experiment, the newest first."""
+    found: dict[str, list[Pulse]] = {}
+    for pulse in web.triage().running:
+        found.setdefault(pulse.run.experiment, []).append(pulse)
+    return found
+
+
+def _as_of_now(known: Overview, pulses: Sequence[Pulse]) -> Overview:
+    """Return an overview with what runs that go on have logged since; that is no change of the journal."""
+    heard = [pulse.heard for pulse in pulses if pulse.heard is not None]
+    metric = None if known.record.objective is None else known.record.objective.metric
+    values = [(p.run.id, p.run.number, p.value) for p in pulses if p.metric == metric and p.value is not None]
+    last = max([*heard, *([known.last] if known.last is not None else [])], default=None)
+    newest = max(values, key=lambda each: each[1], default=None)
+    return replace(known, last=last, so_far=newest if metric is not None else None)
 
 
 def _columns(store: RunStore, record: Experiment) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from advisor.comparing import standing
 from advisor.errors import AdvisorError
 from advisor.findings import CODES
 from advisor.findings.evidence import worded
@@ -268,6 +269,7 @@ def _page(view: RunView, template: str, **given: Any) -> Response:
         details=details,
         codes=CODES,
         worded=worded,
+        standing=standing,
         **given,
     )
 
@@ -289,10 +291,8 @@ def _forecast(view: RunView) -> Mapping[str, Any]:
     if view.run.state is not RunState.RUNNING:
         return {"forecast": None, "why": "Only of a run that goes on the end is forecast."}
     if adv.store.count(view.run.experiment) > MANY:
-        return {
-            "forecast": None,
-            "why": f"Of more than {MANY:,} runs it takes long; 'advisor forecast {view.run.id[:8]}' does it.",
-        }
+        command = view.web.shell.command(f"forecast {view.run.id[:8]}")
+        return {"forecast": None, "why": f"Of more than {MANY:,} runs it takes long; {command} does it."}
     try:
         found, why = adv.experiment(view.run.experiment, create=False).explain_forecast(view.run)
     except (AdvisorError, StorageError) as error:

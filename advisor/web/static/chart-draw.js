@@ -2,6 +2,8 @@
 // points in the order in which they were logged, so that a step that was logged twice is drawn twice.
 // Leaves out where the data come from and what stands around the canvas (charts.js).
 
+import { ownLines, roomy, textOf as short } from "./ticks.js";
+
 const PALETTE = 10;
 const LOOK = {
   this: { colour: "--best", width: 2, dash: [] },
@@ -34,7 +36,7 @@ export function figure(value) {
   if (value === null || value === undefined) return "–";
   if (Number.isInteger(value) && Math.abs(value) < 1e15) return value.toLocaleString("en");
   const size = Math.abs(value);
-  if (size >= 1e6 || size < 1e-4) return value.toExponential(3);
+  if (size >= 1e6 || size < 1e-4) return value.toExponential(3).replace("e+", "e");
   return String(+value.toPrecision(size >= 1e3 ? 6 : 4));
 }
 
@@ -156,7 +158,7 @@ export class Canvas {
       series: [{}, { scale: "y", points: { show: false }, paths: () => null }],
       axes: [
         { ...axis, size: 34, space: 70, values: (_u, at, _i, _space, step) => at.map((v) => (time ? duration(v) : short(v, step))), ...(time ? { incrs: INCREMENTS } : { incrs: STEPS }) },
-        { ...axis, ...(this.log ? this.sparse(axis) : {}), size: (_u, texts) => Math.max(44, 18 + 7 * Math.max(0, ...(texts ?? []).map((text) => (text ?? "").length))), values: (_u, at, _i, _space, step) => at.map((v) => (v === null ? "" : short(v, this.log ? null : step))) },
+        { ...axis, ...ownLines(this.log), size: (_u, texts) => Math.max(44, 18 + 7 * Math.max(0, ...(texts ?? []).map((text) => (text ?? "").length))) },
       ],
       hooks: {
         ready: [(u) => this.listen(u)],
@@ -172,19 +174,11 @@ export class Canvas {
     u.over.addEventListener("mouseleave", () => this.calls.onCursor(null));
   }
 
-  /** Return lines at powers of ten only, where there are several: those between hide the curves. */
-  sparse(axis) {
-    const [low, high] = this.span.y;
-    if (high / low < 30) return {};
-    const filter = (_u, at) => at.map((v) => (Math.abs(Math.log10(v) % 1) < 1e-6 || Math.abs(Math.log10(v) % 1) > 1 - 1e-6 ? v : null));
-    return { filter, grid: { ...axis.grid, filter }, ticks: { ...axis.ticks, filter } };
-  }
-
   yRange() {
     if (this.span.y === null) return [0, 1];
     const [low, high] = this.span.y;
-    if (this.log) return [low / 1.15, high * 1.15];
-    return low === high ? [low - (Math.abs(low) || 1) * 0.1, high + (Math.abs(high) || 1) * 0.1] : uPlot.rangeNum(low, high, 0.06, true);
+    if (this.log) return [low / 1.15, Math.min(high * 1.15, Number.MAX_VALUE)];
+    return low === high ? [low - (Math.abs(low) || 1) * 0.1, high + (Math.abs(high) || 1) * 0.1] : high - low > 1e12 ? roomy(low, high) : uPlot.rangeNum(low, high, 0.06, true);
   }
 
   selected(u) {
@@ -213,12 +207,14 @@ export class Canvas {
     const { ctx, bbox } = u, ratio = uPlot.pxRatio;
     ctx.save();
     ctx.beginPath();
-    ctx.rect(bbox.left, bbox.top - 1, bbox.width, bbox.height + 2);
+    ctx.rect(bbox.left - 4 * ratio, bbox.top - 1, bbox.width + 8 * ratio, bbox.height + 2); // a dot at the edge is whole
     ctx.clip();
     ctx.lineJoin = "round";
     for (const one of this.drawn) this.stroke(u, one, ratio);
     ctx.restore();
-    for (const one of this.drawn) { this.oddities(u, one, ratio); if (one.marked) this.marks(u, one, ratio); }
+    const codes = [];
+    for (const one of this.drawn) { this.oddities(u, one, ratio); if (one.marked) codes.push(...this.marks(u, one, ratio)); }
+    this.label(u, codes, ratio);
   }
 
   stroke(u, { pts, look: own }, ratio) {
@@ -270,10 +266,9 @@ export class Canvas {
     }
   }
 
-  /** Mark findings: a line at the step, a ring on the curve, the code above. */
+  /** Mark findings: a line at the step, a ring on the curve; return each code and its place. */
   marks(u, one, ratio) {
-    const { ctx, bbox } = u;
-    let free = -Infinity;
+    const { ctx, bbox } = u, codes = [];
     for (const { x: at, y: value, mark } of this.placed(one)) {
       const x = u.valToPos(at, "x", true);
       if (x < bbox.left - 1 || x > bbox.left + bbox.width + 1) continue;
@@ -287,14 +282,33 @@ export class Canvas {
         ctx.beginPath(); ctx.arc(x, u.valToPos(value, "y", true), 4.5 * ratio, 0, 7);
         ctx.fillStyle = colour("--card"); ctx.fill(); ctx.stroke();
       }
-      ctx.font = `${11 * ratio}px system-ui, sans-serif`;
-      const width = ctx.measureText(mark.code).width;
-      if (x - width / 2 > free) {
-        ctx.fillStyle = colour("--flag"); ctx.textAlign = "center"; ctx.textBaseline = "bottom";
-        ctx.fillText(mark.code, Math.min(Math.max(x, bbox.left + width / 2), bbox.left + bbox.width - width / 2), bbox.top - ratio);
-        free = x + width / 2 + 6 * ratio;
-      }
+      codes.push({ x, code: mark.code });
     }
+    return codes;
+  }
+
+  /** Write the codes of all findings above the canvas; those that would lie over each other share one label. */
+  label(u, codes, ratio) {
+    const { ctx, bbox } = u, groups = [];
+    ctx.font = `${11 * ratio}px system-ui, sans-serif`;
+    const words = ({ codes: own }) => (own.length > 3 ? `${own[0]} +${own.length - 1}` : own.map((code, i) => (i ? code.replace(/^ADV/, "") : code)).join(" "));
+    const placed = (group) => {
+      const width = ctx.measureText(words(group)).width, middle = (group.from + group.to) / 2;
+      const centre = Math.min(Math.max(middle, bbox.left + width / 2), bbox.left + bbox.width - width / 2);
+      return Object.assign(group, { centre, left: centre - width / 2, right: centre + width / 2 });
+    };
+    for (const { x, code } of codes.sort((a, b) => a.x - b.x)) {
+      let group = placed({ codes: [code], from: x, to: x });
+      while (groups.length && groups.at(-1).right + 6 * ratio > group.left) {
+        const before = groups.pop();
+        group = placed({ codes: [...new Set([...before.codes, ...group.codes])], from: before.from, to: group.to });
+      }
+      groups.push(group);
+    }
+    ctx.fillStyle = colour("--flag");
+    ctx.textAlign = "center";
+    ctx.textBaseline = "bottom";
+    for (const group of groups) ctx.fillText(words(group), group.centre, bbox.top - ratio);
   }
 
   /** Return where the findings of a line lie: at their step, or at the time of the point nearest to it. */
@@ -310,12 +324,3 @@ export class Canvas {
 
 const STEPS = [1, 2, 5].flatMap((n) => Array.from({ length: 15 }, (_, i) => n * 10 ** i)).sort((a, b) => a - b);
 const INCREMENTS = [0.001, 0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 432000, 864000, 2592000];
-
-/** Return the text of a tick: as many digits as the step between ticks needs. */
-function short(value, step) {
-  if (value === 0) return "0";
-  const size = Math.abs(value);
-  if (size >= 1e5 && (step === null || step >= 1000)) return size >= 1e9 ? value.toExponential(step ? Math.max(0, Math.min(4, Math.round(Math.log10(size / step)))) : 0) : size >= 1e6 ? `${+(value / 1e6).toPrecision(6)}M` : `${+(value / 1e3).toPrecision(6)}k`;
-  if (size < 1e-3 && (step === null || step < 1e-4)) return value.toExponential(step ? Math.max(0, Math.min(3, Math.ceil(Math.log10(size / step)))) : 0);
-  return step === null ? String(+value.toPrecision(3)) : String(+value.toFixed(Math.max(0, Math.min(10, 1 - Math.floor(Math.log10(step))))));
-}

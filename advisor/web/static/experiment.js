@@ -23,6 +23,20 @@ document.addEventListener("input", (event) => {
   if (event.target.id === "where") complete(event.target);
 });
 
+// -- columns found among many
+
+document.addEventListener("input", (event) => {
+  if (!event.target.matches?.("[data-narrow]")) return;
+  const word = event.target.value.trim().toLowerCase(), list = event.target.closest("form").querySelector("fieldset");
+  let heading = null;
+  for (const each of list.children) {
+    if (each.matches("h3")) { heading = each; heading.hidden = true; }
+    if (!each.matches("label")) continue;
+    each.hidden = !each.textContent.toLowerCase().includes(word);
+    if (!each.hidden && heading) heading.hidden = false;
+  }
+});
+
 // -- runs chosen for a comparison
 
 const form = () => document.getElementById("selection");

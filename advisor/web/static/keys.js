@@ -14,16 +14,21 @@ function typing(target) {
   return target.closest?.("input:not([type=checkbox]):not([type=radio]), select, textarea, [contenteditable]") !== null;
 }
 
-/** Return the rows that can be walked through: those that show, each by its first link. */
+/** Return the link by which a row is walked to: that of the run that heads it, or else its first. */
+function linkOf(row) {
+  return row.querySelector(":scope > th a[href^='/runs/'], :scope > .head h3 a[href^='/runs/']") ?? row.querySelector("a[href]");
+}
+
+/** Return the rows that can be walked through: those that show. */
 function rows() {
-  return [...document.querySelectorAll("[data-row]")].filter((row) => row.querySelector("a[href]")?.checkVisibility?.() ?? true);
+  return [...document.querySelectorAll("[data-row]")].filter((row) => linkOf(row)?.checkVisibility?.() ?? true);
 }
 
 function step(by) {
   const all = rows(), at = document.activeElement?.closest("[data-row]");
   const here = all.indexOf(at);
   const next = all[here < 0 ? (by > 0 ? 0 : all.length - 1) : Math.min(Math.max(here + by, 0), all.length - 1)];
-  const link = next?.querySelector("a[href]");
+  const link = next && linkOf(next);
   link?.focus();
   link?.scrollIntoView({ block: "nearest" });
 }

@@ -4,14 +4,18 @@
 // Colours come from the style sheet and are read anew when the theme changes. What a run's value lacks is not drawn;
 // what went wrong is drawn at the edge.
 
+import { decades, ownLines, roomy, rounds, textOf } from "./ticks.js";
+
 const RANKED = 0, PRUNED = 1, BREAKS = 2, OPEN = 5; // what became of a run; up to BREAKS it has a value
 const WORDS = ["finished", "stopped early", "breaks a constraint", "diverged", "failed", "not over"];
 const PAD = { left: 58, right: 14, top: 10, bottom: 26 };
 const REDRAW_AT_MOST_EVERY = 2000; // ms, while runs come in
 
+const WHOLE = Array.from({ length: 10 }, (_, d) => [1, 2, 5].map((n) => n * 10 ** d)).flat(); // there is no half a run
+
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const figure = (value) => value === null || value === undefined ? "–"
-  : value !== 0 && (Math.abs(value) >= 1e7 || Math.abs(value) < 1e-4) ? value.toExponential(2)
+  : value !== 0 && (Math.abs(value) >= 1e7 || Math.abs(value) < 1e-4) ? value.toExponential(2).replace("e+", "e")
   : String(Number(value.toPrecision(4)));
 
 // -- scales
@@ -30,32 +34,14 @@ function scaleOf(values, { log = false, labels = [], whole = false } = {}) {
     if (a === b) [a, b] = [a - 0.5, b + 0.5];
     const room = (b - a) * 0.04;
     [a, b] = [a - room, b + room];
-    return { at: (v) => (Math.log10(v) - a) / (b - a), back: (share) => 10 ** (a + share * (b - a)), ticks: decades(a, b), labels: [] };
+    return { at: (v) => (Math.log10(v) - a) / (b - a), back: (share) => 10 ** (a + share * (b - a)), ticks: decades(10 ** a, 10 ** b).map((v) => [v, textOf(v)]), labels: [] };
   }
   if (low === high) [low, high] = [low - 0.5, high + 0.5];
   const room = (high - low) * 0.04, a = low - room, b = high + room;
-  return { at: (v) => (v - a) / (b - a), back: (share) => a + share * (b - a), ticks: round(a, b, 5, whole), labels: [] };
+  return { at: (v) => (v - a) / (b - a), back: (share) => a + share * (b - a), ticks: withText(rounds(a, b, 5, whole)), labels: [] };
 }
 
-function round(low, high, n = 5, whole = false) {
-  const raw = (high - low) / n, size = 10 ** Math.floor(Math.log10(raw));
-  const nice = size * [1, 2, 5, 10].find((m) => m * size >= raw), step = whole ? Math.max(1, Math.round(nice)) : nice;
-  const out = [];
-  for (let v = Math.ceil(low / step) * step; v <= high; v += step) out.push([v, figure(Math.abs(v) < step / 1e6 ? 0 : v)]);
-  return out;
-}
-
-/** Ticks of a logarithm between 10^a and 10^b: powers of ten, or with few of them 1, 2 and 5 of each. */
-function decades(a, b) {
-  const out = [], each = Math.max(1, Math.ceil((b - a) / 6)), steps = b - a > 2.2 ? [1] : [1, 2, 5];
-  for (let d = Math.floor(a); d <= b; d += each) {
-    for (const step of steps) {
-      const v = step * 10 ** d;
-      if (v >= 10 ** a && v <= 10 ** b) out.push([v, d < -3 || d > 4 ? `${step}e${d}` : String(Number(v.toPrecision(1)))]);
-    }
-  }
-  return out.length > 1 ? out : round(10 ** a, 10 ** b, 3);
-}
+const withText = (values) => values.map((v) => [v, textOf(v, values.length < 2 ? null : Math.abs(values[1] - values[0]))]);
 
 // -- a canvas with axes
 
@@ -178,16 +164,20 @@ function progress(box, data, state) {
     line[i] = now;
     if (data.sd) { above[i] = now + data.sd; below[i] = usable(now - data.sd) ? now - data.sd : now; }
   });
+  const low = sorted[0] ?? 0, high = sorted.at(-1) ?? 1;
   const points = (name, size, fill) => ({ stroke: colour(name), paths: () => null, points: { show: true, size, fill: fill ? colour(name) : colour("card"), stroke: colour(name), width: 1 } });
   const stepped = uPlot.paths.stepped({ align: 1 });
   const grid = { stroke: colour("line"), width: 1 }, ink = colour("ink-soft");
   const value = (u, v) => figure(v);
   const options = {
     width: box.clientWidth, height: box.clientHeight || 300, cursor: { drag: { x: true, y: false } },
-    scales: { x: { time: false }, y: { distr: log ? 3 : 1 } },
+    scales: {
+      x: { time: false, range: (_u, low, high) => (low === high ? [low - 1, high + 1] : [low, high]) },
+      y: { distr: log ? 3 : 1, ...(!log && high - low > 1e12 ? { range: () => roomy(low, high) } : {}) },
+    },
     axes: [
-      { stroke: ink, grid, ticks: grid, label: "run", labelSize: 18, size: 36, labelFont: "12px system-ui, sans-serif" },
-      { stroke: ink, grid, ticks: grid, size: 62, values: (u, splits) => splits.map((v) => v === null ? "" : figure(v)) },
+      { stroke: ink, grid, ticks: grid, label: "run", labelSize: 18, size: 36, labelFont: "12px system-ui, sans-serif", incrs: WHOLE, values: (u, splits) => splits.map((v) => Number.isInteger(v) ? String(v) : "") },
+      { stroke: ink, grid, ticks: grid, size: 62, ...ownLines(log) },
     ],
     series: [
       { label: "run", value: (u, v) => v === null ? "–" : `#${v}` },
@@ -207,7 +197,8 @@ function progress(box, data, state) {
   state.chart = new uPlot(options, columns, box);
   state.chart.root.setAttribute("role", "img");
   state.chart.root.setAttribute("aria-label", `${data.metric} of each run and the best so far by run number; the improvements are in the table below`);
-  if (finite.length && sorted[0] > 0) box.append(switchOf(log, () => { state.log = !log; progress(box, data, state); }));
+  const able = finite.length && sorted[0] > 0; // above the picture: over it, it would hide the last run
+  document.querySelector("[data-scale]")?.replaceChildren(...(able ? [switchOf(log, () => { state.log = !log; progress(box, data, state); })] : []));
 }
 
 /** Mark the runs that went wrong at the edge of the worse values. */
@@ -231,7 +222,7 @@ function switchOf(log, flip) {
   button.className = "scale";
   button.setAttribute("aria-pressed", String(log));
   button.textContent = "Log scale";
-  button.addEventListener("click", () => { flip(); document.querySelector("[data-plot=progress] .scale")?.focus(); });
+  button.addEventListener("click", () => { flip(); document.querySelector("[data-scale] .scale")?.focus(); });
   return button;
 }
 

@@ -211,3 +211,33 @@ def test_a_tag_and_a_note_are_added_in_place(served: Served, open_page: Callable
     page.get_by_role("button", name="Take off the tag promising").click()
     page.get_by_role("button", name="Take off the tag promising").wait_for(state="detached")
     assert served.adv.run(run.id).tags == ("wide", "<i>odd</i>")
+    page.get_by_label("A note").fill("Half a thought")
+    page.get_by_role("heading", name="Notes").click()
+    served.adv.experiment("digits").note(run, "Said elsewhere. " * 40)
+    served.adv.experiment("digits").tag(run, "elsewhere")
+    page.locator("blockquote[tabindex]", has_text="Said elsewhere.").wait_for()
+    page.get_by_role("button", name="Take off the tag elsewhere").wait_for()
+    assert page.get_by_label("A note").input_value() == "Half a thought"
+
+
+def test_axes_have_few_short_labels_however_large_their_range_is(
+    served: Served, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(f"{served.address}/experiments")
+    script = """async ([name, given]) => {
+      const ticks = await import("/static/ticks.js"), at = ticks[name](...given);
+      return at.map((v) => ticks.textOf(v, name === "decades" ? null : Math.abs(at[1] - at[0])));
+    }"""
+
+    def labels(name: str, *given: float) -> list[str]:
+        return list(page.evaluate(script, [name, given]))
+
+    assert labels("rounds", 1e-3, 1e242, 4) == ["0", "5e241", "1e242"]
+    assert labels("rounds", -1e308, 1e308, 4) == ["-1e308", "-5e307", "0", "5e307", "1e308"]
+    assert labels("rounds", 0.1, 0.52, 5) == ["0.1", "0.2", "0.3", "0.4", "0.5"]
+    assert labels("rounds", 1.00001, 1.00005, 4) == ["1.00001", "1.00002", "1.00003", "1.00004", "1.00005"]
+    assert labels("rounds", 3, 3, 5) == ["3"]
+    assert labels("decades", 1e-47, 1e80) == ["1e-40", "1e-20", "1", "1e20", "1e40", "1e60", "1e80"]
+    assert labels("decades", 5e-324, 1.7e308) == ["1e-300", "1e-200", "1e-100", "1", "1e100", "1e200", "1e300"]
+    assert labels("decades", 0.001, 1) == ["0.001", "0.01", "0.1", "1"]
+    assert labels("decades", 0.15, 2) == ["0.2", "0.5", "1", "2"]

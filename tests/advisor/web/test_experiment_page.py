@@ -107,7 +107,7 @@ def test_runs_are_chosen_over_pages_and_compared(served: Served, open_page: Open
     assert violations(page) == []
     page.go_back()
     page.get_by_text("51–100 of 120").wait_for()
-    assert page.get_by_label("Select run 60").is_checked()
+    page.get_by_role("checkbox", name="Select run 60", checked=True).wait_for()
     page.get_by_role("button", name="Compare 2").click()
     page.wait_for_url("**/compare?runs=*")
     runs = served.adv.store.runs("empty")
@@ -183,3 +183,27 @@ def test_every_part_reads_well_on_a_phone_and_for_a_screen_reader(
         page.wait_for_selector(there[tab])
         assert not is_too_wide(page), tab
         assert violations(page) == [], tab
+
+
+def test_rows_are_walked_through_by_keys_and_bars_are_as_long_as_their_shares(
+    served: Served, open_page: OpenPage
+) -> None:
+    page = open_page(f"{served.address}/experiments")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/experiments/*")
+    page = open_page(f"{served.address}/experiments/digits")
+    for key in "jjk":
+        page.keyboard.press(key)
+    assert page.evaluate("document.activeElement.textContent") == "#11"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/runs/*")
+    page = open_page(f"{served.address}/experiments/digits?tab=analysis")
+    page.locator(".bars .portion").first.wait_for(timeout=30_000)
+    bars = page.locator(".bars .portion").evaluate_all(
+        "all => all.map((each) => [each.getBoundingClientRect().width /"
+        " each.ownerSVGElement.getBoundingClientRect().width, each.getAttribute('width') / 100])"
+    )
+    assert len({share for _, share in bars}) > 1
+    for drawn, share in bars:
+        assert drawn == pytest.approx(share, abs=0.01)

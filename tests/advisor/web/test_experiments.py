@@ -6,6 +6,9 @@ import csv
 import io
 import json
 import math
+import re
+import shlex
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +20,11 @@ import advisor
 from advisor.app import Advisor
 from advisor.web.addresses import address_of, found
 from advisor.web.memo import Memo
+from advisor.web.options import Options
 from advisor.web.pages.experiment import PARTS
+from advisor.web.pages.experiments import overviews
+from advisor.web.render import figure
+from advisor.web.web import Web
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
@@ -72,7 +79,29 @@ def test_a_store_without_experiments_says_how_to_make_one(tmp_path: Path) -> Non
 @pytest.mark.parametrize("tab", ["runs", "analysis", "suggestions", "ledger"])
 def test_an_experiment_without_runs_or_objective_says_what_to_do(client: TestClient, tab: str) -> None:
     text = page(client, f"/experiments/empty?tab={tab}&now=1")
-    assert "advisor experiment empty --objective" in text
+    assert "experiment empty --objective" in text
+
+
+@pytest.mark.parametrize(
+    ("tab", "words"),
+    [
+        ("runs", ["optimize digits", "report digits", "check digits"]),
+        ("suggestions", ["suggest digits --accept"]),
+    ],
+)
+def test_commands_that_are_copied_name_the_store_unless_a_shell_finds_it_by_itself(
+    client_of: Callable[..., TestClient], adv: Advisor, monkeypatch: pytest.MonkeyPatch, tab: str, words: list[str]
+) -> None:
+    text = page(client_of(), f"/experiments/digits?tab={tab}")
+    for each in words:
+        assert f"advisor --store {shlex.quote(adv.opening.uri)} {each}" in text
+    assert tab == "runs" or f"advisor.open(&#39;{adv.opening.uri}&#39;).experiment(&#39;digits&#39;)" in text
+    monkeypatch.setenv("ADVISOR_STORE", adv.opening.uri)
+    text = page(client_of(), f"/experiments/digits?tab={tab}")
+    for each in words:
+        assert f"advisor {each}" in text
+    assert "--store" not in text
+    assert tab == "runs" or "advisor.open().experiment(" in text
 
 
 def test_an_unknown_experiment_is_told_with_those_there_are(client: TestClient) -> None:
@@ -146,7 +175,7 @@ def test_what_is_exported_is_what_fits_and_no_spreadsheet_computes_it(client: Te
     assert [each["number"] for each in told] == list(range(13))
     assert (told[12]["objective"], told[3]["state"], told[0]["params"]["optimizer"]) == ("NaN", "failed", "sgd")
     assert client.get("/experiments/empty/runs.json").json() == []
-    assert client.get("/experiments/digits/runs.csv?where=((").status_code == 422
+    assert client.get("/experiments/digits/runs.csv?where=((").status_code == 400
 
 
 def test_pictures_are_drawn_from_strict_json_with_every_run_that_went_wrong(client: TestClient) -> None:
@@ -161,7 +190,7 @@ def test_pictures_are_drawn_from_strict_json_with_every_run_that_went_wrong(clie
 def test_the_analysis_says_in_tables_what_it_draws(client: TestClient) -> None:
     text = page(client, "/experiments/digits?tab=analysis&now=1&x=optimizer&y=lr", "analysis")
     for told in (
-        "after 6 improvements in 12 runs",
+        "after 5 improvements on earlier runs; 12 runs in all",
         "No band",
         "lr as a table",
         "Went wrong",
@@ -200,13 +229,13 @@ def test_a_suggestion_is_asked_for_accepted_rejected_and_withdrawn(client: TestC
     assert [(run.number, run.suggestion_id) for run in exp.waiting()] == [(12, first)]
     client.post(f"/queue/{exp.waiting()[0].id}/withdraw")
     assert exp.waiting() == []
-    assert client.post("/suggestions/nothing/accept").status_code == 422
+    assert client.post("/suggestions/nothing/accept").status_code == 400
 
 
 @pytest.mark.parametrize("form", [{"n": "0"}, {"n": "1000"}, {"n": "x"}, {"n": "1", "seed": "-1"}])
 def test_a_form_that_makes_no_sense_is_told_in_a_sentence(client: TestClient, form: dict[str, str]) -> None:
     answer = client.post("/experiments/digits/suggestions", data=form)
-    assert answer.status_code == 422
+    assert answer.status_code == 400
     assert 'class="lead"' in answer.text
 
 
@@ -217,7 +246,7 @@ def test_only_suggestions_are_posted_to_an_experiment(client: TestClient) -> Non
 
 def test_a_run_that_is_not_waiting_is_not_withdrawn(client: TestClient, adv: Advisor) -> None:
     answer = client.post(f"/queue/{adv.experiment('digits').run(0).id}/withdraw")
-    assert (answer.status_code, "does not wait" in answer.text) == (422, True)
+    assert (answer.status_code, "does not wait" in answer.text) == (400, True)
 
 
 def test_read_only_there_is_nothing_to_press(client_of: Callable[..., TestClient]) -> None:
@@ -257,3 +286,32 @@ def test_of_several_who_ask_for_the_same_one_works_it_out() -> None:
     with pytest.raises(ZeroDivisionError):
         memo.get("bad", lambda: 1 // 0)
     assert memo.get("bad", lambda: 2) == 2
+
+
+def test_what_a_run_has_logged_so_far_shows_as_that_and_is_the_last_activity(client: TestClient, adv: Advisor) -> None:
+    exp = adv.experiment("live", objective="loss", direction="minimize")
+    with exp.start(params={"lr": 0.1}) as run:
+        run.log({"loss": 0.5}, step=0)
+        run.log({"loss": 0.4125}, step=1)
+        deadline = time.monotonic() + 20
+        while adv.store.delivered(run.id) < 2:
+            assert time.monotonic() < deadline, "nothing was delivered"
+            time.sleep(0.02)
+        (known,) = [each for each in overviews(Web(adv, Options())) if each.record.name == "live"]
+        assert known.so_far == (run.id, 0, 0.4125)
+        assert known.last is not None
+        assert known.last > adv.store.run(run.id).started
+        assert re.search(r"0\.4125\s*<small[^>]*>so far", page(client, "/experiments/live", "runs"))
+        assert "goes on: 0.4125 so far" in page(client, "/experiments/live")
+    assert "so far" not in page(client, "/experiments/live")
+
+
+def test_a_run_that_ended_in_no_number_shows_that_and_what_came_before(client: TestClient, adv: Advisor) -> None:
+    text = page(client, "/experiments/digits?where=number+=+11", "runs")
+    before = adv.experiment("digits").run(11).objective
+    assert re.search(rf"NaN\s*<small[^>]*>last finite {re.escape(figure(before))}<", text)
+
+
+def test_rows_of_tables_can_be_walked_through(client: TestClient) -> None:
+    assert page(client, "/experiments", "list").count("<tr data-row") == 2
+    assert page(client, "/experiments/digits", "runs").count("<tr data-row") == 12
