@@ -203,7 +203,9 @@ def _say_what_goes_on(done: Synced) -> None:
     n, again = done.n_just_written, "import again later to see the end"
     if n:
         counts, was = ("counts", "its file was") if n == 1 else ("count", "their files were")
-        note(f"{count(n, 'run')} {counts} as running: {was} written to just now and cannot say that it is over; {again}")
+        note(
+            f"{count(n, 'run')} {counts} as running: {was} written to just now and cannot say that it is over; {again}"
+        )
     if done.n_going_on > n:
         note(f"{count(done.n_going_on - n, 'run')} may still go on; {again}")
 

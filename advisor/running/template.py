@@ -86,9 +86,7 @@ class Template:
         """Return the parameters that the command does not ask for."""
         return sorted(set(parameters) - self.names)
 
-    def fill(
-        self, params: Mapping[str, Any], *, run_id: str, seed: int, inactive: Collection[str] = ()
-    ) -> list[str]:
+    def fill(self, params: Mapping[str, Any], *, run_id: str, seed: int, inactive: Collection[str] = ()) -> list[str]:
         """Return the command for one run.
 
         Numbers are written so that they read back exactly; ``True``, ``False`` and ``None`` as Python writes them,

@@ -42,7 +42,7 @@ Progress = Callable[[int, int], None]
 QUIET_S: Final = 120.0
 """A run whose tool does not record its end is taken as finished when nothing was written for two minutes."""
 TABLE_QUIET_S: Final = 60.0
-"""A table that is imported rather than followed: nobody waits for it, and most were over before anybody thought of it."""
+"""The same of a table that is imported rather than followed: most of them were over long before."""
 RECHECK_S: Final = 30.0
 """Between two looks at a run that its tool calls running: its process may be gone without having written anything."""
 GENERATIONS_AT_MOST: Final = 1_000

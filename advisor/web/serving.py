@@ -73,7 +73,7 @@ def _not_listened_on(options: Options, error: OSError | OverflowError) -> str:
             "--port, or 0 for a free one"
         )
     if number in (errno.EACCES, errno.EPERM):
-        return f"port {options.port} is not for programs of this user; give a --port of 1024 or more, or 0 for a free one"
+        return f"port {options.port} is not for this user; give a --port of 1024 or more, or 0 for a free one"
     if number == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
         return f"{options.host!r} is no address of this machine; give another --host, 0.0.0.0 for all that it has"
     why = (error.strerror if isinstance(error, OSError) else None) or str(error)
