@@ -64,6 +64,10 @@ def find_run(store: RunStore, reference: str) -> Run:
             return named
         if number is not None and name and experiments:
             raise RunNotFoundError(f"there is no experiment {name!r}; {did_you_mean(name, experiments)}") from None
+        begun, mark, rest = reference.rpartition("#")
+        if mark and begun in experiments:
+            what = f"{rest[:40]!r} is no number of a run" if rest else "the number of the run is missing"
+            raise RunNotFoundError(f"{reference!r}: {what}; write it after its experiment, as in {begun}#0") from None
         if not reference.isdecimal() or not experiments:
             raise
         if len(experiments) == 1:

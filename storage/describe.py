@@ -267,6 +267,22 @@ def _people_say(text: str) -> list[str]:
     return [phrase for concept in meant for phrase in PHRASES.get(concept) or _BY_NAME[concept]]
 
 
+_LISTS: tuple[str, ...] = tuple(
+    sorted({f", {', '.join(says)}" for says in (*PHRASES.values(), *_BY_NAME.values())}, key=len, reverse=True)
+)
+
+
+def without_phrases(text: str) -> str:
+    """Return a finding, a state or an error as it was written, without the phrases that it is to be found by as well.
+
+    >>> without_phrases("val_loss diverged, " + ", ".join(PHRASES["ADV102"]))
+    'val_loss diverged'
+    """
+    while said := next((each for each in _LISTS if text.endswith(each)), ""):
+        text = text[: -len(said)]
+    return text
+
+
 def _listed(key: str, items: Iterable[str]) -> str:
     told = [item[:MAX_WORD] for item in items if item]
     return f"{key} {', '.join(told)}" if told else ""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.describe import without_phrases
 from storage.hits import DocumentHit, How, Reason
 from storage.index import VISIBLE, KeptFold, LiveMetrics, rows_of
 from storage.lance import Database
@@ -343,7 +344,9 @@ class _Explainer:
         for kind, text in _passages(corpus, at):
             marks, weight, how = self._marked(corpus, text)
             if marks:
-                reasons.append((weight, Reason(kind, text, how=how, marks=marks)))
+                shown = _shown(kind, text)
+                seen = tuple(mark for mark in marks if mark[1] <= len(shown))
+                reasons.append((weight, Reason(kind, shown, how=how if seen else "synonym", marks=seen)))
         reasons.sort(key=lambda pair: -pair[0])
         told = [reason for _, reason in reasons]
         meant = self._meant(corpus, at, {reason.text for reason in told[: MOST_REASONS - 1]})
@@ -381,7 +384,7 @@ class _Explainer:
             return []
         cosines = self._cosines(corpus)
         best = span[int(np.argmax(cosines[span]))]
-        kind, _, text = corpus.written.values[int(best)].partition(": ")
+        kind, text = _passage_with(corpus, at, *corpus.written.values[int(best)].split(": ", 1))
         if text in told or (told and cosines[best] < MEANT):
             return []
         return [Reason(kind, text, how="meaning")]
@@ -399,6 +402,20 @@ def _passages(corpus: Corpus, at: int) -> list[tuple[str, str]]:
     kinds["named"] = "name"
     out = [(kinds[key], text) for key, _, text in parts if key in kinds]
     return out + [("configuration", f"{key} {text}") for key, _, text in parts if key not in kinds]
+
+
+def _shown(kind: str, text: str) -> str:
+    """Return a passage as people are shown it: the phrases that make it found are for the search alone."""
+    return without_phrases(text) if kind in ("finding", "error", "state") else text
+
+
+def _passage_with(corpus: Corpus, at: int, kind: str, phrase: str) -> tuple[str, str]:
+    """Return the passage of a run that a phrase stands for, as it is shown; the phrase itself where it is a passage."""
+    for found, text in _passages(corpus, at):
+        shown = _shown(found, text)
+        if (found == kind or kind == "objective") and phrase in text[len(shown) :]:
+            return found, shown
+    return kind, phrase
 
 
 def _document_hit(body: Mapping[str, Any], score: float) -> DocumentHit:

@@ -193,10 +193,21 @@ def _show(adv: Advisor, done: Synced, found: Detected, *, dry_run: bool) -> None
     if not dry_run:
         what += f", {count(done.n_curves, 'curve')} and {count(done.n_points, 'value')}"
     say(f"{what} {would}imported{known}")
-    if done.n_going_on:
-        note(f"{count(done.n_going_on, 'run')} may still go on; import again later to see the end")
+    _say_what_goes_on(done)
     if done.experiments and not dry_run:
         _say_what_next(adv, done)
+
+
+def _say_what_goes_on(done: Synced) -> None:
+    """Say which runs count as running, and why."""
+    n, again = done.n_just_written, "import again later to see the end"
+    if n:
+        counts, was = ("counts", "its file was") if n == 1 else ("count", "their files were")
+        note(
+            f"{count(n, 'run')} {counts} as running: {was} written to just now and cannot say that it is over; {again}"
+        )
+    if done.n_going_on > n:
+        note(f"{count(done.n_going_on - n, 'run')} may still go on; {again}")
 
 
 def _reasons(done: Synced) -> list[str]:

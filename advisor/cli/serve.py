@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import webbrowser
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from advisor.cli.output import note, say
 from advisor.cli.session import Session, command
+
+if TYPE_CHECKING:
+    from advisor.app import Advisor
 
 PORT = 8517
 
@@ -54,21 +58,39 @@ def register(app: typer.Typer) -> None:
 
         try:
             from advisor.web.options import Options
-            from advisor.web.serving import bind, serve
+            from advisor.web.serving import bind, own_names, reachable, serve
         except ImportError as error:
             raise MissingExtraError.of("the page", "web") from error
-        wanted = Options(host=host, port=port, token=token, read_only=read_only, names=tuple(allow_host or ()))
-        with session.open(create=not read_only) as adv:
+        names = (*(allow_host or ()), *own_names(host))
+        wanted = Options(host=host, port=port, token=token, read_only=read_only, names=names)
+        with _opened(session, create=not read_only) as adv:
             sock, options = bind(wanted)
-            address = options.address + (f"?token={options.token}" if options.token else "")
+            brought = f"?token={options.token}" if options.token else ""
+            addresses = [address + brought for address in reachable(options)]
             try:
-                serve(adv, options, sock=sock, started=lambda: _tell(address, open_it=browser))
+                serve(adv, options, sock=sock, started=lambda: _tell(addresses, open_it=browser))
             finally:
                 sock.close()
 
 
-def _tell(address: str, *, open_it: bool) -> None:
-    say(address)
+def _opened(session: Session, *, create: bool) -> Advisor:
+    """Open the store; where that makes one, say so: its name may be a slip."""
+    from storage.errors import StoreNotFoundError
+
+    try:
+        return session.open()
+    except StoreNotFoundError:
+        if not create:
+            raise
+    adv = session.open(create=True)
+    place = adv.opening.place.folder
+    note(f"there was no store; a new, empty store is at {adv.opening.uri if place is None else place}")
+    return adv
+
+
+def _tell(addresses: Sequence[str], *, open_it: bool) -> None:
+    for address in addresses:
+        say(address)
     note("the page is served; Ctrl-C ends it")
     if open_it:
-        webbrowser.open(address)
+        webbrowser.open(addresses[-1])

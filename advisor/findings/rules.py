@@ -314,7 +314,7 @@ def spike(
         small = worst is not None and trail.is_small(worst)
     else:
         least, small = GRADIENT_SPIKE_NATS if gradient else SPIKE_NATS, False
-        worst, n_spikes = _jump_of(curves, metric, objective, least)
+        worst, n_spikes = _jump_of(curves, metric, objective, least, after_zero=not gradient)
         n, overdue = len(curve), False
     if worst is None:
         return None
@@ -351,16 +351,28 @@ def _is_of_batches(metric: str, objective: Objective | None) -> bool:
 
 
 def _jump_of(
-    curves: Mapping[str, Curve], metric: str, objective: Objective | None, least: float
+    curves: Mapping[str, Curve], metric: str, objective: Objective | None, least: float, *, after_zero: bool
 ) -> tuple[Jump | None, int]:
-    """Return the largest spike of a curve that has no logarithm, and how many there are."""
+    """Return the largest spike of a curve that has no logarithm, and how many there are.
+
+    As in a ``Trail``, a value before the ``MIN_POINTS``-th is none: there is no level yet that it could leave. A steady
+    rise is no jump either, however alike its steps are.
+
+    Parameters
+    ----------
+    after_zero
+        Whether a jump up from exactly 0 counts. A gradient norm of 0 says that there was no gradient, not how large one
+        is, and any norm is many times as large.
+    """
     y, curve = _levels(curves, metric, objective), curves[metric]
     if y is None:
         return None, 0
     jumps = np.diff(y)
-    noise = robust_sigma(jumps) + 1e-3
+    noise, rise = robust_sigma(jumps) + 1e-3, max(0.0, float(np.median(jumps)))
     height = y[1:] - np.minimum.accumulate(y)[:-1]
-    hit = (jumps > ODD_SPIKE_SIGMAS * noise) & (height > max(ODD_SPIKE_NATS, least)) & (jumps > SPIKE_JUMP_NATS)
+    hit = (jumps - rise > ODD_SPIKE_SIGMAS * noise) & (height > max(ODD_SPIKE_NATS, least)) & (jumps > SPIKE_JUMP_NATS)
+    hit[: MIN_POINTS - 2] = False
+    hit &= after_zero | (curve.values[:-1] != 0)
     if not hit.any():
         return None, 0
     at = int(np.argmax(np.where(hit, jumps, -np.inf))) + 1

@@ -207,6 +207,8 @@ class Trail:
         counted = n + 1 + np.arange(y.size) >= MIN_POINTS
         hit = (jumps > SPIKE_SIGMAS * noise) & (y - best[:-1] > self.min_nats)
         hit &= (jumps > (SPIKE_JUMP_NATS if self.min_nats == SPIKE_NATS else self.min_nats / 2)) & counted
+        if self.min_nats == GRADIENT_SPIKE_NATS:  # a norm of 0 says that there was no gradient, not how large one is
+            hit &= np.concatenate(([self._last_value], values[:-1])) != 0
         self._spikes(hit, steps, values, y, jumps, noise)
         low, start = best[1:], self._start
         above = y - start > DIVERGED_NATS + DIVERGED_NOISES * np.where(np.isfinite(noise), noise, 0.0)

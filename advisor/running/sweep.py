@@ -38,7 +38,7 @@ from storage.records import Run, RunState
 if TYPE_CHECKING:
     from advisor.app import Advisor
     from advisor.experiment import Experiment
-    from advisor.suggest import Suggestion
+    from advisor.suggest import Space, Suggestion
     from advisor.tracking.run import LiveRun
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def run_sweep(advisor: Advisor, experiment: Experiment, plan: Plan, *, watcher: 
     SweepInterrupted
         On a signal, once everything is over.
     """
-    template, unused = _checked(experiment, plan)
+    template, unused, space = _checked(experiment, plan)
     own_runs()
     place = advisor.opening.place
     for run_id in end_orphans(place.work_folder("processes")):
@@ -86,7 +86,7 @@ def run_sweep(advisor: Advisor, experiment: Experiment, plan: Plan, *, watcher: 
             guard=guard,
             orders=orders,
         )
-        sweep = _Sweep(experiment, template, setting, watcher)
+        sweep = _Sweep(experiment, template, setting, watcher, space=space)
         try:
             sweep.go()
         finally:
@@ -106,16 +106,17 @@ def tag_of(experiment: Experiment, command: Sequence[str]) -> str:
 # -- before anything starts
 
 
-def _checked(experiment: Experiment, plan: Plan) -> tuple[Template, list[str]]:
+def _checked(experiment: Experiment, plan: Plan) -> tuple[Template, list[str], Space]:
     if not experiment.record.objectives:
         raise ConfigError(
             f"experiment {experiment.name!r} has no objective to improve; add --objective METRIC and --direction "
             "minimize or maximize"
         )
     space = experiment.space()[0]
-    template = Template.parse(plan.command, list(space))
+    conditional = [name for name, dimension in space.items() if dimension.when]
+    template = Template.parse(plan.command, list(space), conditional=conditional)
     _check_program(template)
-    return template, template.unused(list(space))
+    return template, template.unused(list(space)), space
 
 
 def _check_program(template: Template) -> None:
@@ -186,9 +187,11 @@ def _signals(orders: Orders) -> Iterator[None]:
 class _Sweep:
     """The state of one call; only the calling thread touches it, trials report through a queue."""
 
-    def __init__(self, experiment: Experiment, template: Template, setting: Setting, watcher: Watcher | None) -> None:
+    def __init__(
+        self, experiment: Experiment, template: Template, setting: Setting, watcher: Watcher | None, *, space: Space
+    ) -> None:
         self._experiment, self._template, self._in, self._watcher = experiment, template, setting, watcher
-        self._plan, self._orders = setting.plan, setting.orders
+        self._plan, self._orders, self._space = setting.plan, setting.orders, space
         self._tag = tag_of(experiment, template.arguments)
         self._began = time.monotonic()
         self._over: queue.SimpleQueue[Trial] = queue.SimpleQueue()
@@ -244,11 +247,11 @@ class _Sweep:
     def _fill(self) -> None:
         """Start trials while there is room for them and a reason to."""
         while len(self._trials) < self._plan.jobs and not self._done():
-            if self._take_up():
-                continue
             try:
+                if self._take_up():
+                    continue
                 suggestion = self._suggested()
-            except (SpaceError, NotEnoughRunsError) as error:
+            except (ConfigError, SpaceError, NotEnoughRunsError) as error:
                 if not self._attempts and not self._trials:
                     raise
                 self._stop(str(error))
@@ -269,7 +272,20 @@ class _Sweep:
 
     def _suggested(self) -> Suggestion:
         seed = None if self._plan.seed is None else self._plan.seed + self._n_done(with_running=True)
-        return self._experiment.suggest(sampler=self._plan.sampler, seed=seed)[0]
+        suggestion = self._experiment.suggest(sampler=self._plan.sampler, seed=seed)[0]
+        self._arguments(suggestion.params)
+        return suggestion
+
+    def _arguments(self, params: Mapping[str, Any], *, run_id: str = "", seed: int = 0) -> list[str]:
+        """Return the command with parameters; asked before there is a run, so that none fails for want of a value.
+
+        Raises
+        ------
+        ConfigError
+            If one that it asks for is missing.
+        """
+        inactive = [name for name in self._template.options if not self._space.is_active(name, params)]
+        return self._template.fill(params, run_id=run_id, seed=seed, inactive=inactive)
 
     def _start(self, suggestion: Suggestion | Mapping[str, Any], *, number: int = 1, seed: int | None = None) -> None:
         if seed is None:
@@ -279,7 +295,15 @@ class _Sweep:
         self._train(self._experiment.start(suggestion, seed=seed, tags=tags), suggestion, seed=seed, number=number)
 
     def _take_up(self) -> bool:
-        """Start the run that has waited longest; return whether one waited."""
+        """Start the run that has waited longest; return whether one waited.
+
+        Raises
+        ------
+        ConfigError
+            If the command asks for a parameter that it was queued without; it goes on waiting.
+        """
+        for waiting in self._experiment.waiting(limit=1):
+            self._arguments(waiting.params)
         drawn = secrets.randbelow(2**31)
         seed = drawn if self._plan.seed is None else self._plan.seed + self._n_done(with_running=True)
         run = self._experiment.take_up(seed=seed, tags=[self._tag])
@@ -291,9 +315,10 @@ class _Sweep:
     def _train(self, run: LiveRun, tried: Suggestion | Mapping[str, Any], *, seed: int, number: int) -> None:
         run.sample_machine(0)  # this process does not train; one that attaches to the run samples its own
         try:
-            arguments = self._template.fill(run.params, run_id=run.id, seed=seed)
+            arguments = self._arguments(run.params, run_id=run.id, seed=seed)
             trial = Trial(run, arguments, self._in, number=number)
         except (ConfigError, OSError) as error:
+            run.tag(INTERRUPTED)  # nothing was trained: samplers must not learn that these parameters fail
             run.fail(str(error))
             raise
         # The thread that starts a command stays until it is over: what dies with its parent may mean the thread.

@@ -16,7 +16,7 @@ from advisor.sources.marks import Mark, Marks
 from advisor.sources.points import lengths_of
 from advisor.sources.port import Piece, Points
 from storage.curves import summaries
-from storage.records import Curve, CurveChunk, Event, Run, RunState, valid_text
+from storage.records import UNRECORDED_END, Curve, CurveChunk, Event, Run, RunState, valid_text
 
 if TYPE_CHECKING:
     from advisor.app import Advisor
@@ -104,7 +104,7 @@ class Batch:
         self.marks: dict[str, dict[str, Mark]] = {}
         self.added: Counter[str] = Counter()
         self.news: set[str] = set()
-        self.n_going_on = 0
+        self.n_going_on = self.n_just_written = 0
         self.folders: dict[str, set[str]] = {}
         """Of an experiment's added runs, the folders that theirs lie in."""
         self._new: dict[str, News] = {}
@@ -194,7 +194,9 @@ class Batch:
         _append(store, [*self._ends(grown, reduce, now), *self._endings])
         self._endings = []
         self.added.update(new.head.experiment for new in fresh)
-        self.n_going_on += sum(new.head.state is RunState.RUNNING for new in several)
+        going_on = [new.head for new in several if new.head.state is RunState.RUNNING]
+        self.n_going_on += len(going_on)
+        self.n_just_written += sum(UNRECORDED_END in head.body["meta"] for head in going_on)
         self.news.update(new.head.run_id for new in several if new.known is not None or new.head.is_recent(now))
         self.look()
 

@@ -41,6 +41,8 @@ Progress = Callable[[int, int], None]
 
 QUIET_S: Final = 120.0
 """A run whose tool does not record its end is taken as finished when nothing was written for two minutes."""
+TABLE_QUIET_S: Final = 60.0
+"""The same of a table that is imported rather than followed: most of them were over long before."""
 RECHECK_S: Final = 30.0
 """Between two looks at a run that its tool calls running: its process may be gone without having written anything."""
 GENERATIONS_AT_MOST: Final = 1_000
@@ -79,6 +81,8 @@ class Synced:
     """Experiment named after the folder given → how many folders its added runs are from, where these are several."""
     n_going_on: int = 0
     """Runs among those added or grown that may still go on."""
+    n_just_written: int = 0
+    """Those of them that say nothing of an end, and count as going on because they were written to just now."""
 
     @property
     def n_added(self) -> int:
@@ -211,7 +215,12 @@ class Importer:
             self._end_what_is_gone(self._seen[name], batch, name)
         batch.flush()
         return Synced(
-            tallies, dict(batch.added), frozenset(batch.news), mixed=self._mixed(batch), n_going_on=batch.n_going_on
+            tallies,
+            dict(batch.added),
+            frozenset(batch.news),
+            mixed=self._mixed(batch),
+            n_going_on=batch.n_going_on,
+            n_just_written=batch.n_just_written,
         )
 
     def plan(self) -> Synced:
@@ -332,18 +341,22 @@ class Importer:
         tally.n_same += new.known is not None and not new.is_news
         tally.n_curves += len(new.curves)
         tally.n_points += sum(len(points) for points in new.curves.values())
-        mark = replace(new.mark, stamp=entry.stamp, look_at=self._look_at(run, new.head.state))
+        mark = replace(new.mark, stamp=entry.stamp, look_at=self._look_at(run, new.head.state, found.tool))
         self._remember(batch, name, entry.place, mark)
         if new.known is None:
             batch.folders.setdefault(new.head.experiment, set()).add(str(Path(found.path, entry.place).parent))
         batch.add(new)
 
-    def _look_at(self, run: SourceRun, state: RunState) -> float | None:
+    def _quiet(self, tool: str) -> float:
+        """Return for how long nothing must have been written to a run without a recorded end, for it to be over."""
+        return min(self._quiet_s, TABLE_QUIET_S) if tool == "tables" and not self._is_followed else self._quiet_s
+
+    def _look_at(self, run: SourceRun, state: RunState, tool: str) -> float | None:
         """Return when a run that goes on is looked at again, even where nothing was written meanwhile."""
         if state is not RunState.RUNNING:
             return None
         if run.state is None and run.active is not None:
-            return run.active.timestamp() + self._quiet_s
+            return run.active.timestamp() + self._quiet(tool)
         return self._adv.clock().timestamp() + RECHECK_S
 
     def _remember(self, batch: Batch, source: str, place: str, mark: Mark) -> None:
@@ -358,7 +371,7 @@ class Importer:
             tool=found.tool,
             run_id=run_id,
             experiment=self._experiment or self._questions.name_of(run, found),
-            state=heads.state_of(run, now=self._adv.clock(), quiet_s=self._quiet_s),
+            state=heads.state_of(run, now=self._adv.clock(), quiet_s=self._quiet(found.tool)),
             path=found.path,
             secrets=self._secrets,
         )

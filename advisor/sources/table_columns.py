@@ -127,14 +127,22 @@ class Roles:
     is_export: bool = False
     """Whether ``advisor export`` wrote the table."""
 
-    def in_words(self, params: Sequence[str]) -> str:
-        """Return what the columns were taken for, in one line, given the parameters that came of them."""
+    def in_words(self, params: Sequence[str], metrics: Sequence[str]) -> str:
+        """Return what the columns were taken for, in one line, given the parameters and metrics that came of them."""
         counted = "each row is a run" if self.is_row_a_run else "rows are counted as steps"
         parts = [counted if self.step is None else f"steps are in {self.step!r}"]
         if self.runs:
             parts.append(f"runs are told apart by {_some(self.runs)}")
         parts.append(f"parameters are {_some(params)}" if params else "no column is a parameter")
-        return "; ".join([*parts, "other columns of numbers are metrics"])
+        if self.value is not None:
+            parts.append(f"metrics are named in {self.value[0]!r}")
+        else:
+            parts.append(f"metrics are {_some(metrics)}" if metrics else "no column is a metric yet")
+        return "; ".join(parts)
+
+    def is_plain(self, name: str) -> bool:
+        """Return whether a column may hold a metric or a parameter, and has no other meaning."""
+        return name not in (self.step, self.time, self.split, *self.runs, *self.ignored, *self.said)
 
     def is_param(self, name: str) -> bool:
         """Return whether a column holds a parameter, by what was stated or by its name."""

@@ -85,6 +85,7 @@ class Results:
         self._groups = self._labelled()
         if len(self._groups) > RUNS_AT_MOST:
             raise SourceError(f"names {len(self._groups):,} runs; {RUNS_AT_MOST:,} are read at most")
+        self._fixed = {name for name in self._all.columns if self._is_fixed(name)}
 
     def labels(self) -> list[str]:
         """Return the labels of all runs, in the order in which they begin."""
@@ -208,7 +209,19 @@ class Results:
             return True
         is_named = PARAMETER_NAMES.fullmatch(name) is not None and name not in self._roles.metrics
         is_of_runs = self._roles.is_row_a_run or self._roles.value is not None
-        return is_named and name not in self._roles.said and (is_of_runs or name.lower() == "seed")
+        is_set = is_of_runs or name in self._fixed or name.lower() == "seed"
+        return is_named and name not in self._roles.said and is_set
+
+    def _is_fixed(self, name: str) -> bool:
+        """Return whether a column that is called like a parameter keeps its value in each of several runs.
+
+        A learning rate that changes within a run is a schedule, so a curve; of a run of one row nobody can tell.
+        """
+        if not self._roles.runs or self._roles.is_row_a_run or PARAMETER_NAMES.fullmatch(name) is None:
+            return False
+        cells = self._all.columns[name]
+        several = [rows for rows in self._groups.values() if len(rows) > 1]
+        return bool(several) and all(len({str(cells[i]) for i in rows}) == 1 for rows in several)
 
 
 def _take_said(row: Row, name: str, what: str, cell: Any) -> None:

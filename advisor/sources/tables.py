@@ -17,6 +17,7 @@ from advisor.errors import SourceError
 from advisor.sources import sidecars
 from advisor.sources.port import Cursor, Entry, Found, Listing, Options, Piece, Reader, Source, SourceRun
 from advisor.sources.reading import from_seconds, stamp_of
+from advisor.sources.table_cells import is_number_column
 from advisor.sources.table_columns import STATE_ROLES, Roles, roles_of
 from advisor.sources.table_curves import constants, read_table, start_of, without_prefix
 from advisor.sources.table_files import Chunk, Form, look
@@ -166,11 +167,17 @@ class TableSource(Source):
 
     def _told(self, run: SourceRun) -> SourceRun:
         """Say once what the columns were taken for, where that was guessed; return the run."""
-        _, _, roles = self._look()
+        _, head, roles = self._look()
         if not (self._has_said or roles.is_export or roles.said):
             self._has_said = True
             params = [name for name in roles.names if without_prefix(name) in run.params]
-            self.notes.append(f"{self._path.name}: {roles.in_words(params)}; --column NAME=ROLE says otherwise")
+            metrics = [
+                name
+                for name in roles.names
+                if name not in params and roles.is_plain(name) and is_number_column(head.columns[name])
+            ]
+            said = roles.in_words(params, metrics)
+            self.notes.append(f"{self._path.name}: {said}; --column NAME=ROLE says otherwise")
         return run
 
     def _load_one(self) -> SourceRun:

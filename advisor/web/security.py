@@ -106,7 +106,7 @@ class Guard:
                 await self._ask(scope, exchange)
                 return
         except Refusal as refusal:
-            answer = refused(scope["path"], refusal)
+            answer = _refused(scope, refusal)
         except ClientDisconnect:
             return
         except Exception as error:  # the edge of the process: whatever it is, the answer must be locked in too
@@ -176,6 +176,14 @@ class Guard:
         if self._broken is None or scope["path"].startswith(API):
             return refused(scope["path"], Refusal(500, DEFECT))
         return self._broken(scope, DEFECT)
+
+
+def _refused(scope: Scope, refusal: Refusal) -> Response:
+    """Return the answer to a request that is refused: to people who lack the token a page that asks for it."""
+    is_page = scope["method"] in ("GET", "HEAD") and not scope["path"].startswith(API)
+    if refusal.status == 401 and is_page and token.asks_people(Headers(scope=scope)):
+        return token.page(scope, refusal)
+    return refused(scope["path"], refusal)
 
 
 def _refuse_strangers(scope: Scope, headers: Headers) -> None:

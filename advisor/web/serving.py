@@ -5,6 +5,7 @@ Leaves out what is served. Invariant: nothing but loopback is listened on withou
 
 from __future__ import annotations
 
+import errno
 import logging
 import secrets
 import signal
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from advisor.errors import ConfigError, MissingExtraError
 from advisor.web.memory import be_frugal
-from advisor.web.options import Options
+from advisor.web.options import Options, is_loopback
+from advisor.web.security import EVERYWHERE, HOST
 
 if TYPE_CHECKING:
     import uvicorn
@@ -58,10 +60,56 @@ def bind(options: Options) -> tuple[socket.socket, Options]:
         sock.bind((options.host.strip("[]"), options.port))
     except (OSError, OverflowError) as error:
         sock.close()
-        raise ConfigError(
-            f"{options.host}:{options.port} cannot be listened on ({error}); give another --port, or 0 for a free one"
-        ) from error
+        raise ConfigError(_not_listened_on(options, error)) from error
     return sock, replace(options, port=sock.getsockname()[1])
+
+
+def _not_listened_on(options: Options, error: OSError | OverflowError) -> str:
+    """Return why an address cannot be listened on and what to do, in one sentence without numbers of errors."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRINUSE:
+        return (
+            f"port {options.port} of {options.host} is in use, perhaps by another 'advisor serve'; give another "
+            "--port, or 0 for a free one"
+        )
+    if number in (errno.EACCES, errno.EPERM):
+        return f"port {options.port} is not for this user; give a --port of 1024 or more, or 0 for a free one"
+    if number == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return f"{options.host!r} is no address of this machine; give another --host, 0.0.0.0 for all that it has"
+    why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return f"{options.host}:{options.port} cannot be listened on ({why}); give another --port, or 0 for a free one"
+
+
+def own_names(host: str) -> tuple[str, ...]:
+    """Return what this machine is called by others, where all of its addresses are listened on; nothing elsewise."""
+    name = socket.gethostname()
+    return (name,) if host.strip("[]") in EVERYWHERE and HOST.fullmatch(name) else ()
+
+
+def reachable(options: Options) -> list[str]:
+    """Return the addresses under which the page can be opened, those for other machines first.
+
+    Where all of the machine's addresses are listened on, these are the one by which it reaches others, its name where
+    the page is asked for under it, and its own loopback.
+    """
+    if options.host.strip("[]") not in EVERYWHERE:
+        return [options.address]
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    names = [_outward(family), *(name for name in own_names(options.host) if name in options.names), "localhost"]
+    return list(dict.fromkeys(replace(options, host=name).address for name in names if name))
+
+
+def _outward(family: socket.AddressFamily) -> str | None:
+    """Return the address of this machine on its way to others, None where there is no way; nothing is sent."""
+    # Of the blocks that are kept for documentation (RFC 5737, RFC 3849), so nobody's.
+    elsewhere = "2001:db8::1" if family == socket.AF_INET6 else "192.0.2.1"
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((elsewhere, 9))
+            found: str = sock.getsockname()[0]
+    except OSError:
+        return None
+    return None if found in EVERYWHERE or is_loopback(found) else found
 
 
 def serve(adv: Advisor, options: Options, *, sock: socket.socket, started: Callable[[], None] | None = None) -> None:

@@ -12,11 +12,12 @@ Sources: RFC 6750 (bearer tokens), RFC 6265bis (cookies).
 from __future__ import annotations
 
 import hmac
+from html import escape
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.datastructures import Headers
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope
 
 from advisor.web.options import PAGE
@@ -42,22 +43,69 @@ def enter(scope: Scope, headers: Headers, token: str, *, port: int, program: str
     if scheme.lower() == SCHEME and _same(given.strip(), token):
         return None
     if any(_same(each, _sealed(token)) for each in _in_cookies(headers, port=port)):
-        return None
+        # An old token in an address would stay in the history and in what is passed on.
+        return _without_token(scope) if scope["method"] == "GET" and _in_address(scope) else None
     way = f"open the address that '{program}' printed, or " if program == PAGE else ""
     why = f"a token is needed: {way}send 'Authorization: Bearer …' with the token of '{program}'"
     raise Refusal(401, why, **{"WWW-Authenticate": 'Bearer realm="advisor"'})
 
 
 def _redirect(scope: Scope, token: str, *, port: int) -> Response:
-    """Return the way to the same page without the token in its address."""
-    path = "/" + (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1").lstrip("/\\")
-    rest = urlencode([(name, value) for name, value in _query(scope) if name != "token"])
-    answer = RedirectResponse(path + ("?" + rest if rest else ""), 303)
+    """Return the way to the same page without the token in its address, and the cookie for it."""
+    answer = _without_token(scope)
     secure = scope.get("scheme") == "https"
     answer.set_cookie(
         f"{COOKIE}{port}", _sealed(token), max_age=KEEP_FOR_S, path="/", httponly=True, samesite="lax", secure=secure
     )
     return answer
+
+
+def _without_token(scope: Scope) -> Response:
+    rest = urlencode(_rest(scope))
+    return RedirectResponse(_path(scope) + ("?" + rest if rest else ""), 303)
+
+
+def asks_people(headers: Headers) -> bool:
+    """Return whether who asks shows pages, as browsers do when an address is opened."""
+    return any(each.partition(";")[0].strip() == "text/html" for each in headers.get("accept", "").split(","))
+
+
+def page(scope: Scope, refusal: Refusal) -> Response:
+    """Return the page that asks for the token, as what is answered without it; it needs no file and no script of ours."""
+    # With another encoding than UTF-8 in an address nothing is lost but the letter.
+    kept = "".join(f'<input type="hidden" name="{escape(n)}" value="{escape(v)}">' for n, v in _rest(scope))
+    wrong = "<p role=alert><strong>That was not the token.</strong></p>" if _in_address(scope) else ""
+    text = _PAGE.format(action=escape(_path(scope)), kept=kept, wrong=wrong)
+    return HTMLResponse(text.encode("utf-8", "replace"), refusal.status, refusal.headers)
+
+
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Token · advisor</title>
+<main>
+<h1>This page needs its token</h1>
+{wrong}
+<p id="where">It is in the address that <code>advisor serve</code> printed, after <code>token=</code>.</p>
+<form method="get" action="{action}">
+{kept}<label>Token <input type="password" name="token" required autofocus autocomplete="current-password" maxlength="1000" aria-describedby="where"></label>
+<button>Open</button>
+</form>
+<p>Programs send <code>Authorization: Bearer …</code> instead.</p>
+</main>
+</html>
+"""
+
+
+def _path(scope: Scope) -> str:
+    """Return the path that was asked for, as one of this host: to browsers "//name" and "/\\name" are others."""
+    return "/" + (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1").lstrip("/\\")
+
+
+def _rest(scope: Scope) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in _query(scope) if name != "token"]
 
 
 def _in_address(scope: Scope) -> list[str]:

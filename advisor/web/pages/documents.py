@@ -20,15 +20,16 @@ from starlette.routing import Route
 
 from advisor.documents import FORMATS, KINDS
 from advisor.documents.untrusted import block
-from advisor.errors import ConfigError
+from advisor.errors import AdvisorError, ConfigError
 from advisor.reports.commission import commission
 from advisor.reports.keep import file_name
 from advisor.reports.shelf import Kept, find_kept, shelf
 from advisor.reports.verify import CANNOT_DERIVE, verify_kept, written_again
 from advisor.web.forms import Fields, posted
+from advisor.web.problems import words_of
 from advisor.web.waiting import Waiting
 from advisor.web.web import Web
-from storage.errors import RecordError
+from storage.errors import RecordError, StorageError
 from storage.records import Document, new_id
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ MEDIA: Final = {"md": "text/markdown", "html": "text/html", "json": "application
 
 def documents(request: Request) -> Response:
     """List the documents that are kept."""
+    return _listed(request, {}, "")
+
+
+def _listed(request: Request, form: Fields, trouble: str) -> Response:
+    """Return the list; where the form below it could not be followed, with what was filled in and why not."""
     web = Web.of(request)
     asked = request.query_params
     chosen = {"kind": asked.get("kind", ""), "experiment": asked.get("experiment", "")}
@@ -88,6 +94,9 @@ def documents(request: Request) -> Response:
         written_of=sorted({group[0].document.experiment for group in everything} - {""}),
         experiments=[record.name for record in web.adv.store.experiments()[: -MOST_NAMES - 1 : -1]],
         model=web.adv.settings.llm,
+        form=form,
+        trouble=trouble,
+        status=400 if trouble else 200,
     )
 
 
@@ -165,6 +174,10 @@ def write(request: Request, fields: Fields) -> Response:
         return _go_to(request, work.result(THEN_S))
     except TimeoutError:
         return RedirectResponse(f"/documents/writing/{key}", 303)
+    except (AdvisorError, StorageError) as error:
+        if kind not in OF_EXPERIMENTS or "form" not in fields:  # asked for on another page, or by a program
+            raise
+        return _listed(request, fields, words_of(error))
 
 
 def writing(request: Request) -> Response:

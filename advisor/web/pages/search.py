@@ -149,6 +149,7 @@ def _shown(web: Web, asked: Asked, found: SearchResults | None) -> dict[str, Any
     records = [web.adv.store.experiment(name) for name in experiments]
     return {
         "hits": hits,
+        "is_vague": bool(found.words) and is_vague(found),
         "n_shown_from": first + 1,
         "n_shown_to": first + len(hits),
         "objectives": {each.name: each.objective.metric if each.objective else "value" for each in records},
@@ -164,6 +165,11 @@ def _shown(web: Web, asked: Asked, found: SearchResults | None) -> dict[str, Any
         "how": HOW,
         "kinds": KINDS_IN_WORDS,
     }
+
+
+def is_vague(found: SearchResults) -> bool:
+    """Return whether no run that was found has a word that was asked for, a likely misspelling or a synonym of it."""
+    return not any(reason.how in ("words", "spelling", "synonym") for hit in found for reason in hit.reasons)
 
 
 def pieces(reason: Reason) -> Iterator[tuple[str, bool]]:

@@ -68,6 +68,27 @@ document.body.addEventListener("htmx:responseError", (event) => {
 });
 document.body.addEventListener("htmx:sendError", () => tell("The advisor does not answer; is 'advisor serve' still running?", { bad: true }));
 document.body.addEventListener("advisor:tell", ({ detail }) => tell(detail.text ?? detail.value ?? String(detail), { undo: detail.undo }));
+// What takes seconds says so: a form that has a document written, until the next page is there.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!form.matches('form[method="post"][action="/documents"]')) return;
+  const button = event.submitter ?? form.querySelector("button");
+  form.setAttribute("aria-busy", "true");
+  button.dataset.was = button.textContent;
+  button.textContent = "Writing …";
+  document.getElementById("toasts").append(Object.assign(document.createElement("p"), { className: "hidden", textContent: "Writing; this takes seconds." }));
+  setTimeout(() => { button.disabled = true; }); // the form is sent with its button first
+});
+addEventListener("pageshow", (event) => {
+  if (!event.persisted) return; // who comes back to the page finds the form as it was
+  for (const form of document.querySelectorAll('form[aria-busy="true"]')) {
+    form.removeAttribute("aria-busy");
+    for (const button of form.querySelectorAll("button[data-was]")) {
+      button.textContent = button.dataset.was;
+      button.disabled = false;
+    }
+  }
+});
 document.body.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;

@@ -31,7 +31,9 @@ function concerns(part, change) {
 function busy(part) {
   const at = document.activeElement;
   const typing = part.contains(at) && at.matches("input:not([type=checkbox]), select, textarea");
-  return typing || part.querySelector(".menu[open]") !== null || part.classList.contains("htmx-request");
+  // What was done a moment ago stays where it was until the pointer or the keys have left: nothing moves below them.
+  const kept = part.querySelector(".done") !== null && (part.matches(":hover") || part.querySelector(":focus-visible") !== null);
+  return kept || typing || part.querySelector(".menu[open]") !== null || part.classList.contains("htmx-request");
 }
 
 /** Load a part anew, at most once a second; once at the end is enough for many changes. */
@@ -163,6 +165,28 @@ document.addEventListener("visibilitychange", () => {
 addEventListener("pagehide", end);
 addEventListener("pageshow", (event) => { if (event.persisted) { missed = true; begin(); } });
 document.body.addEventListener("advisor:acted", catchUp);
+document.body.addEventListener("advisor:tell", ({ target, detail }) => {
+  if (detail.text?.startsWith("Open again")) for (const row of document.querySelectorAll(".done")) row.classList.remove("done");
+  const row = target.closest?.("#attention [data-row]");
+  if (!row || !detail.undo || !detail.text.startsWith("Acknowledged")) return;
+  row.classList.add("done");
+  setTimeout(() => offerUndo(row, detail.undo)); // once htmx has put its answer in place
+});
+
+/** Say in a row that it was acknowledged, in place of what could be done about it. */
+function offerUndo(row, undo) {
+  const said = document.createElement("div"), button = document.createElement("button");
+  said.className = "actions soft";
+  button.type = "button";
+  button.textContent = "Undo";
+  button.addEventListener("click", () => {
+    row.classList.remove("done");
+    htmx.ajax("POST", undo.url, { values: undo.values, swap: "none" });
+  });
+  said.append("acknowledged · ", button);
+  row.querySelector(".actions")?.replaceWith(said);
+}
+
 setInterval(() => {
   if (document.hidden) return;
   for (const part of document.querySelectorAll("[data-live-every]")) {

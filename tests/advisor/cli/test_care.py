@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -129,3 +131,16 @@ def test_the_demo_refuses_a_folder_that_is_not_its_own(program, tmp_path: Path) 
     done = program("demo", "--store", tmp_path / "mine")
     assert (done.code, done.err.startswith("error: ")) == (2, True)
     assert (tmp_path / "mine" / "thesis.tex").exists()
+
+
+def test_a_table_that_nobody_writes_to_is_over_and_one_written_just_now_says_why_it_is_not(
+    program, tmp_path: Path
+) -> None:
+    for name, age_s in (("quiet", 90), ("fresh", 0)):
+        path = tmp_path / f"{name}.csv"
+        path.write_text("step,val_loss\n1,0.5\n2,0.4\n")
+        os.utime(path, (time.time() - age_s,) * 2)
+        said = program("--store", "new", "import", path).err
+        assert ("1 run counts as running: its file was written to just now" in said) == (name == "fresh")
+        (run,) = program("--store", "new", "runs", name, "--json").data
+        assert run["state"] == {"quiet": "finished", "fresh": "running"}[name]

@@ -169,6 +169,28 @@ def test_a_spike_says_whether_it_recovered_and_one_that_did_not_is_an_error() ->
     assert "has not recovered" in stays.title
 
 
+@pytest.mark.parametrize("values", [np.arange(20.0), np.arange(40.0) / 3, 2.0 ** np.arange(20) - 1])
+def test_a_steady_rise_of_a_gradient_norm_from_zero_is_no_spike(values: np.ndarray) -> None:
+    assert "ADV103" not in found({"layer0/grad/norm": a_curve("layer0/grad/norm", values)})
+
+
+@pytest.mark.parametrize("first", [0.0, 1.0])
+def test_a_gradient_norm_after_one_of_exactly_zero_is_no_spike_and_a_large_one_is(first: float) -> None:
+    values = 1 + 0.01 * np.random.default_rng(0).standard_normal(60)
+    values[0], values[30] = first, 0.0
+    assert "ADV103" not in found({"grad_norm": a_curve("grad_norm", values)})
+    values[40] = 500.0
+    assert found({"grad_norm": a_curve("grad_norm", values)})["ADV103"].step == 40
+
+
+def test_a_reward_that_falls_at_the_beginning_is_no_spike_and_later_it_is() -> None:
+    rewards = -1 + 0.01 * np.random.default_rng(0).standard_normal(60)
+    early, late = rewards.copy(), rewards.copy()
+    early[1], late[40] = -30, -30
+    assert "ADV103" not in found({"episode_reward": a_curve("episode_reward", early)})
+    assert "ADV103" in found({"episode_reward": a_curve("episode_reward", late)})
+
+
 def test_a_spike_near_zero_is_information() -> None:
     values = a_loss(200, rate=12, floor=0.001)
     values[180] *= 5

@@ -294,3 +294,35 @@ def _lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+CONDITIONAL = {"opt": advisor.Choice("adam", "sgd"), "momentum": advisor.Float(0.1, 0.9, when={"opt": "sgd"})}
+
+
+def test_an_option_is_left_out_where_its_parameter_has_no_meaning(tmp_path: Path) -> None:
+    exp = advisor.open(tmp_path / "s").experiment("e", objective="loss", space=CONDITIONAL)
+    command = python("say(loss=len(sys.argv))", "--opt={opt}", "--momentum", "{momentum}")
+    for opt in ("adam", "sgd"):
+        exp.queue({"opt": opt} | ({"momentum": 0.5} if opt == "sgd" else {}))
+    runs = [attempt.run for attempt in exp.optimize_command(command, n_runs=6, sampler="random", seed=1).attempts]
+    assert {(run.params["opt"], run.state, run.objective) for run in runs} == {
+        ("adam", "finished", 2),
+        ("sgd", "finished", 4),
+    }
+
+
+def test_a_place_that_cannot_be_left_out_is_refused_before_there_is_a_run(tmp_path: Path) -> None:
+    exp = advisor.open(tmp_path / "s").experiment("e", objective="loss", space=CONDITIONAL)
+    with pytest.raises(ConfigError, match="make it an option of its own"):
+        exp.optimize_command(python("say(loss=1)", "{momentum}"), n_runs=1)
+    assert exp.runs() == []
+
+
+def test_a_queued_run_without_a_value_that_is_asked_for_goes_on_waiting(tmp_path: Path) -> None:
+    exp = advisor.open(tmp_path / "s").experiment("e", objective="loss")
+    for lr in (0.1, 0.2, 0.3):
+        exp.start({"lr": lr}).finish(value=lr)
+    exp.queue({"depth": 3})
+    with pytest.raises(ConfigError, match="asks for {lr}"):
+        exp.optimize_command(python("say(loss=1)", "{lr}"), n_runs=1)
+    assert [run.state for run in exp.runs()] == [*["finished"] * 3, "waiting"]

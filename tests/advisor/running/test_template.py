@@ -66,3 +66,37 @@ def test_what_was_not_suggested_is_said() -> None:
 
 def test_what_the_command_does_not_use_is_known() -> None:
     assert Template.parse(["t", "{lr}", "{seed}"], NAMES).unused(NAMES) == ["layers", "model.depth", "opt"]
+
+
+@pytest.mark.parametrize(
+    ("option", "kept"),
+    [
+        (["--momentum", "{m}"], ["--momentum", "0.9"]),
+        (["-m", "{m}"], ["-m", "0.9"]),
+        (["--momentum={m}"], ["--momentum=0.9"]),
+        (["+opt.momentum={m}"], ["+opt.momentum=0.9"]),
+    ],
+)
+def test_an_option_without_a_meaning_is_left_out_with_its_flag(option: list[str], kept: list[str]) -> None:
+    template = Template.parse(["t", "a.py", *option, "--lr", "{lr}"], ["lr", "m"], conditional=["m"])
+    assert template.fill({"lr": 1, "m": 0.9}, run_id="r", seed=0) == ["t", "a.py", *kept, "--lr", "1"]
+    assert template.fill({"lr": 1}, run_id="r", seed=0, inactive=["m"]) == ["t", "a.py", "--lr", "1"]
+    with pytest.raises(ConfigError, match="not suggested this time"):
+        template.fill({"lr": 1}, run_id="r", seed=0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["{m}"],
+        ["t", "{m}"],
+        ["t", "a.py", "{m}"],
+        ["t", "-1", "{m}"],
+        ["t", "--a=b", "{m}"],
+        ["t", "--both={lr},{m}"],
+        ["t", "sh", "-c", "train --momentum {m}"],
+    ],
+)
+def test_what_could_not_be_left_out_is_refused_at_once(arguments: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"make it an option of its own, --m \{m\} or --m=\{m\}"):
+        Template.parse(arguments, ["lr", "m"], conditional=["m"])

@@ -526,6 +526,24 @@ def test_what_columns_were_taken_for_is_said_once(tmp_path: Path) -> None:
             entry.load()
         (said,) = source.notes
     assert said == (
-        "results.csv: each row is a run; parameters are 'lr', 'hidden'; other columns of numbers are metrics; "
+        "results.csv: each row is a run; parameters are 'lr', 'hidden'; metrics are 'val_loss'; "
         "--column NAME=ROLE says otherwise"
     )
+
+
+def test_columns_that_are_called_like_parameters_and_stay_the_same_in_each_run_are_parameters(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    rows = [f"{run},{step},{lr},{64 - step},{opt},0.{step}" for run, lr, opt in RUNS_OF_STEPS for step in (1, 2, 3)]
+    path.write_text("\n".join(["run,step,lr,width,optimizer,val_loss", *rows]))
+    reader = TablesReader()
+    found = reader.find_file(path)
+    assert found is not None
+    with reader.open(found, Options(root=path)) as source:
+        runs = [entry.load() for entry in source.entries()]
+        (said,) = source.notes
+    assert [run.params for run in runs] == [{"lr": 0.1, "optimizer": "sgd"}, {"lr": 0.01, "optimizer": "adam"}]
+    assert [set(run.read(None).curves) for run in runs] == [{"width", "val_loss"}] * 2  # a width that changes is none
+    assert "parameters are 'lr', 'optimizer'; metrics are 'width', 'val_loss'; --column" in said
+
+
+RUNS_OF_STEPS = (("a", 0.1, "sgd"), ("b", 0.01, "adam"))

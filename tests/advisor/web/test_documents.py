@@ -90,6 +90,17 @@ def test_what_cannot_be_written_is_told(client: TestClient) -> None:
     assert client.get("/documents/writing/nothing", follow_redirects=False).status_code == 303
 
 
+def test_a_document_about_a_misspelt_experiment_is_told_at_the_field_and_the_form_is_kept(client: TestClient) -> None:
+    page = client.get("/documents").text
+    assert 'name="form"' in page
+    answer = client.post("/documents", data={"kind": "checklist", "experiment": "digist", "form": "documents"})
+    assert answer.status_code == 400
+    assert "did you mean &#39;digits&#39;" in answer.text
+    assert 'value="digist" aria-describedby="write-trouble" aria-invalid="true"' in answer.text
+    assert '<option value="checklist" selected>' in answer.text
+    assert "Not here" not in answer.text
+
+
 def test_a_page_that_is_read_only_offers_no_writing_but_verifies(client_of: Callable[..., TestClient]) -> None:
     client = client_of(read_only=True)
     assert "Write a document" not in client.get("/documents").text

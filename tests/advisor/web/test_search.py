@@ -51,6 +51,19 @@ def test_hits_say_why_with_what_was_asked_for_marked(client: TestClient) -> None
     assert "more like this" in page
 
 
+def test_words_that_nothing_has_are_told_to_match_nothing(client: TestClient) -> None:
+    page = client.get("/search?q=zzzqqq").text
+    assert "Nothing matches; the nearest in meaning:" in page or "No run fits." in page
+    assert "at least half as good" not in page
+    assert "Nothing matches" not in client.get("/search?q=memory").text
+
+
+def test_phrases_by_which_a_finding_is_found_are_not_shown(client: TestClient) -> None:
+    page = client.get("/search?q=not+a+number").text
+    assert "val_loss is not finite" in page
+    assert "numerical overflow" not in page
+
+
 def test_facets_add_a_condition_and_take_it_back(client: TestClient) -> None:
     page = client.get("/search?q=experiment:digits").text
     assert "/search?q=experiment%3Adigits+state%3Afinished" in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -23,10 +24,11 @@ from starlette.routing import Route
 
 import advisor
 from advisor.app import Advisor
+from advisor.errors import ConfigError
 from advisor.web import Options, create_app
 from advisor.web.connection import Connection
 from advisor.web.limits import MAX_BODY, MAX_TARGET, Bulkhead, Limits, Places
-from advisor.web.security import HEADERS, Guard
+from advisor.web.security import HEADERS, POLICY, Guard
 from advisor.web.serving import bind
 from tests.advisor.web.conftest import WITHIN_MS
 from tests.advisor.web.wire import listening, said, status_of, wired
@@ -267,6 +269,34 @@ def test_the_token_in_an_address_becomes_a_cookie_and_leaves_the_address(client_
     assert {"HttpOnly", "SameSite=lax", "Path=/"} <= set(cookie.split("; "))
     assert client.get(API).status_code == 200
     assert client.get(API, headers={"host": "127.0.0.1:9000"}).status_code == 401, "a cookie of another port counted"
+
+
+def test_a_wrong_token_in_an_address_is_taken_out_of_it_where_the_cookie_is_right(
+    client_of: Callable[..., TestClient],
+) -> None:
+    client = client_of(token=TOKEN)
+    client.get(f"/?token={TOKEN}")
+    answer = client.get("/search?token=old&q=a+b", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/search?q=a+b")
+    assert "set-cookie" not in answer.headers
+
+
+def test_a_browser_without_the_token_is_asked_for_it_on_a_page_that_needs_no_script(
+    client_of: Callable[..., TestClient],
+) -> None:
+    client, browsing = client_of(token=TOKEN), {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    answer = client.get("/search?q=%22%3E%3Cscript%3E", headers=browsing)
+    assert answer.status_code == 401
+    assert answer.headers["content-security-policy"] == POLICY
+    assert answer.headers["content-type"].startswith("text/html")
+    assert '<form method="get" action="/search">' in answer.text
+    assert '<input type="hidden" name="q" value="&quot;&gt;&lt;script&gt;">' in answer.text
+    assert "<script" not in answer.text
+    assert "not the token" not in answer.text
+    assert "not the token" in client.get("/?token=wrong", headers=browsing).text
+    assert 'action="/evil.example/"' in client.get(f"http://{HERE}//evil.example/", headers=browsing).text
+    assert client.get(API, headers=browsing).headers["content-type"] == "application/problem+json"
+    assert client.get("/", params={"token": TOKEN}, headers=browsing).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["//evil.example/", "/\\evil.example", "/%2F%2Fevil.example", "/%5Cevil.example"])
@@ -524,7 +554,7 @@ def test_a_defect_of_ours_is_locked_in_and_says_nothing_of_itself(caplog: pytest
     assert "hunter2" in caplog.text
 
 
-def test_the_token_is_in_the_line_with_the_address_and_nowhere_else(place: Path, repository: Path) -> None:
+def test_the_token_is_in_the_lines_with_addresses_and_nowhere_else(place: Path, repository: Path) -> None:
     command = [sys.executable, "-m", "advisor", "--store", str(place), "serve", "--host", "0.0.0.0", "--port", "0"]
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(repository), "ADVISOR_TOKEN": TOKEN}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -546,4 +576,33 @@ def test_the_token_is_in_the_line_with_the_address_and_nowhere_else(place: Path,
     finally:
         process.terminate()
         out, err = process.communicate(timeout=20)
-    assert TOKEN not in out + err
+    # Each address by which this machine can be reached has a line, and 0.0.0.0 is none of them.
+    lines = [address, *out.splitlines()]
+    assert all(re.fullmatch(rf"http://[\w.:\[\]-]+:{port}/\?token={TOKEN}", line) for line in lines)
+    assert f"http://localhost:{port}/?token={TOKEN}" in lines
+    assert "0.0.0.0" not in "".join(lines)
+    assert TOKEN not in err
+
+
+def test_a_port_in_use_is_told_in_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigError) as told:
+        bind(Options(port=taken.getsockname()[1]))
+    assert "is in use, perhaps by another 'advisor serve'" in str(told.value)
+    assert "rrno" not in str(told.value)
+
+
+def test_a_store_that_serving_makes_is_told_of(tmp_path: Path, repository: Path) -> None:
+    command = [sys.executable, "-m", "advisor", "--store", "nowhere", "serve", "--port", "0"]
+    environment = os.environ | {"PYTHONPATH": str(repository)}
+    told = []
+    for _ in range(2):
+        with subprocess.Popen(
+            command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("http://127.0.0.1:")
+            process.terminate()
+            told.append(process.communicate(timeout=20)[1])
+    assert "a new, empty store is at" in told[0]
+    assert "nowhere" in told[0]
+    assert "store is at" not in told[1]

@@ -90,9 +90,14 @@ def test_what_another_process_logs_is_on_the_page_within_2_seconds_and_its_troub
         row.get_by_role("cell", name="NaN").wait_for()
 
         trouble.get_by_role("button", name="Acknowledge").first.click()
+        trouble.get_by_text("acknowledged ·").wait_for()
+        page.mouse.move(0, 0)  # the list may change again once the pointer has left it
         trouble.wait_for(state="detached")
-        page.get_by_role("button", name="Undo").click()
+        page.locator("#toasts").get_by_role("button", name="Undo").click()
         trouble.wait_for()
+        trouble.get_by_role("button", name="Acknowledge").first.click()
+        trouble.get_by_role("button", name="Undo").click()
+        trouble.get_by_role("button", name="Acknowledge").first.wait_for()
     page.get_by_text("No run goes on").wait_for()
 
 
@@ -106,9 +111,15 @@ def test_keys_walk_through_rows_and_acknowledge_and_can_be_switched_off(
     here = "document.activeElement.closest('[data-row]').dataset.key"
     first = page.evaluate(here)
     page.keyboard.press("a")
-    page.locator(f"[data-key='{first}']").wait_for(state="detached")
+    row = page.locator(f"[data-key='{first}']")
+    row.get_by_text("acknowledged ·").wait_for()
+    assert row.get_by_role("button", name="Undo").is_visible()
+    page.keyboard.press("j")
     page.wait_for_function(f"document.activeElement.closest('[data-row]') !== null && {here} !== '{first}'")
+    page.wait_for_timeout(1500)
+    assert row.is_visible(), "it went while the keys were in the list"
     page.keyboard.press("/")
+    row.wait_for(state="detached")
     page.keyboard.type("ja?g")
     assert page.locator("#find").input_value() == "ja?g"
     page.locator("h1").click()
