@@ -245,7 +245,7 @@ def importances(one: Importances) -> str:
 
 def search_advice(one: SearchAdvice) -> str:
     """Return advice on a search as an output."""
-    title = head(f"<b>{'Stop searching' if one.stop else 'Go on searching'}</b>", plural(one.n_runs, "finished run"))
+    title = head(f"<b>{'Stop searching' if one.stop else 'No reason to stop'}</b>", plural(one.n_runs, "finished run"))
     return frame(title, f"<p>{text(one.reason, limit=600)}</p>")
 
 

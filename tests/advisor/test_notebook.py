@@ -195,7 +195,7 @@ def test_a_run_that_trains_importances_and_advice_on_a_search_are_shown(
     found = show(shares)["text/html"]
     assert "lr 75% 50% to 90%" in words(found)
     assert "order not told apart: lr and &lt;b&gt;" in words(found)
-    assert "Go on searching" in words(show(exp.stop_advice())["text/html"])
+    assert "No reason to stop" in words(show(exp.stop_advice())["text/html"])
 
 
 def test_a_document_that_was_not_kept_says_so(exp: Experiment, show: Show, tmp_path: Path) -> None:
