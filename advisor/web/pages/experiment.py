@@ -6,6 +6,7 @@ are made of is in the modules beside: ``experiment_table``, ``experiment_charts`
 
 from __future__ import annotations
 
+import json
 import shlex
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route
 
 from advisor.comparing import standing
+from advisor.operations.checking import CheckAsked, check_experiment
 from advisor.web import addresses
 from advisor.web.addresses import address_of
 from advisor.web.forms import Fields, posted
@@ -35,7 +37,7 @@ ELEMENTS: Final = {
 }
 """By tab, the elements that are asked for by themselves: blocks of the tab's own template."""
 TABS: Final = {"runs": "Runs", "analysis": "Analysis", "suggestions": "Suggestions", "ledger": "Ledger"}
-PARTS: Final = frozenset({"runs.csv", "runs.json", "plots.json", "suggestions"})
+PARTS: Final = frozenset({"runs.csv", "runs.json", "plots.json", "suggestions", "check"})
 """What an address may name behind an experiment."""
 WORDS: Final = {"minimize": "lower is better", "maximize": "higher is better"}
 
@@ -51,7 +53,7 @@ def experiment(request: Request) -> Response:
     if part == "plots.json":
         return _plots(web, record, request)
     if part:
-        return RedirectResponse(address_of(record, tab=part), 303)
+        return RedirectResponse(address_of(record, tab=part if part in TABS else "runs"), 303)
     asked = request.query_params.get("tab", "runs")
     return _page(web, record, request, asked if asked in TABS else "runs")
 
@@ -210,12 +212,25 @@ def _download(web: Web, record: Experiment, request: Request, part: str) -> Resp
 
 
 def change(request: Request, fields: Fields) -> Response:
-    """Ask for suggestions."""
+    """Ask for suggestions, or look at all runs for trouble."""
     web = Web.of(request)
     record, part = _found(web, request.path_params["name"])
+    if record is not None and part == "check":
+        return _checked(web, record, request)
     if record is None or part != "suggestions":
         raise HTTPException(404 if record is None else 405)
     return _answered(web, record, request, answers.ask(web, record, fields))
+
+
+def _checked(web: Web, record: Experiment, request: Request) -> Response:
+    """Look at all runs for trouble, and tell how much of it is new."""
+    found = check_experiment(web.adv, CheckAsked(experiment=record.name))
+    if not answers.is_partial(request):
+        return RedirectResponse(address_of(record), 303)
+    answer = _page(web, record, request, "runs")
+    told = f"{found.n_runs} runs looked at: {found.n_new or 'nothing'} new"
+    answer.headers["hx-trigger"] = json.dumps({"advisor:tell": told})
+    return answer
 
 
 def accept(request: Request) -> Response:

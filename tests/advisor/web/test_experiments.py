@@ -315,3 +315,13 @@ def test_a_run_that_ended_in_no_number_shows_that_and_what_came_before(client: T
 def test_rows_of_tables_can_be_walked_through(client: TestClient) -> None:
     assert page(client, "/experiments", "list").count("<tr data-row") == 2
     assert page(client, "/experiments/digits", "runs").count("<tr data-row") == 12
+
+
+def test_an_experiment_is_checked_from_its_page(client: TestClient, adv: Advisor) -> None:
+    run = adv.experiment("digits").tell(
+        {"lr": 0.9, "hidden": 64, "optimizer": "sgd"}, 9.0, curves={"val_loss": [0.5, 0.4, float("nan"), 9.0]}
+    )
+    answer = client.post("/experiments/digits/check", headers={"hx-request": "true", "hx-target": "head"})
+    assert "new" in answer.headers["hx-trigger"]
+    assert "ADV101" in {finding.code for finding in adv.run(run.id).findings}
+    assert client.post("/experiments/digits/check", follow_redirects=False).status_code == 303
