@@ -8,6 +8,7 @@ only where the sentence names exactly one run, experiment or, right before the f
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from storage.records import Run
     from storage.store import RunStore
 
-_BREAK: Final = re.compile(r"(?<=[.!?;])\s+(?=[A-Z#*`_(\[|{])|\n[ \t]*\n|\n(?=\s*(?:[-*|#>]|\d+[.)]\s))")
+MAX_SENTENCE: Final = 400
+"""Characters on either side of a citation that are looked at."""
+_BREAK: Final = re.compile(r"(?<=[.!?;])\s+(?=[A-Z#*`_(\[|{])|\n[ \t]*\n|\n(?=[ \t]*(?:[-*|#>]|\d+[.)]\s))")
 _SOURCE: Final = re.compile(r"\bruns? (\S+?)(?: and (\S+))?\Z")
 _NUMBER: Final = re.compile(r"(?:\brun\s+#?|(?<![\w#&])#)(\d{1,7})\b", re.IGNORECASE)
 _NO_RUN: Final = re.compile(r"\b(?:issue|pr|pull request|ticket|step|epoch|figure|table|section)\s*$", re.IGNORECASE)
@@ -71,14 +74,19 @@ def checked(store: RunStore, found: Read) -> tuple[Cited, ...]:
     """Return the citations of a text, those that their sentence uses for something else no longer supported."""
     known = Known(store)
     bare = CITATION.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), found.filled)
-    return tuple(_checked(known, store, bare, one, found.facts.get(one.fact_id)) for one in found.cited)
+    breaks = [(match.start(), match.end()) for match in _BREAK.finditer(bare)]
+    return tuple(_checked(known, store, bare, breaks, one, found.facts.get(one.fact_id)) for one in found.cited)
 
 
-def _checked(known: Known, store: RunStore, text: str, one: Cited, fact: Fact | None) -> Cited:
+def _checked(
+    known: Known, store: RunStore, text: str, breaks: Sequence[tuple[int, int]], one: Cited, fact: Fact | None
+) -> Cited:
     if one.verdict != "supported" or fact is None:
         return one
-    low = max((each.end() for each in _BREAK.finditer(text, 0, one.at)), default=0)
-    high = next((each.start() for each in _BREAK.finditer(text, one.at + len(one.written))), len(text))
+    place = bisect_right(breaks, (one.at, len(text)))
+    low = max(breaks[place - 1][1] if place else 0, one.at - MAX_SENTENCE)
+    end = one.at + len(one.written)
+    high = min(next((start for start, _ in breaks[place:] if start >= end), len(text)), end + MAX_SENTENCE)
     sentence = text[low:high]
     for verdict, why in _doubts(known, store, sentence, one.at - low, fact):
         return replace(one, verdict=verdict, expected="", why=one_line(why, limit=300))  # type: ignore[arg-type]  # one of two

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 Verdict = Literal["supported", "contradicted", "unknown"]
 
 MAX_FIGURES: Final = 2_000
+MAX_SENTENCE: Final = 2_000
+"""Characters that are read together; what was written by people is shorter."""
+MAX_OTHERS: Final = 10
+"""Runs and names of a sentence that a figure may be of, beside its own."""
 _SKIPPED: Final = re.compile(
     r"https?://\S+|\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?|\b\d\d?:\d\d\b|\b(?:python|version|v|torch|numpy)\s?"
     r"\d[\w.]*|^\s*\d+[.)]\s|\b[0-9a-f]*[a-f][0-9a-f]*\d[0-9a-f]{5,}\b",
@@ -102,7 +106,18 @@ def _segments(text: str) -> Iterator[tuple[int, str]]:
         elif not line.strip():
             yield number, ""
         else:
-            yield from ((number, part) for part in _SENTENCE.split(line) if part and part.strip())
+            parts = (part for part in _SENTENCE.split(line) if part and part.strip())
+            yield from ((number, piece) for part in parts for piece in _pieces(part))
+
+
+def _pieces(sentence: str) -> Iterator[str]:
+    """Yield a sentence, in pieces where it is so long that it is none."""
+    while len(sentence) > MAX_SENTENCE:
+        at = sentence.rfind(" ", MAX_SENTENCE // 2, MAX_SENTENCE)
+        at = MAX_SENTENCE if at < 0 else at
+        yield sentence[:at]
+        sentence = sentence[at:]
+    yield sentence
 
 
 def _of_segment(known: Known, context: _Context, line: int, segment: str) -> Iterator[Told]:
@@ -254,8 +269,8 @@ def _reading(
         text=text,
         said=said,
         towards=words.towards(text, at),
-        others=tuple(place.what for place in runs if place.what is not None),
-        labels=tuple(place.what for place in labels),
+        others=tuple({place.what.id: place.what for place in runs if place.what is not None}.values())[:MAX_OTHERS],
+        labels=tuple(dict.fromkeys(place.what for place in labels))[:MAX_OTHERS],
         is_tight=sure and not _is_between(match, labels, figures),
         is_from_context=not near and bool(subject),
         is_sure=sure and certain,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from advisor.documents import numbers
@@ -19,6 +20,8 @@ from advisor.documents.untrusted import one_line
 if TYPE_CHECKING:
     from storage.records import Run
 
+MAX_CLAIMS: Final = 8
+"""Of one sentence; one that claims more is none that people write."""
 _SUPERLATIVE: Final = re.compile(
     r"\b(?:(?P<best>best|top|winner|winning|leading|optimal|optimum|(?:outperform\w*|beats?|better than|ahead of) "
     r"(?:every|all|any)|no (?:other )?(?:run|trial) (?:beats|is better|outperform\w*))|"
@@ -84,7 +87,7 @@ def claims_of(
     """Return the claims of a sentence; names of runs and experiments are blanks in ``text``."""
     present = [place for place in runs if place.what is not None]
     found: list[Claim] = []
-    for match in _SUPERLATIVE.finditer(text):
+    for match in islice(_SUPERLATIVE.finditer(text), MAX_CLAIMS):
         run, sure = _run_of(match, present, text)
         kind = str(match.lastgroup)
         metric = _metric(match, labels, text)
@@ -154,7 +157,7 @@ def _is_of_curve(match: re.Match[str], run: Place, text: str) -> bool:
     between = text[match.end() : run.start] if run.start >= match.end() else None
     if between is None or _AMONG_RUNS.match(between) or _SAID_OF.search(between) or _ALL.search(text):
         return False
-    return bool(_OF.fullmatch(between)) and len(between.split()) <= 5
+    return len(between.split()) <= 5 and bool(_OF.fullmatch(between))
 
 
 def _among_runs(match: re.Match[str], run: Place, text: str, named: Sequence[Place]) -> bool:

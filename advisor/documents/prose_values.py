@@ -157,6 +157,7 @@ class Known:
     def __init__(self, store: RunStore) -> None:
         self._store = store
         self._standings: dict[str, Standing] = {}
+        self._experiments: dict[str, Experiment] = {}
         self._label_patterns: dict[str | None, list[tuple[re.Pattern[str], Label]]] = {}
 
     @cached_property
@@ -203,13 +204,15 @@ class Known:
     def standing(self, experiment: str) -> Standing:
         """Return how an experiment's runs stand."""
         if experiment not in self._standings:
-            record = self._store.experiment(experiment)
+            record = self.experiment(experiment)
             self._standings[experiment] = standing(record, self._store.runs(experiment))
         return self._standings[experiment]
 
     def experiment(self, name: str) -> Experiment:
         """Return the record of an experiment."""
-        return self._store.experiment(name)
+        if name not in self._experiments:
+            self._experiments[name] = self._store.experiment(name)
+        return self._experiments[name]
 
     def says_whole(self, text: str) -> bool:
         """Return whether a sentence speaks of an experiment as a whole."""
@@ -276,7 +279,7 @@ class Known:
             yield Value(n, about=f"findings of {called}", text=str(n))
 
     def _metric_of(self, run: Run, metric: str, called: str) -> Iterator[Value]:
-        record = self._store.experiment(run.experiment)
+        record = self.experiment(run.experiment)
         percent = may_be_percent(metric)
 
         def told(value: float, role: str, about: str) -> Value:
@@ -296,7 +299,7 @@ class Known:
 
     def best_role(self, experiment: str, metric: str) -> str:
         """Return which end of a curve is its best, ``lowest`` or ``highest``; empty where that is not known."""
-        for objective in self._store.experiment(experiment).objectives:
+        for objective in self.experiment(experiment).objectives:
             if objective.metric == metric:
                 return "lowest" if objective.direction == "minimize" else "highest"
         low, high = (pattern.search(metric.lower()) for pattern in (_BETTER_LOW, _BETTER_HIGH))
