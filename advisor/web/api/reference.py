@@ -13,6 +13,8 @@ from shlex import quote as quoted
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from advisor.strict_json import plain
+
 Json = Mapping[str, Any]
 
 
@@ -44,13 +46,15 @@ class Listed:
     """A call with curl."""
 
 
-def listed(document: Json, *, address: str) -> dict[str, list[Listed]]:
+def listed(document: Json, *, address: str, examples: Mapping[str, Json]) -> dict[str, list[Listed]]:
     """Return the operations by what they are about, in their order.
 
     Parameters
     ----------
     address
         Where the API is: scheme, host and port.
+    examples
+        Arguments for calls, by the operation's name.
     """
     found: dict[str, list[Listed]] = {}
     root = document["servers"][0]["url"]
@@ -65,7 +69,13 @@ def listed(document: Json, *, address: str) -> dict[str, list[Listed]]:
                 method=method.upper(),
                 path=root + path,
                 takes=takes,
-                command=_command(address + root + path, operation, body, needs_token="security" in document),
+                command=_command(
+                    address + root + path,
+                    operation,
+                    body,
+                    given=examples.get(operation["operationId"], {}),
+                    needs_token="security" in document,
+                ),
             )
             found.setdefault(operation["tags"][0], []).append(one)
     return found
@@ -101,19 +111,20 @@ def _kind(schema: Json) -> str:
     return kind if low is high is None else f"{kind} {bounds}"
 
 
-def _command(address: str, operation: Json, body: Json | None, *, needs_token: bool) -> str:
+def _command(address: str, operation: Json, body: Json | None, *, given: Json, needs_token: bool) -> str:
     query: list[tuple[str, Any]] = []
     for each in operation["parameters"]:
-        if "name" in each and each["required"]:
-            example = _example(each["name"], each["schema"])
+        if "name" in each and (each["required"] or each["name"] in given):
+            example = given.get(each["name"], _example(each["name"], each["schema"]))
             query += [(each["name"], example)] if each["in"] == "query" else []
             address = address.replace(f"{{{each['name']}}}", quote(str(example), safe=""))
     parts = ["curl"]
     if needs_token:
         parts.append('-H "Authorization: Bearer $ADVISOR_TOKEN"')
     if body is not None:
-        given = {name: _example(name, body["properties"][name]) for name in body.get("required", ())}
-        parts += ["-H 'Content-Type: application/json'", "-d " + quoted(json.dumps(given, ensure_ascii=False))]
+        needed = {name: _example(name, body["properties"][name]) for name in body.get("required", ())}
+        told = needed | {name: value for name, value in given.items() if name in body["properties"]}
+        parts += ["-H 'Content-Type: application/json'", "-d " + quoted(json.dumps(plain(told)))]
     parts.append(quoted(address + ("?" + urlencode(query, doseq=True) if query else "")))
     return " ".join(parts)
 

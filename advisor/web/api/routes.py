@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from advisor.operations import OPERATIONS, Operation, call
 from advisor.web.api import answers, arguments
 from advisor.web.api.addresses import ROOT, Addresses
+from advisor.web.api.examples import of_store
 from advisor.web.api.openapi import document_of
 from advisor.web.api.reference import listed
 from advisor.web.limits import Places
@@ -41,7 +42,8 @@ def routes_of(web: Web) -> list[Route]:
         return answers.answered(body, tag=tag)
 
     def reference(request: Request) -> Response:
-        shown = listed(document, address=f"{request.url.scheme}://{request.url.netloc}")
+        address = f"{request.url.scheme}://{request.url.netloc}"
+        shown = listed(document, address=address, examples=of_store(web.adv))
         return web.page(request, "api.html.j2", groups=shown, token=web.options.token is not None)
 
     def onwards(request: Request) -> Response:

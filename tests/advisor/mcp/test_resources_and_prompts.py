@@ -10,6 +10,7 @@ from mcp import Client, MCPError
 from mcp_types import PromptReference, ResourceTemplateReference
 
 from advisor.app import Advisor
+from advisor.errors import ConfigError
 from advisor.findings.codes import CODES
 from advisor.mcp import create_server
 from advisor.mcp.prompts import PROMPTS
@@ -126,6 +127,14 @@ def test_prompts_take_their_arguments_and_name_only_tools_that_exist(adv: Adviso
         assert "verify_text" in text
         assert "not enough runs to tell" in text
         assert set(re.findall(r"\b(?:get|list|search|compare|diagnose|suggest|tell|verify)_\w+", text)) <= tools
+
+
+@pytest.mark.parametrize("given", ["many", "0", "-3", "1e9", "99999999"])
+def test_a_number_of_runs_that_is_none_is_refused(given: str) -> None:
+    tune = next(each for each in PROMPTS if each.name == "tune")
+    with pytest.raises(ConfigError, match="is no number of runs"):
+        tune.filled({"experiment": "digits", "n_runs": given})
+    assert "7 runs at most" in str(tune.filled({"experiment": "digits", "n_runs": " 7 "}))
 
 
 def test_a_prompt_that_lacks_an_argument_says_which(adv: Advisor) -> None:

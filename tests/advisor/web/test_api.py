@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
+from html import unescape
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -136,6 +139,30 @@ def test_a_search_by_words_can_be_followed_to_its_end(client: TestClient) -> Non
     assert len(whole["hits"]) == len(found)
     assert not whole["has_more"]
     assert min(hit["score"] for hit in whole["hits"]) >= 0.09 * whole["hits"][0]["score"]
+
+
+def test_the_calls_on_the_page_run_as_they_stand(tmp_path: Path) -> None:
+    from starlette.testclient import TestClient
+
+    from advisor.web import Options, create_app
+
+    with advisor.open(tmp_path / "store", capture=False) as adv:
+        exp = adv.experiment("sgd / eta0", objective="val_loss", space={"eta0": advisor.Float(0.01, 1)})
+        for eta0 in (0.1, 0.2, 0.4):
+            exp.tell({"eta0": eta0}, eta0, curves={"val_loss": [1.0, eta0]})
+        exp.tell({"eta0": 0.5}, state="failed", error="RuntimeError: out of memory")
+        exp.check()
+        exp.report(path=tmp_path / "reports")
+        address = "http://127.0.0.1:8517"
+        with TestClient(create_app(adv, Options()), base_url=address) as client:
+            page = unescape(client.get("/api").text)
+            calls = [shlex.split(call) for call in re.findall(r"<code>(curl .*?)</code>", page)]
+            assert len(calls) == len(OPERATIONS)
+            assert "TEXT" not in page
+            for call in calls:
+                body = json.loads(call[call.index("-d") + 1]) if "-d" in call else None
+                answer = client.get(call[-1]) if body is None else client.post(call[-1], json=body)
+                assert answer.status_code == 200, (call, answer.text)
 
 
 # -- names, arguments, errors
