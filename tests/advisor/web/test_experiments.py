@@ -299,8 +299,10 @@ def test_what_a_run_has_logged_so_far_shows_as_that_and_is_the_last_activity(cli
             time.sleep(0.02)
         (known,) = [each for each in overviews(Web(adv, Options())) if each.record.name == "live"]
         assert known.so_far == (run.id, 0, 0.4125)
+        started = adv.store.run(run.id).started
         assert known.last is not None
-        assert known.last > adv.store.run(run.id).started
+        assert started is not None
+        assert known.last > started
         assert re.search(r"0\.4125\s*<small[^>]*>so far", page(client, "/experiments/live", "runs"))
         assert "goes on: 0.4125 so far" in page(client, "/experiments/live")
     assert "so far" not in page(client, "/experiments/live")
