@@ -71,7 +71,7 @@ def asks_people(headers: Headers) -> bool:
 
 
 def page(scope: Scope, refusal: Refusal) -> Response:
-    """Return the page that asks for the token, answered in its place; it needs no file and no script of ours."""
+    """Return the page that asks for the token; it needs no file and no script of ours, which are not given without."""
     # With another encoding than UTF-8 in an address nothing is lost but the letter.
     kept = "".join(f'<input type="hidden" name="{escape(n)}" value="{escape(v)}">' for n, v in _rest(scope))
     wrong = "<p role=alert><strong>That was not the token.</strong></p>" if _in_address(scope) else ""
@@ -90,8 +90,8 @@ _PAGE: Final = """<!doctype html>
 {wrong}
 <p id="where">It is in the address that <code>advisor serve</code> printed, after <code>token=</code>.</p>
 <form method="get" action="{action}">
-{kept}<label>Token <input type="password" name="token" required autofocus maxlength="1000"
-  autocomplete="current-password" aria-describedby="where"></label>
+{kept}<label>Token <input type="password" name="token" required autofocus autocomplete="current-password"
+  maxlength="1000" aria-describedby="where"></label>
 <button>Open</button>
 </form>
 <p>Programs send <code>Authorization: Bearer …</code> instead.</p>
@@ -101,7 +101,7 @@ _PAGE: Final = """<!doctype html>
 
 
 def _path(scope: Scope) -> str:
-    r"""Return the path that was asked for, as one of this host: to browsers "//name" and "/\name" are others."""
+    """Return the path that was asked for, as one of this host: to browsers two slashes begin the name of another."""
     return "/" + (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1").lstrip("/\\")
 
 

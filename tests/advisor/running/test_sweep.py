@@ -323,6 +323,6 @@ def test_a_queued_run_without_a_value_that_is_asked_for_goes_on_waiting(tmp_path
     for lr in (0.1, 0.2, 0.3):
         exp.start({"lr": lr}).finish(value=lr)
     exp.queue({"depth": 3})
-    with pytest.raises(ConfigError, match="asks for {lr}"):
+    with pytest.raises(ConfigError, match=r"asks for \{lr\}"):
         exp.optimize_command(python("say(loss=1)", "{lr}"), n_runs=1)
     assert [run.state for run in exp.runs()] == [*["finished"] * 3, "waiting"]

@@ -190,3 +190,9 @@ def test_a_difference_that_is_too_long_is_cut_and_says_so() -> None:
     lines, is_cut = details.difference(made(environment={"git": {"diff": "+x\n" * 60_000}}))
     assert is_cut
     assert sum(len(text) + 1 for _, text in lines) <= details.MAX_DIFF + 1
+
+
+def test_an_experiment_without_a_number_is_told_how_a_run_is_written(client: TestClient) -> None:
+    answer = client.get("/runs/digits%23")
+    assert answer.status_code == 404
+    assert "the number of the run is missing; write it after its experiment, as in digits#0" in answer.text
