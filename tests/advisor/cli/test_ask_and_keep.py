@@ -43,9 +43,9 @@ def test_a_forecast_keeps_to_the_contract(program, made_store: Path) -> None:
     assert "chance of a new best" in program("--store", made_store, "forecast", "digits#5", "--at", 1).out
 
 
-def test_a_suggestion_is_told_by_its_id_alone_and_once(program, made_store: Path) -> None:
-    (made,) = program("--store", made_store, "suggest", "digits", "--json").data
-    tell = ("--store", made_store, "tell", "digits", "--suggestion", made["suggestion_id"][:12], "--json")
+def test_a_suggestion_is_told_by_its_id_alone_and_once(program, store: Path) -> None:
+    (made,) = program("--store", store, "suggest", "digits", "--json").data
+    tell = ("--store", store, "tell", "digits", "--suggestion", made["suggestion_id"][:12], "--json")
     told = program(*tell, "--state", "failed", "--error", "RuntimeError: out of memory").data
     assert told["params"] == made["params"]
     assert program(*tell, "--value", "1").code != 0

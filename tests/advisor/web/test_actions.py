@@ -124,7 +124,7 @@ def test_a_group_is_judged_in_one_commit(adv: Advisor, client: TestClient) -> No
 
 NONSENSE: list[tuple[str, dict[str, str], int]] = [
     ("/findings/nobody/acknowledge", {}, 404),
-    ("/mute", {"what": "code:ADV999"}, 422),
+    ("/mute", {"what": "code:ADV999"}, 400),
     ("/mute", {"what": "digits"}, 400),
     ("/mute", {}, 400),
     ("/mute", {"what": "code:ADV111", "for": "100y"}, 400),
