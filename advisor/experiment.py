@@ -597,12 +597,10 @@ class Experiment:
         RunNotFoundError
             If there is no such run.
         """
+        from advisor import silencing
+
         finding = find_finding(self._store, finding_id, within=self.name)
-        body: dict[str, Any] = {"finding_id": finding.id, "verdict": verdict}
-        if note:
-            body["note"] = scrub(note)
-        now = self._advisor.clock()
-        self._store.append([Event.new("finding.judged", self.name, finding.run_id, time=now, actor="person", **body)])
+        silencing.judge(self._store, [finding], verdict, note=note or "", now=self._advisor.clock())
         return next(f for f in self._store.run(finding.run_id).findings if f.id == finding.id)
 
     def note(self, run: Run | str | int, text: str) -> Run:

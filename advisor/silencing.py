@@ -144,17 +144,14 @@ def reopen_seen(store: RunStore, found: Sequence[Seen], *, now: datetime) -> lis
     return [Silenced("finding", seen.finding.id, None, seen.finding.title) for seen in again]
 
 
-def judge_seen(
-    store: RunStore, found: Sequence[Seen], verdict: Verdict, *, note: str = "", now: datetime
-) -> list[Silenced]:
+def judge(store: RunStore, found: Sequence[Finding], verdict: Verdict, *, note: str = "", now: datetime) -> None:
     """Say of findings whether they were right, see ``Experiment.verdict``, in one commit."""
     events = []
-    for seen in found:
-        body = {"finding_id": seen.finding.id, "verdict": verdict} | ({"note": scrub(note)} if note else {})
-        home = _home(store, seen.finding)
-        events.append(Event.new("finding.judged", home, seen.finding.run_id, time=now, actor="person", **body))
+    for finding in found:
+        body = {"finding_id": finding.id, "verdict": verdict} | ({"note": scrub(note)} if note else {})
+        home = _home(store, finding)
+        events.append(Event.new("finding.judged", home, finding.run_id, time=now, actor="person", **body))
     store.append(events)
-    return [Silenced("finding", seen.finding.id, None, seen.finding.title) for seen in found]
 
 
 def _becomes(store: RunStore, finding: Finding, state: FindingState, now: datetime) -> Event:

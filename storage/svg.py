@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.figures import figure, one_line
+from storage.thinning import chosen
 
 Floats = NDArray[np.float64]
 
@@ -61,7 +62,7 @@ def sparkline(values: Floats, *, width: int = 96, height: int = 20, label: str =
         return ""
     axis = _value_axis(finite)
     at = np.arange(values.size, dtype=np.float64) / max(values.size - 1, 1)
-    keep = thinned(values, 2 * width)
+    keep = chosen(values, 2 * width)
     xs = 2 + at[keep] * (width - 4)
     ys = height - 2 - np.clip(axis.place(values[keep]), 0, 1) * (height - 4)
     marks = _bad_marks(2 + at * (width - 4), values, height - 1.5, size=1.4)
@@ -91,7 +92,7 @@ def chart(steps: NDArray[np.int64], values: Floats, *, label: str, best: int | N
     x_axis = _Axis(first, last) if last - first >= apart else _Axis(first - apart, last + apart)
     xs = LEFT + x_axis.place(steps.astype(np.float64)) * (WIDTH - LEFT - RIGHT)
     ys = HEIGHT - BOTTOM - np.clip(y_axis.place(values), -0.02, 1.02) * (HEIGHT - TOP - BOTTOM)
-    keep = thinned(values, 2 * WIDTH)
+    keep = chosen(values, 2 * WIDTH)
     drawn = _dots(xs[keep], ys[keep]) if dots else _line(xs[keep], ys[keep], width=1.6)
     marks = _bad_marks(xs, values, HEIGHT - BOTTOM, size=3.2)
     if best is not None and np.isfinite(values[best]):
@@ -103,25 +104,6 @@ def chart(steps: NDArray[np.int64], values: Floats, *, label: str, best: int | N
         f'aria-label="{escape(one_line(label, limit=300))}" font-size="11" fill="currentColor">'
         f"{_grid(x_axis, y_axis)}{drawn}{marks}</svg>"
     )
-
-
-def thinned(values: Floats, most: int) -> NDArray[np.intp]:
-    """Return positions of about ``most`` values at most, rising: of each stretch its ends, lowest and highest."""
-    if values.size <= most:
-        return np.arange(values.size)
-    edges = np.linspace(0, values.size, max(most // 4, 1) + 1).astype(np.intp)
-    starts = edges[:-1]
-    bucket = np.repeat(np.arange(starts.size), np.diff(edges))
-    finite = np.isfinite(values)
-    low = np.minimum.reduceat(np.where(finite, values, np.inf), starts)
-    high = np.maximum.reduceat(np.where(finite, values, -np.inf), starts)
-    extreme = np.flatnonzero(finite & ((values == low[bucket]) | (values == high[bucket])))
-    first = np.unique(np.stack([bucket[extreme], values[extreme] == high[bucket[extreme]]]), axis=1, return_index=True)[
-        1
-    ]
-    lost = np.flatnonzero(~finite)
-    lost = lost[np.unique(bucket[lost], return_index=True)[1]]  # so that the line breaks where it has to
-    return np.unique(np.concatenate([starts, edges[1:] - 1, extreme[first], lost]))
 
 
 def ticks(low: float, high: float, *, about: int = 5) -> list[float]:

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
         from advisor.triage import Overview
 
         with session.open() as adv:
-            now = Overview(adv.store).look(adv.clock())
+            now = Overview(adv.store, book=adv.alerts).look(adv.clock())
             if session.as_json:
                 print_json(now.as_json())
                 return

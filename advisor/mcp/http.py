@@ -20,8 +20,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from advisor.web.limits import MAX_BODY
 from advisor.web.options import Options
-from advisor.web.security import MAX_BODY, Guard
+from advisor.web.security import Guard
 from advisor.web.serving import serve_app
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import Any, Self
 from advisor.findings.alerting import Decision
 from advisor.findings.codes import CODES
 from advisor.findings.configuration import BLAME, CONFIGURATION
-from advisor.findings.evidence import word_of, worded
+from storage.evidence import word_of, worded
 from storage.records import Finding, Run, Severity
 
 TITLE_LIMIT = 150

@@ -12,9 +12,10 @@ from advisor.operations import bounds, find
 from advisor.operations.operation import Answer, Asked, Number, Operation, Told, number, untrusted
 from advisor.operations.told import RunName, facts_told
 from storage.curves import is_of_machine
-from storage.downsample import FEWEST, downsample
+from storage.downsample import downsample
 from storage.errors import RecordError, did_you_mean
 from storage.records import Curve
+from storage.thinning import FEWEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

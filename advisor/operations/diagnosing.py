@@ -14,7 +14,6 @@ from msgspec import Meta
 from advisor.documents import numbers
 from advisor.documents.fact_paths import difference_fact, finding_facts, run_facts
 from advisor.errors import AdvisorError
-from advisor.findings.evidence import worded
 from advisor.findings.healthy import healthy, median_of
 from advisor.operations import bounds, find
 from advisor.operations.operation import Answer, Asked, Operation, Told, untrusted
@@ -22,6 +21,7 @@ from advisor.operations.suggesting import ForecastTold, forecast_told
 from advisor.operations.told import FindingTold, RunName, RunTold, facts_told, finding_told, run_told
 from storage import likeness
 from storage.curves import of_training
+from storage.evidence import worded
 from storage.records import Finding, FindingState, Run, RunState
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ The list folds alerts (``advisor.silencing.current_book``) and reads no runs but
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -303,12 +303,10 @@ class JudgedTold(Answer, frozen=True, kw_only=True):
 
 def judge_finding(adv: Advisor, asked: JudgeAsked) -> JudgedTold:
     """Say whether a finding was right; the ledger counts it, and the last word holds."""
-    from advisor.silencing import judge_seen
+    from advisor import silencing
 
     found = find.finding(adv, asked.finding)
-    with adv.alerts.reading() as book:
-        seen = [replace(book.findings[found.id])]
-    judge_seen(adv.store, seen, asked.verdict, note=asked.note or "", now=adv.clock())
+    silencing.judge(adv.store, [found], asked.verdict, note=asked.note or "", now=adv.clock())
     run = adv.store.run(found.run_id)
     judged = next(each for each in run.findings if each.id == found.id)
     return JudgedTold(finding=finding_told(judged), facts=facts_told(finding_facts(run, judged)))

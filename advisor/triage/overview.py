@@ -71,11 +71,17 @@ class Counted:
 
 
 class Overview:
-    """Looks at one store again and again; threads may share it."""
+    """Looks at one store again and again; threads may share it.
 
-    def __init__(self, store: RunStore) -> None:
+    Parameters
+    ----------
+    book
+        What is known of alerts, where the process keeps it already (``Advisor.alerts``); one of its own where None.
+    """
+
+    def __init__(self, store: RunStore, *, book: LiveBook | None = None) -> None:
         self.store = store
-        self.book = LiveBook(store)
+        self.book = book or LiveBook(store)
         self.pulses = Pulses(store)
         self.shelf = Shelf(store)
         self._hidden: tuple[int, frozenset[str]] = (-1, frozenset())

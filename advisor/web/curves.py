@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from advisor.documents.untrusted import one_line
 from advisor.errors import ConfigError
 from advisor.strict_json import plain, word
-from storage.downsample import FEWEST, chosen
 from storage.records import Curve, FindingState, Run
+from storage.thinning import FEWEST, chosen
 
 if TYPE_CHECKING:
     from storage.store import RunStore

@@ -10,11 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
-from weakref import WeakKeyDictionary
-
-if TYPE_CHECKING:
-    from advisor.app import Advisor
+from typing import Any, Final, TypeVar, cast
 
 Value = TypeVar("Value")
 
@@ -48,13 +44,3 @@ class Memo:
             if not slot.is_known:
                 slot.value, slot.is_known = make(), True
             return cast("Value", slot.value)
-
-
-_memos: WeakKeyDictionary[Advisor, Memo] = WeakKeyDictionary()
-_making = threading.Lock()
-
-
-def memo_of(adv: Advisor) -> Memo:
-    """Return what is kept for an open advisor."""
-    with _making:
-        return _memos.setdefault(adv, Memo())

@@ -9,17 +9,19 @@ from __future__ import annotations
 import hashlib
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
 import jinja2
+import numpy as np
 from markupsafe import Markup, escape
 
 from advisor.documents import numbers
 from advisor.documents.untrusted import one_line
+from storage.svg import sparkline
 
 MAX_NAME: Final = 80
 """Letters of a name from a run that are shown; the whole of it is in the tooltip, up to ``MAX_TITLE``."""
@@ -38,7 +40,7 @@ def environment() -> jinja2.Environment:
     )
     env.filters |= {"figure": figure, "duration": duration, "time": time, "name": name, "count": numbers.count}
     env.filters |= {"share": numbers.percent, "size": numbers.size, "value": value}
-    env.filters |= {"quoted": quoted, "pythonic": repr}
+    env.filters |= {"quoted": quoted, "pythonic": repr, "spark": spark}
     env.globals |= {"asset": asset}
     return env
 
@@ -78,6 +80,11 @@ def value(any_value: object, limit: int = MAX_NAME) -> Markup:
     if isinstance(any_value, bool) or not isinstance(any_value, (int, float)):
         return name(any_value, limit)
     return escape(numbers.parameter(any_value))
+
+
+def spark(values: Sequence[float], label: str = "") -> Markup:
+    """Return a curve as a small line; values that are not finite are marked."""
+    return Markup(sparkline(np.array(values, dtype=np.float64), width=128, height=24, label=label))  # escaped there
 
 
 def quoted(text: object) -> str:

@@ -28,7 +28,6 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from advisor.web import token
-from advisor.web.limits import MAX_BODY as MAX_BODY  # who mounts the guard elsewhere needs it
 from advisor.web.limits import MAX_HEADERS, MAX_TARGET, Deadline, Exchange, Limits
 from advisor.web.options import Options
 from advisor.web.problems import API, Refusal, refused
@@ -54,7 +53,6 @@ POLICY: Final = "; ".join(
         "style-src 'self'",
         "img-src 'self' data:",
         "connect-src 'self'",
-        "frame-src 'self'",
         "form-action 'self'",
         "base-uri 'none'",
         "frame-ancestors 'none'",

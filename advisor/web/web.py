@@ -18,8 +18,8 @@ from advisor.triage import Overview, Triage
 from advisor.web import render
 from advisor.web.commands import Shell
 from advisor.web.live import Live
+from advisor.web.memo import Memo
 from advisor.web.options import Options
-from advisor.web.spark import spark
 from storage.errors import StorageError
 from storage.records import Finding
 
@@ -40,6 +40,8 @@ class Web:
     options: Options
     live: Live = field(init=False, repr=False, compare=False)
     """What tells viewers of changes."""
+    memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
+    """What was worked out for one viewer and serves the next."""
     _looks: _Looks = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -59,7 +61,7 @@ class Web:
     @property
     def book(self) -> LiveBook:
         """The book of alerts, kept current."""
-        return self._looks.overview.book
+        return self.adv.alerts
 
     def finding(self, finding_id: str) -> Finding | None:
         """Return a finding as its run tells it now, None where it is gone."""
@@ -81,7 +83,6 @@ class Web:
         env = render.environment()
         env.globals |= render.shared(read_only=self.options.read_only, store=self.adv.opening.uri, version=__version__)
         env.globals |= {"codes": CODES, "store_version": self._version, "shell": self.shell}
-        env.filters |= {"spark": spark}
         env.globals["ui"] = env.get_template("_macros.html.j2").module
         return env
 
@@ -117,7 +118,7 @@ class _Looks:
 
     def __init__(self, adv: Advisor) -> None:
         self._adv = adv
-        self.overview = Overview(adv.store)
+        self.overview = Overview(adv.store, book=adv.alerts)
         self._last: tuple[float, tuple[int, int], Triage] | None = None
         self._lock = threading.Lock()
 

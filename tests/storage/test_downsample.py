@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from storage.downsample import chosen, downsample
+from storage.downsample import downsample
 from storage.errors import RecordError
 from storage.records import Curve
+from storage.thinning import chosen
 
 Floats = NDArray[np.float64]
 

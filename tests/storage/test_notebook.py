@@ -197,9 +197,6 @@ def test_curves_without_a_finite_value_or_without_a_value_are_shown_too() -> Non
 def test_a_long_curve_is_drawn_with_few_points_and_keeps_its_spikes() -> None:
     values = np.zeros(1_000_000)
     values[[123_456, 654_321]] = 1.0, -1.0
-    kept = svg.thinned(values, 400)
-    assert kept.size <= 600
-    assert {123_456, 654_321, 0, 999_999} <= set(kept.tolist())
     assert len(Curve.of("x", np.arange(values.size), values)._repr_html_()) < 60_000
 
 

@@ -35,6 +35,12 @@ def takes_several(field: inspect.Field) -> bool:
     return any(isinstance(each, LISTS) for each in _kinds(field.type))
 
 
+def _takes_text(field: inspect.Field) -> bool:
+    """Return whether any text is a value of a field, or of what it lists."""
+    kinds = [getattr(each, "item_type", each) for each in _kinds(field.type)]
+    return any(isinstance(one, inspect.StrType) for each in kinds for one in _kinds(each))
+
+
 def of_query(operation: Operation, named: Mapping[str, str], query: bytes) -> dict[str, Any]:
     """Return the arguments of a request without a body.
 
@@ -49,6 +55,8 @@ def of_query(operation: Operation, named: Mapping[str, str], query: bytes) -> di
         field = known.get(name)
         if field is None:
             raise Refusal(400, f"{operation.name} takes no {name[:100]!r}; {did_you_mean(name[:100], known)}")
+        if value.lower() == "null" and not _takes_text(field):  # which would be read as if nothing had been given
+            raise Refusal(422, f"{name} = 'null' is no value of it; leave {name} out to ask without it")
         if takes_several(field):
             found.setdefault(name, []).append(value)
         elif name in found:

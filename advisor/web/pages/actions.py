@@ -16,11 +16,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from advisor import silencing
 from advisor.documents.untrusted import one_line
 from advisor.findings.alerts import SCOPES, Scope, Seen
 from advisor.silencing import (
     acknowledge_seen,
-    judge_seen,
     mute_exactly,
     reopen_seen,
     unmute_exactly,
@@ -158,7 +158,13 @@ def reopen_group(request: Request, fields: Fields) -> Response:
 def _judged(request: Request, fields: Fields, found: Sequence[Seen], called: str) -> Response:
     web = Web.of(request)
     verdict = _verdict(fields)
-    judge_seen(web.adv.store, found, verdict, note=fields.get("note", "")[:10_000], now=web.adv.clock())
+    silencing.judge(
+        web.adv.store,
+        [seen.finding for seen in found],
+        verdict,
+        note=fields.get("note", "")[:10_000],
+        now=web.adv.clock(),
+    )
     finding_id = found[0].finding.id if len(found) == 1 else ""
     return _answer(request, f"Judged {JUDGED[verdict]}: {_short(called)}", finding_id=finding_id)
 

@@ -16,7 +16,6 @@ import numpy as np
 
 from advisor.suggest.landscape import Axis, Group, Landscape, landscape, wanted
 from advisor.suggest.problem import Problem
-from advisor.web.memo import memo_of
 from advisor.web.web import Web
 from storage.records import Experiment, Run
 
@@ -52,7 +51,7 @@ def landscape_of(web: Web, record: Experiment, where: str = "") -> Landscape:
         names = store.names(record.name)
         return landscape(record, names, store.columns(record.name, wanted(record, names), where=where or None))
 
-    return memo_of(web.adv).get(("landscape", record.number, where, store.state().version), make)
+    return web.memo.get(("landscape", record.number, where, store.state().version), make)
 
 
 def fingerprint(found: Landscape) -> str:
@@ -105,14 +104,14 @@ def _finite(values: Any) -> list[float | None]:
 def noise_of(web: Web, record: Experiment, found: Landscape) -> Noise | None:
     """Return how far repeats lie apart, on the newest runs."""
     exp = web.adv.experiment(record.name, create=False)
-    return memo_of(web.adv).get(("noise", record.number, fingerprint(found)), lambda: exp.noise(newest=NEWEST))
+    return web.memo.get(("noise", record.number, fingerprint(found)), lambda: exp.noise(newest=NEWEST))
 
 
 def importances_of(web: Web, record: Experiment, found: Landscape) -> tuple[Importances | None, str]:
     """Return which parameters mattered, on the newest runs, and what it rests on or why nobody can tell."""
     exp = web.adv.experiment(record.name, create=False)
     key = ("importances", record.number, fingerprint(found))
-    return memo_of(web.adv).get(key, lambda: exp.importances(newest=NEWEST))
+    return web.memo.get(key, lambda: exp.importances(newest=NEWEST))
 
 
 def newest_of(web: Web, record: Experiment) -> list[Run]:
@@ -226,7 +225,7 @@ def interaction(found: Landscape, across: str, down: str) -> Interaction | None:
 def ledger_of(web: Web, record: Experiment, found: Landscape) -> tuple[Ledger | None, SearchAdvice]:
     """Return the ledger, None where the experiment is too large for a page, and the advice whether to go on."""
     exp = web.adv.experiment(record.name, create=False)
-    memo, state = memo_of(web.adv), web.adv.store.state()
+    memo, state = web.memo, web.adv.store.state()
     key = (record.number, fingerprint(found), len(state.suggestions), len(state.closed_suggestions))
     advice = memo.get(("stop", *key), lambda: exp.stop_advice(newest=NEWEST))
     if len(found) > LEDGER_UP_TO:

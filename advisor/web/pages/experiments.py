@@ -17,7 +17,6 @@ from starlette.routing import Route
 from advisor.suggest.landscape import constraint_columns, kept
 from advisor.triage import Pulse
 from advisor.web.addresses import address_of
-from advisor.web.memo import memo_of
 from advisor.web.web import Web
 from storage.records import Experiment, FindingState, RunState
 from storage.store import RunStore
@@ -57,7 +56,7 @@ class Overview:
 def overviews(web: Web) -> list[Overview]:
     """Return all experiments in the order of their creation; kept until something happens in the store."""
     store = web.adv.store
-    found = memo_of(web.adv).get(("overviews", store.state().version), lambda: _overviews(store))
+    found = web.memo.get(("overviews", store.state().version), lambda: _overviews(store))
     going_on = _going_on(web)
     return [_as_of_now(each, going_on.get(each.record.name, ())) for each in found]
 
@@ -70,7 +69,7 @@ def overview(web: Web, record: Experiment) -> Overview:
     def make() -> Overview:
         return _overview(record, _columns(store, record), _open(store, record.name))
 
-    return _as_of_now(memo_of(web.adv).get(key, make), _going_on(web).get(record.name, ()))
+    return _as_of_now(web.memo.get(key, make), _going_on(web).get(record.name, ()))
 
 
 def _going_on(web: Web) -> dict[str, list[Pulse]]:

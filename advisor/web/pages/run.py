@@ -20,7 +20,6 @@ from starlette.routing import Route
 from advisor.comparing import standing
 from advisor.errors import AdvisorError
 from advisor.findings import CODES
-from advisor.findings.evidence import worded
 from advisor.references import find_run
 from advisor.relatives import MANY, Relatives, around, relatives
 from advisor.reports.lead import lead
@@ -30,6 +29,7 @@ from advisor.web.pages.curves import curves_of
 from advisor.web.web import Web
 from storage.curves import is_of_machine
 from storage.errors import CurveDamagedError, StorageError
+from storage.evidence import worded
 from storage.records import Experiment, Finding, FindingState, Run, RunState
 
 MANY_CHARTS: Final = 12

@@ -10,7 +10,7 @@ import pytest
 
 import advisor
 from advisor.app import Advisor
-from advisor.silencing import acknowledge, judge_seen, mute, read_book, reopen, unmute
+from advisor.silencing import acknowledge, judge, mute, read_book, reopen, unmute
 from advisor.triage import Overview, Triage
 from storage.embed import HashingEmbedder
 from storage.records import CurveChunk, Event, FindingState
@@ -77,7 +77,7 @@ def test_what_was_acknowledged_muted_or_judged_goes_and_comes_back(adv: Advisor)
         assert [(each.n_findings, each.mute.reason) for each in there.muted] == [(1, "known")]
         unmute(adv.store, [there.muted[0].mute.target], now=now)
     seen = list(read_book(adv.store).findings.values())
-    judge_seen(adv.store, seen, "ok", now=now)
+    judge(adv.store, [each.finding for each in seen], "ok", now=now)
     assert look(adv, overview).is_calm
     assert adv.store.run(run_id).findings[0].state is FindingState.RESOLVED
 

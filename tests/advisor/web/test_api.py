@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import openapi_spec_validator
 import pytest
 
 import advisor
@@ -94,7 +95,7 @@ def test_the_document_is_openapi_and_has_what_can_be_done(
 ) -> None:
     bearer = {"authorization": f"Bearer {'t' * 20}"}
     document = client_of(**options).get("/api/openapi.json", headers=bearer).json()
-    pytest.importorskip("openapi_spec_validator").validate(document)
+    openapi_spec_validator.validate(document)
     assert document["openapi"].startswith("3.1")
     listed = {each["operationId"] for path in document["paths"].values() for each in path.values()}
     assert listed == {each.name for each in OPERATIONS if not (each.writes and options.get("read_only"))}
@@ -124,6 +125,11 @@ def test_the_page_about_the_api_lists_all_of_it_and_is_fit_for_everybody(
         assert violations(page) == []
         page.set_viewport_size({"width": 390, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_word_that_stands_for_nothing_elsewhere_is_a_text_here_or_refused(client: TestClient) -> None:
+    assert problem(client.get(f"{API}/documents?kind=null"), 422, "'null' is no value of it")
+    assert problem(client.get(f"{API}/runs?experiment=null"), 404, "'null'")
 
 
 def test_a_search_by_words_can_be_followed_to_its_end(client: TestClient) -> None:

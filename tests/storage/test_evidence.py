@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from advisor.findings.evidence import INNER, LIMIT, WORDS, worded
+from storage.evidence import INNER, LIMIT, WORDS, worded
 
 
 def test_figures_are_named_in_words_with_their_units() -> None:
