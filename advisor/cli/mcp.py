@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from advisor.cli.options import AllowHostOption, HostOption, PortOption, TokenOption
 from advisor.cli.output import note, say
 from advisor.cli.session import Session, command
 
@@ -25,34 +26,16 @@ def register(app: typer.Typer) -> None:
     def mcp(
         session: Session,
         http: Annotated[
-            bool, typer.Option("--http", help="Serve over HTTP at /mcp instead of stdin and stdout.")
+            bool,
+            typer.Option(
+                "--http",
+                help="Serve over HTTP at /mcp instead of stdin and stdout; needed by --host and --port.",
+            ),
         ] = False,
-        host: Annotated[
-            str,
-            typer.Option(
-                "--host",
-                metavar="ADDRESS",
-                help="With --http: address to listen on; beyond this machine a token is asked for.",
-            ),
-        ] = HOST,
-        port: Annotated[
-            int, typer.Option("--port", min=0, max=65_535, metavar="N", help="With --http: port; 0 takes a free one.")
-        ] = PORT,
-        token: Annotated[
-            str | None,
-            typer.Option(
-                "--token",
-                metavar="TEXT",
-                envvar="ADVISOR_TOKEN",
-                show_envvar=False,
-                help="With --http: what every request has to bring as 'Authorization: Bearer …', at least 16 "
-                "characters; better given as $ADVISOR_TOKEN.",
-            ),
-        ] = None,
-        allow_host: Annotated[
-            list[str] | None,
-            typer.Option("--allow-host", metavar="NAME", help="With --http: another name that it is asked for under."),
-        ] = None,
+        host: HostOption = HOST,
+        port: PortOption = PORT,
+        token: TokenOption = None,
+        allow_host: AllowHostOption = None,
         read_only: Annotated[bool, typer.Option("--read-only", help="Leave out the tools that write.")] = False,
     ) -> int | None:
         """Let an agent ask and tell: the store as a server of the Model Context Protocol, on stdin and stdout."""

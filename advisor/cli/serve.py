@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from advisor.cli.options import AllowHostOption, HostOption, PortOption, TokenOption
 from advisor.cli.output import note, say
 from advisor.cli.session import Session, command
 
@@ -23,32 +24,11 @@ def register(app: typer.Typer) -> None:
     @command(app, "serve", panel="Look")
     def serve(
         session: Session,
-        host: Annotated[
-            str,
-            typer.Option(
-                "--host", metavar="ADDRESS", help="Address to listen on; beyond this machine a token is asked for."
-            ),
-        ] = "127.0.0.1",
-        port: Annotated[
-            int, typer.Option("--port", min=0, max=65_535, metavar="N", help="Port; 0 takes a free one.")
-        ] = PORT,
-        token: Annotated[
-            str | None,
-            typer.Option(
-                "--token",
-                metavar="TEXT",
-                envvar="ADVISOR_TOKEN",
-                show_envvar=False,
-                help="What every request has to bring, at least 16 characters; better given as $ADVISOR_TOKEN.",
-            ),
-        ] = None,
+        host: HostOption = "127.0.0.1",
+        port: PortOption = PORT,
+        token: TokenOption = None,
         read_only: Annotated[bool, typer.Option("--read-only", help="Show everything, change nothing.")] = False,
-        allow_host: Annotated[
-            list[str] | None,
-            typer.Option(
-                "--allow-host", metavar="NAME", help="Another name that the page is asked for under, as of a proxy."
-            ),
-        ] = None,
+        allow_host: AllowHostOption = None,
         browser: Annotated[
             bool, typer.Option("--open/--no-open", help="Whether to open the page in a browser.")
         ] = False,

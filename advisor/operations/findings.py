@@ -1,6 +1,6 @@
 """Operations on findings across all experiments: list, acknowledge, judge, mute.
 
-The list folds alerts (``advisor.silencing.current_book``) and reads no runs but those of the findings that fit.
+The list folds alerts (``Advisor.alerts``) and reads no runs but those of the findings that fit.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from advisor.documents import Origin, OriginError
 from advisor.errors import ConfigError
 from advisor.reports.keep import document_of, kept_events
-from storage.errors import RecordError, did_you_mean
+from storage.errors import NothingCalledSoError, did_you_mean
 from storage.records import Document, Event
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def find_kept(store: RunStore, document_id: str) -> tuple[Kept, Sequence[Kept]]:
 
     Raises
     ------
-    RecordError
+    NothingCalledSoError
         If no document, or more than one, fits.
     """
     groups = shelf(store)
@@ -83,8 +83,10 @@ def find_kept(store: RunStore, document_id: str) -> tuple[Kept, Sequence[Kept]]:
     if len(fitting) == 1:
         return everything[fitting[0]]
     if fitting:
-        raise RecordError(f"{len(fitting)} documents begin with {document_id!r:.80}; give more of the id")
-    raise RecordError(f"there is no document {document_id!r:.80}; {did_you_mean(document_id, everything, show=3)}")
+        raise NothingCalledSoError(f"{len(fitting)} documents begin with {document_id!r:.80}; give more of the id")
+    raise NothingCalledSoError(
+        f"there is no document {document_id!r:.80}; {did_you_mean(document_id, everything, show=3)}"
+    )
 
 
 def kept_of(event: Event) -> Kept:

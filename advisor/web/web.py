@@ -17,6 +17,7 @@ from advisor.silencing import LiveBook
 from advisor.triage import Overview, Triage
 from advisor.web import render
 from advisor.web.commands import Shell
+from advisor.web.curves import Curves
 from advisor.web.live import Live
 from advisor.web.memo import Memo
 from advisor.web.options import Options
@@ -40,12 +41,15 @@ class Web:
     options: Options
     live: Live = field(init=False, repr=False, compare=False)
     """What tells viewers of changes."""
+    curves: Curves = field(init=False, repr=False, compare=False)
+    """Curves that charts asked for, kept for a while."""
     memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
     """What was worked out for one viewer and serves the next."""
     _looks: _Looks = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "live", Live(lambda: self.adv.store))
+        object.__setattr__(self, "curves", Curves(self.adv.store))
         object.__setattr__(self, "_looks", _Looks(self.adv))
 
     @classmethod

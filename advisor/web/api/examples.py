@@ -1,6 +1,7 @@
 """Calls that can be copied and run as they stand, with what the store holds: its experiment, its runs, a finding.
 
-Invariant: an example of what writes changes nothing that is there: it adds a note, or sets tags to what they are.
+Invariant: they run as they stand. Those of operations that write do write: a note, a failed run that says that it is an
+example, a verdict on and an acknowledgement of the newest finding, a mute for an hour; tags stay what they are.
 """
 
 from __future__ import annotations

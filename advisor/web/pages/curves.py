@@ -5,7 +5,6 @@ What is answered is written down in ``advisor.web.curves``; NaN and ±inf are th
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -14,26 +13,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from advisor.comparing import MAX_RUNS
 from advisor.errors import AdvisorError, ConfigError
 from advisor.relatives import best_other, nearest_healthy
-from advisor.web.curves import Beside, Curves, Role, Window, run_label
+from advisor.web.curves import Beside, Role, Window, run_label
+from advisor.web.problems import problem, status_of, words_of
 from advisor.web.web import Web
 from storage.errors import StorageError
 
-MAX_RUNS: Final = 100
-"""Runs that are compared at once."""
 MAX_BESIDE: Final = 20
-_MAKING: Final = threading.Lock()
-
-
-def curves_of(request: Request) -> Curves:
-    """Return the curves that the application of a request keeps in memory."""
-    state = request.app.state
-    with _MAKING:
-        if not hasattr(state, "curves"):
-            state.curves = Curves(Web.of(request).adv.store)
-        found: Curves = state.curves
-        return found
 
 
 def of_run(request: Request) -> Response:
@@ -51,17 +39,14 @@ def compared(request: Request) -> Response:
 
 
 def _answered(request: Request, chosen: Callable[[Request], list[Beside]]) -> Response:
-    from advisor.web.problems import status_of
-
     try:
         metrics = [*request.query_params.getlist("metric"), *_split(request, "metrics")]
         own = request.query_params.getlist("own")
         window = Window.asked(request.query_params)
-        found = curves_of(request).payload(chosen(request), [*metrics, *own], window, own=own)
-        status = 200
-    except (AdvisorError, StorageError) as error:
-        found, status = {"detail": str(error)}, status_of(error)
-    return Response(msgspec.json.encode(found), status, media_type="application/json")
+        found = Web.of(request).curves.payload(chosen(request), [*metrics, *own], window, own=own)
+    except (AdvisorError, StorageError) as error:  # to a script, so no page as elsewhere
+        return problem(status_of(error), words_of(error))
+    return Response(msgspec.json.encode(found), media_type="application/json")
 
 
 def _beside(request: Request) -> list[Beside]:

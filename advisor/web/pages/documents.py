@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from advisor.documents import FORMATS, KINDS
+from advisor.documents import FORMATS
 from advisor.documents.untrusted import block
 from advisor.errors import AdvisorError, ConfigError
 from advisor.reports.commission import commission
@@ -29,7 +29,7 @@ from advisor.web.forms import Fields, posted
 from advisor.web.problems import words_of
 from advisor.web.waiting import Waiting
 from advisor.web.web import Web
-from storage.errors import RecordError, StorageError
+from storage.errors import StorageError
 from storage.records import Document, new_id
 
 if TYPE_CHECKING:
@@ -123,10 +123,7 @@ def verify(request: Request) -> Response:
 
 def _shown(request: Request, judged: Callable[[Kept, float], tuple[Verified | None, bool]]) -> Response:
     web = Web.of(request)
-    try:
-        kept, versions = find_kept(web.adv.store, request.path_params["document_id"])
-    except RecordError as error:
-        return _absent(request, str(error))
+    kept, versions = find_kept(web.adv.store, request.path_params["document_id"])
     patience = THEN_S if request.headers.get("hx-request") else AT_FIRST_S
     reading, trouble = _reading(request, kept, patience)
     verified, verifying = judged(kept, patience)
@@ -147,10 +144,7 @@ def _shown(request: Request, judged: Callable[[Kept, float], tuple[Verified | No
 def file(request: Request) -> Response:
     """Answer with a document as a file: the very one that was written, or the same in another format."""
     web = Web.of(request)
-    try:
-        kept, _ = find_kept(web.adv.store, request.path_params["document_id"])
-    except RecordError as error:
-        return _absent(request, str(error))
+    kept, _ = find_kept(web.adv.store, request.path_params["document_id"])
     format = request.query_params.get("format", kept.document.format)
     if format not in FORMATS:
         raise ConfigError(f"format {format!r:.40} is unknown; allowed are {', '.join(FORMATS)}")
@@ -228,10 +222,6 @@ def _go_to(request: Request, document: Document) -> Response:
     return RedirectResponse(address, 303)
 
 
-def _absent(request: Request, why: str) -> Response:
-    return Web.of(request).page(request, "error.html.j2", status=404, status_code=404, why=why)
-
-
 def _blocks() -> dict[str, Any]:
     """Return what the template of a document's blocks needs."""
     from advisor.documents import html
@@ -259,4 +249,3 @@ ROUTES: Final = (
     Route("/documents/{document_id}/verify", verify),
     Route("/documents/{document_id}/file", file),
 )
-assert set(KINDS_IN_WORDS) == set(KINDS)

@@ -25,7 +25,6 @@ from advisor.relatives import MANY, Relatives, around, relatives
 from advisor.reports.lead import lead
 from advisor.web import run_details as details
 from advisor.web.forms import Fields, posted
-from advisor.web.pages.curves import curves_of
 from advisor.web.web import Web
 from storage.curves import is_of_machine
 from storage.errors import CurveDamagedError, StorageError
@@ -76,7 +75,7 @@ class RunView:
     @cached_property
     def _metrics(self) -> tuple[tuple[str, ...], str]:
         try:
-            return (tuple(self.run.summary) if self._is_told else curves_of(self.request).names(self.run)), ""
+            return (tuple(self.run.summary) if self._is_told else self.web.curves.names(self.run)), ""
         except CurveDamagedError as error:
             return tuple(self.run.summary), str(error)
 
@@ -301,7 +300,7 @@ def _forecast(view: RunView) -> Mapping[str, Any]:
 
 
 def _machine(view: RunView) -> Mapping[str, Any]:
-    names = [metric for metric in curves_of(view.request).names(view.run) if is_of_machine(metric)]
+    names = [metric for metric in view.web.curves.names(view.run) if is_of_machine(metric)]
     return {"charts": [chart for name in names for chart in details.charts(view.run.id, [name], first=None)]}
 
 

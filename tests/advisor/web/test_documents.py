@@ -11,7 +11,9 @@ import pytest
 
 import advisor
 from advisor.app import Advisor
+from advisor.documents import KINDS
 from advisor.documents.prose import Told
+from advisor.web.pages.documents import KINDS_IN_WORDS
 from advisor.web.pages.verifying import marked
 from tests.advisor.web.conftest import Served, violations
 
@@ -31,6 +33,10 @@ def adv(store: Path, tmp_path: Path) -> Iterator[Advisor]:
 
 def id_of(adv: Advisor, kind: str) -> str:
     return next(each.id for each in adv.documents() if each.kind == kind)
+
+
+def test_every_kind_of_document_has_words() -> None:
+    assert set(KINDS_IN_WORDS) == set(KINDS)
 
 
 def test_documents_are_listed_and_filtered_by_kind(client: TestClient, adv: Advisor) -> None:
