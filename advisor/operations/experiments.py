@@ -11,6 +11,7 @@ from advisor.documents.fact_paths import experiment_fact, experiment_facts, run_
 from advisor.operations import bounds, find
 from advisor.operations.operation import Answer, Asked, Number, Operation, Told, number, untrusted
 from advisor.operations.told import ExperimentName, RunTold, facts_told, run_told
+from advisor.suggest.search_advice import NEWEST
 from storage.records import Direction, RunState
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 MOST: Final = 500
 """Experiments in one answer."""
 N_METRICS: Final = 200
-NEWEST: Final = 2_000
-"""Runs that advice on going on looks at; of 100,000 it would take half a minute."""
 
 
 class ExperimentsAsked(Asked, frozen=True, kw_only=True):

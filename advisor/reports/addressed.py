@@ -31,6 +31,7 @@ from advisor.documents.fact_paths import (
 from advisor.documents.untrusted import one_line
 from advisor.errors import AdvisorError
 from advisor.references import find_run
+from advisor.suggest.search_advice import NEWEST
 from storage.errors import StorageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def resolve_fact(adv: Advisor, fact_id: str) -> Fact:
 def worked_out_facts(adv: Advisor, record: Experiment, what: str) -> list[Fact]:
     """Return the figures of an experiment's ``ledger`` or ``stop_advice`` as facts."""
     experiment = adv.experiment(record.name, create=False)
-    told = (experiment.ledger() if what == "ledger" else experiment.stop_advice()).as_json()
+    told = (experiment.ledger() if what == "ledger" else experiment.stop_advice(newest=NEWEST)).as_json()
     return ledger_facts(record, told, what)
 
 

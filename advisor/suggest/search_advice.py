@@ -26,6 +26,9 @@ from storage.records import Experiment, Run
 
 MIN_RUNS: Final = 20
 """Finished runs below which nothing is said: ten random ones at the start, and as many that learned from them."""
+NEWEST: Final = 2_000
+"""Runs that pages and agents have looked at; of 100,000 it would take half a minute. The same for all of them, so that
+a figure that one told is the figure that another looks up."""
 HORIZON: Final = 20
 """Further runs whose gain is foretold."""
 EARLIEST: Final = 40

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from advisor.comparing import standing
 from advisor.operations.checking import CheckAsked, check_experiment
+from advisor.suggest.search_advice import NEWEST
 from advisor.web import addresses
 from advisor.web.addresses import address_of
 from advisor.web.forms import Fields, posted
@@ -133,7 +134,7 @@ def _analysis(web: Web, record: Experiment, request: Request) -> dict[str, Any]:
         return given | {"error": str(error), "now": True, "found": None}
     if part == "importances":
         told, why = charts.importances_of(web, record, found)
-        return given | {"now": True, "importances": told, "why": why, "newest": charts.NEWEST, "found": found}
+        return given | {"now": True, "importances": told, "why": why, "newest": NEWEST, "found": found}
     pair = charts.interaction(found, given["across"], given["down"])
     return (
         given
@@ -164,7 +165,7 @@ def _beside(web: Web, record: Experiment, found: Any) -> dict[str, Any]:
         "n_newest": len(runs),
         "importances": None,
         "why": "",
-        "newest": charts.NEWEST,
+        "newest": NEWEST,
     }
 
 
@@ -182,7 +183,7 @@ def _ledger(web: Web, record: Experiment, request: Request) -> dict[str, Any]:
     reason = advice.reason.removeprefix("stop: ").removeprefix("go on: ")
     given: dict[str, Any] = {"ledger": kept, "sentences": told, "advice": advice, "percent": percent}
     given["reason"] = reason[:1].upper() + reason[1:]
-    return given | {"now": True, "newest": charts.NEWEST, "up_to": charts.LEDGER_UP_TO}
+    return given | {"now": True, "newest": NEWEST, "up_to": charts.LEDGER_UP_TO}
 
 
 _TAB_CONTENT: Final = {"runs": _runs, "analysis": _analysis, "suggestions": _suggestions, "ledger": _ledger}

@@ -16,6 +16,7 @@ import numpy as np
 
 from advisor.suggest.landscape import Axis, Group, Landscape, landscape, wanted
 from advisor.suggest.problem import Problem
+from advisor.suggest.search_advice import NEWEST
 from advisor.web.web import Web
 from storage.records import Experiment, Run
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from advisor.suggest import Importances, Ledger, SearchAdvice
     from advisor.suggest.noise import Noise
 
-NEWEST: Final = 2_000
-"""Whole runs that are looked at, the newest ones."""
 DRAWN: Final = 2_000
 """Runs that are drawn."""
 LOG_FROM: Final = 100.0
