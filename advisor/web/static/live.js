@@ -28,12 +28,16 @@ function concerns(part, change) {
 }
 
 /** Return whether somebody is at work in a part: it is not taken from under his hands. */
-function busy(part) {
+function held(part) {
   const at = document.activeElement;
   const typing = part.contains(at) && at.matches("input:not([type=checkbox]), select, textarea");
   // What was done a moment ago stays where it was until the pointer or the keys have left: nothing moves below them.
   const kept = part.querySelector(".done") !== null && (part.matches(":hover") || part.querySelector(":focus-visible") !== null);
-  return kept || typing || part.querySelector(".menu[open]") !== null || part.classList.contains("htmx-request");
+  return kept || typing || part.querySelector(".menu[open]") !== null;
+}
+
+function busy(part) {
+  return held(part) || part.matches(".htmx-request, :has(.htmx-request)");
 }
 
 /** Load a part anew, at most once a second; once at the end is enough for many changes. */
@@ -49,10 +53,18 @@ async function load(part) {
   if (busy(part)) { waiting.set(part, setTimeout(() => load(part), AT_MOST_EVERY)); return; }
   waiting.delete(part);
   loadedAt.set(part, Date.now());
-  const kept = keep(part);
+  let kept = keep(part), late = false;
+  const arrived = ({ target, detail }) => {
+    if (target !== part || detail.requestConfig.elt !== part) return;
+    late = held(part); // somebody has begun meanwhile: what comes in may be older than what he did
+    if (late) detail.shouldSwap = false;
+    else kept = keep(part);
+  };
+  part.addEventListener("htmx:beforeSwap", arrived);
   try {
     await htmx.ajax("GET", part.dataset.liveUrl, { source: part, target: part, swap: "outerHTML" });
-  } catch { return; }
+  } catch { return; } finally { part.removeEventListener("htmx:beforeSwap", arrived); }
+  if (late) { refresh(part); return; }
   const now = part.id ? document.getElementById(part.id) : null;
   if (!now) return;
   loadedAt.set(now, Date.now());

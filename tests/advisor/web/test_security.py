@@ -575,7 +575,12 @@ def test_the_token_is_in_the_lines_with_addresses_and_nowhere_else(place: Path, 
             assert TOKEN not in str(answer.headers)
     finally:
         process.terminate()
-        out, err = process.communicate(timeout=20)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        # communicate() would leave out what readline() has taken from the pipe already.
+        with process.stdout, process.stderr:
+            out, err = process.stdout.read(), process.stderr.read()
+        process.wait(20)
     # Each address by which this machine can be reached has a line, and 0.0.0.0 is none of them.
     lines = [address, *out.splitlines()]
     assert all(re.fullmatch(rf"http://[\w.:\[\]-]+:{port}/\?token={TOKEN}", line) for line in lines)

@@ -15,7 +15,7 @@ from advisor.app import Advisor
 from tests.advisor.web.conftest import Served, serving, violations
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
     from starlette.testclient import TestClient
 
 TRAINER = """
@@ -36,6 +36,8 @@ BEGINS_WITHIN_MS = 30_000
 """Another process has to load its libraries first."""
 TRIES = 4
 """A busy machine may be late once or twice."""
+ROW = "document.activeElement.closest('[data-row]')"
+"""The row that the keys are in, for a script."""
 
 
 class Trainer:
@@ -108,14 +110,14 @@ def test_keys_walk_through_rows_and_acknowledge_and_can_be_switched_off(
     page.keyboard.press("j")
     page.keyboard.press("j")
     page.keyboard.press("k")
-    here = "document.activeElement.closest('[data-row]').dataset.key"
+    here = f"{ROW}.dataset.key"
     first = page.evaluate(here)
     page.keyboard.press("a")
     row = page.locator(f"[data-key='{first}']")
     row.get_by_text("acknowledged ·").wait_for()
     assert row.get_by_role("button", name="Undo").is_visible()
     page.keyboard.press("j")
-    page.wait_for_function(f"document.activeElement.closest('[data-row]') !== null && {here} !== '{first}'")
+    page.wait_for_function(f"{ROW} !== null && {here} !== '{first}'")
     page.wait_for_timeout(1500)
     assert row.is_visible(), "it went while the keys were in the list"
     page.keyboard.press("/")
@@ -140,6 +142,35 @@ def test_keys_walk_through_rows_and_acknowledge_and_can_be_switched_off(
     page.keyboard.press("g")
     with page.expect_navigation(url=served.address + "/"):  # it is there already, and is loaded anew
         page.keyboard.press("t")
+
+
+def test_what_was_on_its_way_does_not_take_a_row_from_under_the_keys(
+    adv: Advisor, served: Served, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(served.address + "/")
+    page.locator("#live-state", has_text="live").wait_for()
+    on_their_way: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if route.request.headers.get("hx-target") == "attention":
+            on_their_way.append(route)
+        else:
+            route.continue_()
+
+    page.route(served.address + "/", hold)
+    with page.expect_request(lambda request: request.headers.get("hx-target") == "attention"):
+        adv.experiment("another", objective="loss")
+    page.keyboard.press("j")
+    row = page.locator(f"[data-key='{page.evaluate(f'{ROW}.dataset.key')}']")
+    page.keyboard.press("a")
+    row.get_by_text("acknowledged ·").wait_for()
+    with page.expect_response(lambda answer: answer.request.headers.get("hx-target") == "attention"):
+        on_their_way.pop().continue_()
+    page.wait_for_timeout(200)
+    assert row.is_visible(), "an answer to what was asked before took it away"
+    page.unroute(served.address + "/")
+    page.keyboard.press("/")
+    row.wait_for(state="detached")
 
 
 def test_an_empty_store_says_how_to_begin_and_fills_while_one_looks(
