@@ -24,6 +24,7 @@ from advisor.web.api.examples import of_store
 from advisor.web.api.openapi import document_of
 from advisor.web.api.reference import listed
 from advisor.web.limits import Places
+from advisor.web.problems import Refusal
 
 if TYPE_CHECKING:
     from advisor.web.web import Web
@@ -47,7 +48,9 @@ def routes_of(web: Web) -> list[Route]:
         return web.page(request, "api.html.j2", groups=shown, token=web.options.token is not None)
 
     def onwards(request: Request) -> Response:
-        return RedirectResponse("/api", 303)
+        if "text/html" not in request.headers.get("accept", ""):
+            raise Refusal(404, f"there is no operation at {request.url.path}; /api lists what there is")
+        return RedirectResponse("/api", 303)  # a person with a browser
 
     return [
         Route("/api", reference),

@@ -259,7 +259,10 @@ def test_what_writes_is_refused_as_such_where_only_reading_is_allowed(
 
 def test_the_root_of_the_api_leads_to_what_there_is_and_no_body_is_an_empty_one(client: TestClient) -> None:
     for path in (API, f"{API}/"):
-        assert client.get(path, follow_redirects=False).headers["location"] == "/api"
+        by_browser = client.get(path, headers={"accept": "text/html,*/*"}, follow_redirects=False)
+        assert (by_browser.status_code, by_browser.headers["location"]) == (303, "/api")
+        assert client.get(path).status_code == 404
+        assert "/api lists" in client.get(path).json()["detail"]
     headers = {"content-type": "application/json"}
     assert client.post(f"{API}/experiments/digits/check", headers=headers).status_code == 200
 
