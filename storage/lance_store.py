@@ -44,7 +44,7 @@ from storage.lance import Column, Database, among, quoted
 from storage.migrations import SCHEMA_VERSION
 from storage.provenance import REMOVED
 from storage.purge import GRACE, Purged, purge
-from storage.query import Names, Order, compile_filter, compile_order
+from storage.query import Names, Order, compile_conditions, compile_filter, compile_order
 from storage.question import Line, read_line
 from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState, utc_now
 from storage.searching import COUNTED, Searcher
@@ -267,8 +267,8 @@ class LanceRunStore(RunStore):
                 name: Order("ranks") if name == "ranks" else compile_order(name, names=known)
                 for name in dict.fromkeys(names)
             }
-            question = Question(
-                compile_filter(where, names=known) if where else None,
+            question = Question.of(
+                compile_conditions(where, names=known) if where else None,
                 exp=exp,
                 asks_text="text" in (where or "").lower() or Order("text") in wanted.values(),
             )
@@ -287,7 +287,9 @@ class LanceRunStore(RunStore):
             if record.objective is None:
                 return None
             descending = record.objective.direction == "maximize"
-            question = Question("ranks", exp=record.number, order=Order("objective"), descending=descending)
+            question = Question(
+                "ranks", rest="ranks", exp=record.number, order=Order("objective"), descending=descending
+            )
             ids = self._ask(question)
             best = self.state().entries(ids[:1])
         return best[0].run if best else None
@@ -297,8 +299,8 @@ class LanceRunStore(RunStore):
     ) -> list[str]:
         state = self.state()
         names = self._names(state, exp) if where or order_by else Names()
-        question = Question(
-            compile_filter(where, names=names) if where else None,
+        question = Question.of(
+            compile_conditions(where, names=names) if where else None,
             exp=exp,
             order=compile_order(order_by, names=names) if order_by else None,
             descending=descending,

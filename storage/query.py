@@ -25,12 +25,16 @@ Meaning
 from __future__ import annotations
 
 import math
+import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
-from typing import Literal, NoReturn
+from typing import Any, Final, Literal, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
 
 from storage.errors import FilterError, did_you_mean
 from storage.records import RunState
@@ -40,6 +44,13 @@ MAX_LENGTH = 20_000
 MAX_DEPTH = 15
 """Deepest nesting of parentheses and ``not``; the database's own parser gives up at about 50 levels."""
 
+_COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "=": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 Kind = Literal["text", "integer", "number", "time", "tags", "tag", "notes", "json"]
 
 COLUMNS: dict[str, tuple[str, Kind]] = {
@@ -131,7 +142,72 @@ def compile_filter(text: str, *, names: Names) -> str:
     "((try_cast(json_get_string(params, 'lr') as double) >= 0.1 and not isnan(try_cast(json_get_string(params, 'lr') \
 as double))) and state = 'failed')"
     """
-    return _Parser(text, names).filter()
+    return str(_Parser(text, names).filter())
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A condition that one number is on one side of another; a run without it, or with NaN, does not meet it."""
+
+    number: str
+    """The database's expression of the number that a run has."""
+    operator: str
+    """One of = < <= > >=."""
+    value: float
+
+    def met(self, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which numbers meet it; NaN stands for none as well."""
+        met: NDArray[np.bool_] = _COMPARISONS[self.operator](numbers, self.value)
+        return met
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """A filter as what its runs must all meet, so that numbers that were read once need not be read again."""
+
+    sql: str
+    """The whole filter."""
+    rest: str | None
+    """What is left of it without its thresholds; None where nothing is."""
+    thresholds: tuple[Threshold, ...]
+
+
+def compile_conditions(text: str, *, names: Names) -> Conditions:
+    """Return a filter as ``compile_filter`` does, and its thresholds apart; see there.
+
+    Examples
+    --------
+    >>> found = compile_conditions("lr < 0.1 and state = 'failed'", names=Names(params=frozenset({"lr"})))
+    >>> found.rest, [(each.operator, each.value) for each in found.thresholds]
+    ("state = 'failed'", [('<', 0.1)])
+    """
+    whole = _Parser(text, names).filter()
+    leaves = list(_leaves(whole))
+    rest = [leaf for leaf in leaves if not isinstance(leaf, _Comparison)]
+    thresholds = tuple(leaf.threshold for leaf in leaves if isinstance(leaf, _Comparison))
+    return Conditions(str(whole), _group(" and ", rest) if rest else None, thresholds)
+
+
+class _All(str):
+    """Conditions that must all be met, joined by ``and``."""
+
+    __slots__ = ("parts",)
+    parts: tuple[str, ...]
+
+
+class _Comparison(str):
+    """One condition on the number of a JSON column."""
+
+    __slots__ = ("threshold",)
+    threshold: Threshold
+
+
+def _leaves(part: str) -> Iterator[str]:
+    if isinstance(part, _All):
+        for each in part.parts:
+            yield from _leaves(each)
+    else:
+        yield part
 
 
 def compile_order(text: str, *, names: Names) -> Order:
@@ -360,7 +436,11 @@ class _Field:
             return f"isnan({number})" if operator == "=" else f"not isnan({number})"
         comparison = f"{number} {operator} {_number_literal(float(value))}"
         # The database sorts NaN above infinity; here it is above nothing.
-        return f"({comparison} and not isnan({number}))" if operator in (">", ">=") else comparison
+        said = _Comparison(f"({comparison} and not isnan({number}))" if operator in (">", ">=") else comparison)
+        if self.kind != "json" or operator not in _COMPARISONS:
+            return str(said)
+        said.threshold = Threshold(number, operator, float(value))
+        return said
 
     def _compare_time(self, operator: str, value: Value, at: int) -> str:
         if not isinstance(value, str):
@@ -405,7 +485,13 @@ class _Field:
 
 def _group(glue: str, parts: Iterable[str]) -> str:
     all_parts = list(parts)
-    return all_parts[0] if len(all_parts) == 1 else f"({glue.join(all_parts)})"
+    if len(all_parts) == 1:
+        return all_parts[0]
+    if glue.strip() != "and":
+        return f"({glue.join(all_parts)})"
+    whole = _All(f"({glue.join(all_parts)})")
+    whole.parts = tuple(all_parts)
+    return whole
 
 
 # ---------------------------------------------------------------- grammar
@@ -495,7 +581,7 @@ class _Parser:
             low = self._value("between")
             self._expect("and", "'and' between the two bounds")
             high = self._value("and")
-            return f"({field.compare('>=', *low)} and {field.compare('<=', *high)})"
+            return _group(" and ", [field.compare(">=", *low), field.compare("<=", *high)])
         if word == "in":
             self._expect("(", "'(' after 'in'")
             values = [self._value("(")]

@@ -60,6 +60,10 @@ class Vectors:
         """Return whether they are the present encoder's."""
         return self.encoder() in (None, self._embedder().identity)
 
+    def identity(self) -> str:
+        """Return the identity of the encoder whose vectors there are or, where there are none, would be."""
+        return self.encoder() or self._embedder().identity
+
     def is_lexical(self) -> bool:
         """Return whether the encoder sees letters only, no meaning."""
         return is_lexical(self._embedder())

@@ -35,7 +35,7 @@ from topics import CHATTER, TOPICS
 import advisor
 from advisor.sources import import_path
 from storage.embed import Embedder, HashingEmbedder, choose_embedder
-from storage.meaning import CONTEXT, PHRASES, Sense, in_context
+from storage.meaning import CONTEXT, PHRASES, Sense, in_context, shipped_sense
 from storage.ranking import LEXICAL, SEMANTIC, WORDS_ONLY, Corpus, Weights, text_hash
 from storage.records import Event
 from storage.searching import Searcher
@@ -151,7 +151,7 @@ def measure(corpus: Corpus, questions: Mapping[str, Sequence[Judged]]) -> dict[s
     if not isinstance(encoder, HashingEmbedder):
         vectors_only = Weights(words=0.0, written=0.95, config=0.05)
         methods["MiniLM as it is"] = ranking(with_vectors(corpus, encoder), encoder, vectors_only)
-        sense = Sense(encoder.embed([in_context(phrase) for phrase in PHRASES]))
+        sense = shipped_sense(encoder.identity) or Sense(encoder.embed([in_context(phrase) for phrase in PHRASES]))
         semantic = with_vectors(corpus, encoder, context=CONTEXT, sense=sense)
         methods["MiniLM in context"] = ranking(semantic, encoder, vectors_only, context=CONTEXT, sense=sense)
         methods["MiniLM fused"] = ranking(semantic, encoder, SEMANTIC, context=CONTEXT, sense=sense)

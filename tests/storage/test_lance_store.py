@@ -2,25 +2,30 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import subprocess
 import sys
 import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from filelock import FileLock
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from storage import SchemaTooNewError, StoreNotFoundError, StoreUnavailableError, folding, open_store
 from storage.embed import HashingEmbedder
 from storage.entries import sealed
-from storage.index import CHECKPOINT_ID, COLUMNS, TABLE, RunIndex
+from storage.index import CHECKPOINT_ID, COLUMNS, TABLE, Question, RunIndex
 from storage.lance import Database, mapped
 from storage.lance_store import LanceRunStore
 from storage.migrations import MIGRATIONS_TABLE, SCHEMA_VERSION
+from storage.query import Names, compile_filter
 from storage.records import Event
 from storage.store import RunStore
 from storage.testing import add_experiment, add_finished, add_run, chunk
@@ -181,6 +186,38 @@ def test_a_filter_is_current_while_another_process_holds_the_index(tmp_path: Pat
         add_finished(store, loss=0.3, params={"lr": "auto", "layers": [1]})
         assert [run.number for run in store.runs(where="params.lr = 0.1 and val_loss > 0.15")] == [1]
     assert [run.number for run in store.runs(where="params.lr = 0.1")] == [0, 1]
+
+
+CONDITIONS = (
+    "params.lr {} {}", "val_loss {} {}", "params.lr between {1} and 1", "not params.lr {} {}", "state = 'finished'",
+    "(params.lr {} {} and number < 6)", "(params.lr {} {} or number = 3)", "tag = 'a'", "params.lr is not null",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def of_all_sorts(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    """Return a store whose runs are kept but for the last two, with numbers, text, NaN, infinities and nothing."""
+    store = opened(tmp_path_factory.mktemp("sorts") / "store")
+    add_experiment(store)
+    values: tuple[Any, ...] = (0.1, 1, -2.5, "auto", "0.1", math.nan, math.inf, -math.inf, True, None, [1], 1e-30)
+    for place, value in enumerate(values):
+        if place == len(values) - 2:
+            store.compact()
+        loss = math.nan if place % 3 == 0 else place / 4
+        add_finished(store, loss=loss, params={} if value is None else {"lr": value}, tags=["a"] if place % 2 else [])
+    return store
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_threshold_means_the_same_among_what_is_remembered(of_all_sorts: RunStore, data: st.DataObject) -> None:
+    assert isinstance(of_all_sorts, LanceRunStore)
+    operators, numbers = st.sampled_from(("<", "<=", "=", ">=", ">", "!=")), st.sampled_from((0.1, 1, -3, "inf", 0.5))
+    one = st.builds(str.format, st.sampled_from(CONDITIONS), operators, numbers)
+    text = " and ".join(data.draw(st.lists(one, min_size=1, max_size=3)))
+    names = Names(params=frozenset({"lr"}), metrics=frozenset({"val_loss"}))
+    by_database = of_all_sorts._ask(Question(compile_filter(text, names=names)))
+    assert [run.id for run in of_all_sorts.runs(where=text)] == by_database
 
 
 def test_a_question_asked_again_is_answered_with_what_came_since(tmp_path: Path) -> None:
