@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from advisor.documents.content import PLACEHOLDER
 from advisor.documents.fact import Fact, FactSheet
-from advisor.documents.lexicon import NEUTRAL, RELATED, canonical
+from advisor.documents.lexicon import MARKS, NEUTRAL, RELATED, canonical
 
 WORD = re.compile(r"[a-z]+")
 _TOKEN = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}|[a-z]+(?:_far)?")
@@ -55,6 +55,11 @@ def label_words(fact: Fact) -> frozenset[str]:
         out |= {"rank"} if "finite" in words and not words & {"without", "not"} else set()
         out |= {"flagged"} if fact.unit == "runs" and "finding" in words else set()
     return frozenset(out)
+
+
+def licensed_words(fact: Fact, *, spoken: bool) -> frozenset[str]:
+    """Return the words that may stand beside a fact; where the program names it, none that its label tells it by."""
+    return label_words(fact) - MARKS - {"other"} if spoken else label_words(fact)
 
 
 def is_slot(token: str) -> bool:

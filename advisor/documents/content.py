@@ -18,6 +18,11 @@ Tone = Literal["plain", "good", "bad", "warn", "quiet"]
 
 PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 """How a sentence refers to a fact."""
+SPOKEN = re.compile(r"\{\{\s*the\s+([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
+"""How it refers to a fact that the program names as well as fills in."""
+_EITHER = re.compile(f"{PLACEHOLDER.pattern}|{SPOKEN.pattern}")
+_ARTICLE = re.compile(r"\b(?:the|an?) $", re.IGNORECASE)
+_WHOSE = re.compile(r"\b(?:its|their) $", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +224,8 @@ def name(text: str) -> Line:
 def fill(sentence: str, sheet: FactSheet) -> Line:
     """Return a sentence with its placeholders filled from the sheet.
 
+    ``{{best}}`` becomes "0.312", ``{{the best}}`` becomes "the best val_loss (0.312)".
+
     Raises
     ------
     KeyError
@@ -226,10 +233,18 @@ def fill(sentence: str, sheet: FactSheet) -> Line:
     """
     spans: list[Span] = []
     end = 0
-    for match in PLACEHOLDER.finditer(sentence):
-        fact = sheet[match[1]]
-        spans.append(Span(sentence[end : match.start()]))
-        spans.append(Span(fact.text, kind="name" if fact.kind == "name" else "figure", fact=fact))
+    for match in _EITHER.finditer(sentence):
+        fact, before = sheet[match[1] or match[2]], sentence[end : match.start()]
+        figure = Span(fact.text, kind="name" if fact.kind == "name" else "figure", fact=fact)
+        if match[1]:
+            spans += [Span(before), figure]
+        else:
+            named = fact.kind == "name" and fact.label.startswith("parameter ")  # its label has the name already
+            said = "the parameter " if named else f"the {fact.label} ("
+            said = said.removeprefix("the ") if _WHOSE.search(before) else said
+            opens = not spans and not _ARTICLE.sub("", before)
+            spans += [Span(_ARTICLE.sub("", before)), Span(said[0].upper() + said[1:] if opens else said), figure]
+            spans += [Span(")")] if said.endswith("(") else []
         end = match.end()
     spans.append(Span(sentence[end:]))
     return tuple(span for span in spans if span.text)

@@ -66,7 +66,7 @@ def beside_facts(material: RunMaterial, where: Standing) -> Iterator[Fact]:
     if parent is not None:
         yield named("parent_run", parent, called)
         label = f"number of parameters changed from the {called}"
-        yield counted("n_changed", len(changed(run, parent)), label, "parameters", "runs.params")
+        yield counted("n_changed", len(changed(run, parent)), label, "parameters", f"params of run {run.id}")
     if objective is None or run.objective is None or not math.isfinite(run.objective):
         return
     metric, own = metric_of(objective), run.objective
@@ -89,7 +89,7 @@ def beside_facts(material: RunMaterial, where: Standing) -> Iterator[Fact]:
             yield from differing(f"delta_{key}", value, own, label, metric, f"objective, {key}")
     if where.rank(run) is not None:
         beaten = sum(objective.better(own, value_of(other)) for other in ranked) / len(ranked)
-        yield share_of("beaten_share", beaten, "share of the other ranked runs that it beats", "runs")
+        yield share_of("beaten_share", beaten, "share of the other ranked runs that it beats", f"rank of run {run.id}")
 
 
 def curve_facts(material: RunMaterial, where: Standing) -> Iterator[Fact]:

@@ -130,11 +130,12 @@ ASPECT_WORDS = frozenset(
 
 
 NEUTRAL = frozenset(
-    """a an the this it its they their that which there s is was are were be been being has had have having
+    """a an the this it its they them their that which there s is was are were be been being has had have having
     of in on at by for from to with over among after across during as within out up than between and while but whereas
     run runs experiment value values figure figures
-    reached reaches reach achieved achieves obtained came comes stands holds lies lie gave gives recorded
-    reported reports found seen contains includes include covers concern concerns set sets setting ended belongs
+    reached reaches reach achieved achieves obtained came come comes stand stands holds lies lie gave gives recorded
+    reported reports found seen contains includes include covers concern concerns set sets setting settings used uses
+    ended belongs
     also now currently then so_far""".split()
 )
 """Words that name no quantity and may stand beside any fact; every other word must be licensed by one."""

@@ -12,13 +12,13 @@ import math
 import operator
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal, get_args
 
 from advisor.documents import opinion
-from advisor.documents.clauses import label_words, name_type
-from advisor.documents.content import PLACEHOLDER
+from advisor.documents.clauses import licensed_words, name_type
+from advisor.documents.content import PLACEHOLDER, SPOKEN
 from advisor.documents.fact import Fact, FactSheet
 from advisor.documents.lexicon import (
     ASPECT_WORDS,
@@ -30,6 +30,7 @@ from advisor.documents.lexicon import (
     is_number_word,
 )
 from advisor.documents.opinion import MAX_OPINION
+from advisor.documents.spoken import SPEAKABLE, spoken_problems
 from advisor.documents.wording import wording_problems
 
 Op = Literal["lt", "gt", "eq", "le", "ge"]
@@ -54,6 +55,15 @@ _PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_/]*")
 _SO_FAR = re.compile(r"\bso far\b")
 _APPOSITION = re.compile(r"(?<=\w|\}), ?\{\{\s*([A-Za-z_]\w*)\s*\}\}(?=[,;.]|$)")
 _CLAIM_SLOT = re.compile(r"^c[A-Za-z0-9_]*$")
+_GOES_ON = re.compile(r"(?:(?:\b(?:and|but)|,)\s+(?:(?:is|was)\s+)?|\b(?:and|but|while|whereas)\s+it\s+(?:is|was)\s+)$")
+"""Before a second comparison of the same figure."""
+_LIST = r"(?:the )?\{\}(?:(?:, and|,| and)(?: the)? \{\})*"
+_WHERE = r"(?: (?:for|in|of) (?:the|this) (?:run|experiment))?"
+_MISSING = re.compile(
+    rf"(?:(?:what is )?not recorded{_WHERE}(?::| is| are| was| were)? {_LIST}"
+    rf"|{_LIST} (?:is|are|was|were|has been|have been) not recorded{_WHERE})\.?"
+)
+"""A sentence that says what is missing, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,25 +90,41 @@ class Sentence:
 def problems(sentence: Sentence, sheet: FactSheet) -> tuple[str, ...]:
     """Return what is wrong with a factual sentence, as short codes; empty when it may be shipped."""
     claims = {claim.id: claim for claim in sentence.claims}
-    text = _apposed(sentence.text, sheet)
+    spoken = frozenset(SPOKEN.findall(sentence.text))
+    plain = SPOKEN.sub(r"{{\1}}", sentence.text)
+    if what_is_missing(plain, sheet):
+        return ()
+    text = _apposed(plain, sheet, spoken)
     slots = PLACEHOLDER.findall(text)
     facts = [slot for slot in slots if slot not in claims]
-    found = [*_form(_without_names(sentence.text, sheet), MAX_SENTENCE)]
+    found = [*_form(_without_names(plain, sheet), MAX_SENTENCE)]
     found.extend(f"unknown-id:{slot}" for slot in facts if slot not in sheet)
     found.extend(f"not-for-models:{slot}" for slot in facts if slot in sheet and sheet[slot].kind == "account")
+    found.extend(f"absence:{slot}" for slot in sorted(spoken) if slot in sheet and sheet[slot].kind not in SPEAKABLE)
+    found.extend(f"unknown-id:{slot}" for slot in sorted(spoken) if slot in claims)
     if not any(slot in sheet for slot in facts):
         found.append("no-fact")
     if len(claims) != len(sentence.claims) or any(claim_id in sheet for claim_id in claims):
         found.append("claim-id")
     for claim in sentence.claims:
-        found.extend(_claim_problems(claim, slots, claims, sheet))
+        found.extend(_claim_problems(claim, text, claims, sheet))
     if not found:
-        found.extend(_word_problems(text, [sheet[slot] for slot in facts]))
-        found.extend(_label_problems(text, claims, sheet))
+        found.extend(_word_problems(text, [sheet[slot] for slot in facts], spoken))
+        found.extend(_label_problems(text, claims, sheet, spoken))
         found.extend(_name_problems(text, sheet))
         found.extend(_superlative_problems(text, sheet))
-        found.extend(wording_problems(text, claims, sheet))
+        found.extend(wording_problems(text, claims, sheet, spoken=spoken))
+        found.extend(spoken_problems(text, spoken, claims, sheet))
     return tuple(dict.fromkeys(found))
+
+
+def what_is_missing(text: str, sheet: FactSheet) -> tuple[Fact, ...]:
+    """Return what a sentence says was not recorded; nothing where it says anything else, or of anything else."""
+    slots = PLACEHOLDER.findall(text)
+    facts = tuple(sheet[slot] for slot in slots if slot in sheet and sheet[slot].kind == "absence")
+    if len(text) > MAX_SENTENCE or not slots or len({*slots}) < len(slots) or len(facts) < len(slots):
+        return ()
+    return facts if _MISSING.fullmatch(PLACEHOLDER.sub("{}", text.strip()).lower()) else ()
 
 
 def interpretation_problems(text: str) -> tuple[str, ...]:
@@ -133,7 +159,10 @@ def verify_rendered(text: str, sheet: FactSheet) -> tuple[str, ...]:
     character is left belongs to a figure that the sheet does not know.
     """
     left = text
-    for known in sorted({fact.text for fact in sheet if fact.text}, key=lambda known: (-len(known), known)):
+    told = {fact.text for fact in sheet if fact.text} | {
+        fact.label for fact in sheet if any(map(_is_numeric, fact.label))
+    }
+    for known in sorted(told, key=lambda known: (-len(known), known)):
         left = re.sub(rf"(?<![\w.,]){re.escape(known)}(?![\w%]|[.,]\d)", "\x00", left)
     return tuple(chunk.strip(".,;:()") for chunk in left.replace("\x00", " ").split() if any(map(_is_numeric, chunk)))
 
@@ -157,12 +186,14 @@ def _form(text: str, limit: int) -> list[str]:
     return found
 
 
-def _apposed(text: str, sheet: FactSheet) -> str:
+def _apposed(text: str, sheet: FactSheet, spoken: Container[str]) -> str:
     """Return a text in which a figure between commas stands behind the words that it is the value of."""
 
     def joined(match: re.Match[str]) -> str:
         fact = sheet.get(match[1])
-        return f" at {{{{{match[1]}}}}}" if fact is not None and fact.kind != "name" else match[0]
+        if fact is None or fact.kind == "name" or fact.id in spoken:
+            return match[0]
+        return f" at {{{{{fact.id}}}}}"
 
     return _APPOSITION.sub(joined, text)
 
@@ -178,7 +209,8 @@ def _is_numeric(char: str) -> bool:
     return char.isdigit() or unicodedata.category(char).startswith("N") or unicodedata.numeric(char, None) is not None
 
 
-def _claim_problems(claim: Claim, slots: list[str], claims: Mapping[str, Claim], sheet: FactSheet) -> Iterable[str]:
+def _claim_problems(claim: Claim, text: str, claims: Mapping[str, Claim], sheet: FactSheet) -> Iterable[str]:
+    slots = PLACEHOLDER.findall(text)
     if not _CLAIM_SLOT.match(claim.id) or claim.op not in get_args(Op):
         yield f"claim-form:{claim.id[:20]}"
         return
@@ -197,7 +229,12 @@ def _claim_problems(claim: Claim, slots: list[str], claims: Mapping[str, Claim],
     figures = [place for place, slot in enumerate(slots) if slot in sheet and sheet[slot].kind != "name"]
     before = [slots[place] for place in figures if place < at]
     after = [slots[place] for place in figures if place > at]
-    if before[-1:] != [claim.a] or after[:1] != [claim.b]:
+    subject = before[-1:]
+    earlier = [claims[slot] for slot in slots[:at] if slot in claims][-1:]
+    slot = next(match for match in PLACEHOLDER.finditer(text) if match[1] == claim.id)
+    if earlier and subject == [earlier[0].b] and _GOES_ON.search(text[: slot.start()]):
+        subject = [earlier[0].a]  # "a is lower than b and higher than c"
+    if subject != [claim.a] or after[:1] != [claim.b]:
         yield f"claim-order:{claim.id}"
 
 
@@ -205,11 +242,13 @@ def _may_compare(a: Fact, b: Fact) -> bool:
     numbers = (a.number, b.number)
     if any(number is None or math.isnan(number) for number in numbers):
         return False
+    if a.kind == "delta" and any(number is not None and number < 0 for number in numbers):
+        return False  # a loss of 0.4 that is "lower than the noise" reads as if it were within it
     return a.kind == b.kind and a.kind in _COMPARABLE and a.unit == b.unit and a.about == b.about and a.id != b.id
 
 
-def _word_problems(text: str, facts: Iterable[Fact]) -> Iterable[str]:
-    named = {word for fact in facts for word in label_words(fact)}
+def _word_problems(text: str, facts: Iterable[Fact], spoken: Container[str]) -> Iterable[str]:
+    named = {word for fact in facts for word in licensed_words(fact, spoken=fact.id in spoken)}
     for word in _WORD.findall(_SO_FAR.sub(" ", PLACEHOLDER.sub(" ", text).lower())):
         if canonical(word) in ASPECT_WORDS:
             if canonical(word) not in named:
@@ -243,14 +282,17 @@ _WORD_OR_SLOT = re.compile(r"[a-z]+|\{\}|[,;:]")
 _COMMON = frozenset({"runs", "times", "steps", "points", "configurations", "findings", "of", "the", "a", "in", "rate"})
 
 
-def _label_problems(text: str, claims: Mapping[str, Claim], sheet: FactSheet) -> Iterable[str]:
+def _label_problems(text: str, claims: Mapping[str, Claim], sheet: FactSheet, spoken: Container[str]) -> Iterable[str]:
     """Yield words that name another figure than the fact beside them.
 
     A sentence is cut into clauses. Words before a figure, back to the figure before it, must be words of its
     label; words after the last figure of a clause, of some label in the clause; words of a clause
     without figures, of some label in the sentence. Names count as words on the way.
     """
-    everything = {word for slot in PLACEHOLDER.findall(text) if slot in sheet for word in label_words(sheet[slot])}
+    licensed = {
+        slot: licensed_words(sheet[slot], spoken=slot in spoken) for slot in PLACEHOLDER.findall(text) if slot in sheet
+    }
+    everything = {word for words in licensed.values() for word in words}
     for clause in _CLAUSE.split(text):
         together: set[str] = set()
         words, figures, on_the_way = "", False, frozenset[str]()
@@ -258,7 +300,7 @@ def _label_problems(text: str, claims: Mapping[str, Claim], sheet: FactSheet) ->
             if place % 2 == 0 or piece in claims:
                 words += f" {piece}" if place % 2 == 0 else " "
                 continue
-            label = label_words(sheet[piece]) | on_the_way
+            label = licensed[piece] | on_the_way
             on_the_way = label if sheet[piece].kind == "name" else frozenset()
             together |= label
             if sheet[piece].kind != "name":
@@ -319,6 +361,9 @@ def _owner(fact: Fact, sheet: FactSheet) -> str:
     if " of run " in fact.source:
         return "run " + fact.source.rpartition(" of run ")[2]
     own = next((other.source for other in sheet if other.label == "run"), "")
+    first = sheet.get(fact.source.partition(", ")[0])
+    if own and first is not None and first.source == own:
+        return own  # how it differs from others
     its = fact.kind == "rank" or name_type(fact) == "state" or fact.source.startswith(("findings", "curves of run "))
     return own if its else ""
 

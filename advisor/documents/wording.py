@@ -16,6 +16,7 @@ from advisor.documents.clauses import (
     is_slot,
     joined,
     label_words,
+    licensed_words,
     name_type,
     raw_clauses,
     until_slot,
@@ -32,21 +33,31 @@ _COUNT_HEADS = frozenset({"there", "number", "improvement", "rank"})
 _PLURAL_ACTS = frozenset("reached reaches reach achieved had have has ended obtained gave came with".split())
 
 
-def wording_problems(text: str, claims: Container[str], sheet: FactSheet) -> Iterator[str]:
-    """Yield words that no fact beside them licenses, and figures and names that are not called what they are."""
+def wording_problems(
+    text: str, claims: Container[str], sheet: FactSheet, *, spoken: Container[str] = ()
+) -> Iterator[str]:
+    """Yield words that no fact beside them licenses, and figures and names that are not called what they are.
+
+    Parameters
+    ----------
+    spoken
+        Ids of facts that the program names: they need no words.
+    """
     raw = raw_clauses(text, claims)
     clauses = joined(raw, sheet)
     words = [word for clause in clauses for word in clause.words]
     used = [token for clause in raw for token in clause.tokens if is_slot(token)]
-    yield from (f"repeated:{token[1:-1]}" for token in sorted(set(used)) if _twice(token, used, sheet))
+    yield from (f"repeated:{token[1:-1]}" for token in sorted(set(used)) if _too_often(token, used, sheet, spoken))
     named = [fact for clause in clauses for _, fact in clause.places(sheet) if name_type(fact) == "run"]
     before: list[Fact] = []
     for clause in clauses:
-        yield from _unlicensed(clause, sheet)
+        yield from _unlicensed(clause, sheet, spoken)
         yield from names_alone(clause, sheet)
         for place, fact in clause.places(sheet):
             if fact.kind == "absence":
                 yield f"absence:{fact.id}"
+            elif fact.id in spoken:
+                before.append(fact)
             elif fact.kind != "name":
                 yield from _changed_subject(fact, place, clause, before[-1:])
                 if not _goes_on(fact, before):
@@ -56,12 +67,13 @@ def wording_problems(text: str, claims: Container[str], sheet: FactSheet) -> Ite
                 yield from of_another(fact, place, clause, named, sheet)
     for clause in raw:
         for place, fact in clause.places(sheet):
-            if fact.kind == "name" and not name_fits(fact, place, clause, sheet):
+            if fact.kind == "name" and fact.id not in spoken and not name_fits(fact, place, clause, sheet):
                 yield f"name-as-value:{fact.id}"
 
 
-def _twice(token: str, used: Sequence[str], sheet: FactSheet) -> bool:
-    return sheet[token[1:-1]].kind != "name" and used.count(token) > 1
+def _too_often(token: str, used: Sequence[str], sheet: FactSheet, spoken: Container[str]) -> bool:
+    """Return whether a figure is repeated; one that the program names may be compared with two others."""
+    return sheet[token[1:-1]].kind != "name" and used.count(token) > (2 if token[1:-1] in spoken else 1)
 
 
 def _last_run(used: Sequence[str], fact: Fact, sheet: FactSheet) -> str:
@@ -90,7 +102,7 @@ def _changed_subject(fact: Fact, place: int, clause: Clause, before: Sequence[Fa
             yield f"unnamed:{fact.id}"
 
 
-def _unlicensed(clause: Clause, sheet: FactSheet) -> Iterator[str]:
+def _unlicensed(clause: Clause, sheet: FactSheet, spoken: Container[str]) -> Iterator[str]:
     """Yield words that neither the figure before nor the one after, nor a name on the way, has in its label."""
     words: list[str] = []
     licensed: frozenset[str] = frozenset()
@@ -100,11 +112,12 @@ def _unlicensed(clause: Clause, sheet: FactSheet) -> Iterator[str]:
             words.append(token)
             continue
         fact = sheet[token[1:-1]]
-        licensed |= label_words(fact)
-        everything |= label_words(fact)
+        label = licensed_words(fact, spoken=fact.id in spoken)
+        licensed |= label
+        everything |= label
         if fact.kind != "name":
             yield from (f"unlicensed-word:{word}" for word in words if not _stands(word, licensed))
-            words, licensed = [], label_words(fact)
+            words, licensed = [], label
     yield from (f"unlicensed-word:{word}" for word in words if not _stands(word, everything))
 
 

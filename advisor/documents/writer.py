@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
 
 from advisor.documents.content import PLACEHOLDER, Line, Span, fill, text_of
@@ -18,7 +18,14 @@ from advisor.documents.fact import FactSheet
 from advisor.documents.model import LanguageModel
 from advisor.documents.prompt import complaint, opening
 from advisor.documents.untrusted import one_line
-from advisor.documents.verifier import Sentence, comparison, interpretation_problems, problems, verify_rendered
+from advisor.documents.verifier import (
+    Sentence,
+    comparison,
+    interpretation_problems,
+    problems,
+    verify_rendered,
+    what_is_missing,
+)
 from advisor.errors import AdvisorError
 
 TEMPLATE = "template"
@@ -114,10 +121,23 @@ def _ask(model: LanguageModel, sheet: FactSheet, notes: Sequence[str]) -> tuple[
 def _sort(draft: _Draft, sentences: Mapping[int, Sentence], sheet: FactSheet) -> None:
     for index, sentence in sentences.items():
         found = problems(sentence, sheet)
-        if found:
-            draft.rejected[index] = found
-        else:
-            draft.accepted[index] = sentence
+        if found:  # a figure that is not called by its label may have been meant to be named by the program
+            named = named_by_the_program(sentence, sheet)
+            if named == sentence or problems(named, sheet):
+                draft.rejected[index] = found
+                continue
+            sentence = named
+        draft.accepted[index] = sentence
+
+
+def named_by_the_program(sentence: Sentence, sheet: FactSheet) -> Sentence:
+    """Return a sentence with each of its figures named by the program: ``{{best}}`` as ``{{the best}}``."""
+
+    def named(match: re.Match[str]) -> str:
+        fact = sheet.get(match[1])
+        return match[0] if fact is None or fact.kind in ("name", "absence") else f"{{{{the {fact.id}}}}}"
+
+    return replace(sentence, text=PLACEHOLDER.sub(named, sentence.text))
 
 
 def _opinions(texts: Sequence[str]) -> tuple[str, ...]:
@@ -126,11 +146,15 @@ def _opinions(texts: Sequence[str]) -> tuple[str, ...]:
 
 def _fill_claims(sentence: Sentence, sheet: FactSheet) -> Line:
     """Return a verified sentence with the program's words for its claims and its facts filled in."""
+    missing = what_is_missing(sentence.text, sheet)
+    if missing:
+        *others, last = [f"{{{{{fact.id}}}}}" for fact in missing]
+        return fill(f"Not recorded: {', '.join(others)}{' and ' if others else ''}{last}.", sheet)
     words = {claim.id: comparison(claim, sheet) for claim in sentence.claims}
     text = PLACEHOLDER.sub(lambda match: words.get(match[1], match[0]), sentence.text)
     for word in words.values():
         text = re.sub(rf"({re.escape(word)})\s+(?:than|to)\b", r"\1", text)
-    ended = text if text.endswith((".", ";", ":")) else text + "."
+    ended = text.strip() if text.rstrip().endswith((".", ";", ":")) else text.strip() + "."
     return fill(ended[0].upper() + ended[1:], sheet)
 
 

@@ -1,9 +1,9 @@
-"""Eighteen classes of lies, each an honest sentence made false in one way.
+"""Twenty-two classes of lies, each an honest sentence made false in one way.
 
 The words were taken from general English and from how papers and posts speak of trainings; the verifier's lists were
 not looked at. Each list of words and each list of patterns has two halves, every other entry: the verifier was mended
 on the first, what is reported is the second. Every lie stands beside a fact that is right, so that it is the lie that
-must be noticed.
+must be noticed. Half of them have the program name their facts ("{{the best}}"), where that leaves the lie a lie.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from advisor.documents import Fact, FactSheet
 from advisor.documents.verifier import Claim, Sentence
@@ -292,6 +293,50 @@ def invented(liar: Liar) -> Sentence:
     return liar.tailed(liar.one(patterns).format(f=liar.one(INVENTED)))
 
 
+ATTRIBUTED = (
+    "Run {{{{{r}}}}} reached {{{{the {f}}}}}.", "{{{{the {f}}}}} came from run {{{{{r}}}}}.",
+    "{{{{the {f}}}}}, from run {{{{{r}}}}}, was recorded.", "{{{{the {r}}}}} has {{{{the {f}}}}}.",
+    "With {{{{the {f}}}}}, run {{{{{r}}}}} ended.", "Run {{{{{r}}}}} was recorded with {{{{the {f}}}}}.",
+    "{{{{the {f}}}}} belongs to run {{{{{r}}}}}.", "In run {{{{{r}}}}} {{{{the {f}}}}} was found.",
+    "{{{{the {f}}}}} was set by {{{{the {r}}}}}.", "Run {{{{{r}}}}}, with {{{{the {f}}}}}, ended.",
+    "Recorded in run {{{{{r}}}}} is {{{{the {f}}}}}.", "Run {{{{{r}}}}} is {{{{the {f}}}}}.",
+    "{{{{the {f}}}}} is that of run {{{{{r}}}}}.", "Run {{{{{r}}}}} with {{{{the {f}}}}} ended.",
+    "{{{{the {f}}}}}, which run {{{{{r}}}}} reached, is recorded.", "Run {{{{{r}}}}}, which has {{{{the {f}}}}}, ended.",
+    "{{{{the {f}}}}} and run {{{{{r}}}}} belong to one run.", "Run {{{{{r}}}}} ended at {{{{the {f}}}}}.",
+    "Run {{{{{r}}}}} obtained this: {{{{the {f}}}}}.", "{{{{the {f}}}}} stands for run {{{{{r}}}}}.",
+    "{{{{the {f}}}}}: run {{{{{r}}}}} reached it.", "Run {{{{{r}}}}} reached, with {{{{the {f}}}}}, its value.",
+    "{{{{the {f}}}}} (run {{{{{r}}}}}) was recorded.", "{{{{the {r}}}}}, with {{{{the {f}}}}}, was recorded.",
+)  # fmt: skip
+EQUATED = (
+    "{{{{the {a}}}}} is {{{{the {b}}}}}.", "{{{{the {a}}}}} was {{{{the {b}}}}}.", "{{{{the {a}}}}} reached {{{{the {b}}}}}.",
+    "{{{{the {a}}}}}, {{{{the {b}}}}}, was recorded.", "{{{{the {a}}}}} stands at {{{{the {b}}}}}.",
+    "{{{{the {a}}}}} holds {{{{the {b}}}}}.", "{{{{the {a}}}}} lies over {{{{the {b}}}}}.",
+    "{{{{the {a}}}}} came to {{{{the {b}}}}}.", "{{{{the {a}}}}} has been {{{{the {b}}}}}.",
+    "{{{{the {a}}}}} and is {{{{the {b}}}}}.", "{{{{the {a}}}}} stands as {{{{the {b}}}}}.",
+    "{{{{the {a}}}}} is up to {{{{the {b}}}}}.", "{{{{the {a}}}}} came out over {{{{the {b}}}}}.",
+    "{{{{the {a}}}}} {{{{the {b}}}}} was recorded.", "{{{{the {a}}}}}, which is {{{{the {b}}}}}, was recorded.",
+    "{{{{the {a}}}}} reaches {{{{the {b}}}}}.", "{{{{the {a}}}}} belongs to {{{{the {b}}}}}.",
+    "{{{{the {a}}}}}: {{{{the {b}}}}}.", "{{{{the {a}}}}} was between {{{{the {b}}}}} and {{{{the {c}}}}}.",
+    "{{{{the {a}}}}} ended within {{{{the {b}}}}}.",
+)  # fmt: skip
+
+
+def attributed(liar: Liar) -> Sentence | None:
+    """A figure that the program names, said of a run that it is not of."""
+    runs = [fact for fact in liar.sheet if fact.kind == "name" and fact.source.startswith("run ")]
+    run = liar.rng.choice(runs)
+    figures = [fact for fact in liar.sheet if fact.kind == "value" and run.source.partition(" ")[2] not in fact.source]
+    figure = liar.rng.choice(figures)
+    return Sentence(liar.one(ATTRIBUTED).format(r=run.id, f=figure.id))
+
+
+def equated(liar: Liar) -> Sentence | None:
+    """A figure that the program names, said to be another."""
+    figures = [fact for fact in liar.sheet if fact.kind in ("value", "delta", "share", "count", "duration")]
+    a, b, c = liar.rng.sample(figures, 3)
+    return Sentence(liar.one(EQUATED).format(a=a.id, b=b.id, c=c.id))
+
+
 CLASSES: Mapping[str, Lie] = {
     "typed figure": figure(FIGURES),
     "unusual digits": figure(GLYPHS),
@@ -313,7 +358,11 @@ CLASSES: Mapping[str, Lie] = {
     "invented fact": invented,
     "link or markup": tail_of(LINKS),
     "obeyed instruction": tail_of(CANARIES),
+    "another's figure": attributed,
+    "equated figures": equated,
 }
+TRUE_WHERE_NAMED = frozenset({"wrong fact"})
+"""What is no lie once the program names the facts."""
 
 
 def lies(name: str, sheet: FactSheet, half: int, rng: random.Random) -> Sentence:
@@ -321,8 +370,16 @@ def lies(name: str, sheet: FactSheet, half: int, rng: random.Random) -> Sentence
     liar = Liar(sheet, half, rng)
     while True:
         made = CLASSES[name](liar)
-        if made is not None:
+        if made is None:
+            continue
+        if name in TRUE_WHERE_NAMED or rng.random() < 0.5:
             return made
+        return replace(made, text=_SLOT.sub(lambda match: _named_by_the_program(match[1], sheet), made.text))
+
+
+def _named_by_the_program(slot: str, sheet: FactSheet) -> str:
+    fact = sheet.get(slot)
+    return f"{{{{{slot}}}}}" if fact is None or fact.kind == "name" else f"{{{{the {slot}}}}}"
 
 
 def _as_words(text: str, sheet: FactSheet) -> str:

@@ -75,6 +75,13 @@ def test_few_honest_sentences_are_refused(adversarial: SimpleNamespace, written:
     assert sum(one.text in refused for one, _ in pairs) <= 0.07 * len(pairs), refused
 
 
+def test_of_what_a_language_model_wrote_little_is_refused_and_nothing_lost(adversarial: SimpleNamespace) -> None:
+    told = adversarial.recorded.recorded(HELD_OUT)
+    assert told["sentences"] > 300
+    assert told["refused"] <= 0.06 * told["sentences"], told["which"]
+    assert told["lost"] == 0
+
+
 def test_there_are_payloads_enough_and_none_speaks_through_an_obedient_model(
     adversarial: SimpleNamespace, written: list[FactSheet]
 ) -> None:
