@@ -115,6 +115,9 @@ def _misplaced(part: Sequence[str], spoken: Container[str], sheet: FactSheet) ->
         follows = settings or "there" in before or before[:1] == [] or before[0] in _INVERTED | _AMONG
         if before[-1:] and before[-1] in COPULAS and not follows:
             yield f"kind:{fact.id}"
+        noun = part[at - 2] if at > 1 and part[at - 1] == "of" else ""  # "a count of {{the n_changed}}"
+        if noun and noun != "out" and not is_slot(noun):
+            yield f"kind:{fact.id}"
         if part[at - 1 : at] == ["run"] and part[at - 2 : at - 1] != ["this"]:  # as if it were a run's name
             yield f"kind:{fact.id}"
         many = not _MANY.isdisjoint(before) and _AMONG_MANY.isdisjoint(before)

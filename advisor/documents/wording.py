@@ -138,6 +138,10 @@ def _needs(fact: Fact) -> list[frozenset[str]]:
         return [frozenset({fact.kind})]
     if fact.kind == "duration":
         return [frozenset({"duration"}), *(frozenset({word}) for word in ("median", "together") if word in has)]
+    if "earlier" in has and fact.kind == "value":
+        return [frozenset({"earlier", "closest"})]
+    if "later" in has:
+        return [frozenset({"later"})]
     if fact.kind in ("delta", "share"):
         head = next((word for word in words if word in ("gain", "gap", "noise")), words[0] if words else "")
         if head == "noise":
@@ -168,6 +172,7 @@ def _needs_of_count(has: frozenset[str]) -> list[frozenset[str]]:
         ("finite", ("rank",)),
         ("since", RELATED["since"]),
         ("learned", RELATED["learned"]),
+        ("changed", ()),
         ("severity", ()),
         ("finding", ("flagged",)),
         ("repeats", ()),

@@ -232,7 +232,8 @@ def mislabelled(liar: Liar) -> Sentence | None:
         liar.one(NOUNS),
         liar.rng.choice([f for f in liar.sheet if f.kind in ("value", "delta", "count", "share")]),
     )
-    if set(noun.split()) <= set(re.findall("[a-z]+", f"{fact.label} {fact.about}".lower())) or noun in fact.label:
+    said = noun.replace("training", "train")
+    if set(said.split()) <= set(re.findall("[a-z]+", f"{fact.label} {fact.about}".lower())) or noun in fact.label:
         return None
     patterns = ("The {n} is {{{{{f}}}}}.", "The best {n} was {{{{{f}}}}}.", "The {n} reached {{{{{f}}}}}.", "A {n} of {{{{{f}}}}} was recorded.",
                 "Run {{{{{r}}}}} had a {n} of {{{{{f}}}}}.", "The median {n} is {{{{{f}}}}}.")  # fmt: skip
@@ -334,6 +335,8 @@ def equated(liar: Liar) -> Sentence | None:
     """A figure that the program names, said to be another."""
     figures = [fact for fact in liar.sheet if fact.kind in ("value", "delta", "share", "count", "duration")]
     a, b, c = liar.rng.sample(figures, 3)
+    if b.label.startswith(a.label):
+        return None  # the same in other terms
     return Sentence(liar.one(EQUATED).format(a=a.id, b=b.id, c=c.id))
 
 

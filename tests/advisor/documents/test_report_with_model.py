@@ -61,6 +61,28 @@ def test_a_model_of_the_settings_writes_and_the_second_time_costs_nothing(
     assert "language model: openai/tiny; today 1 call, 18 tokens" in capsys.readouterr().out
 
 
+def test_what_the_program_named_for_a_model_verifies_and_no_digit_of_it_may_change(
+    store: Path, loopback: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claim = {"id": "c1", "op": "lt", "a": "best", "b": "baseline"}
+    compared = {"text": "{{the best}} came from run {{best_run}} and is {{c1}} {{the baseline}}.", "claims": [claim]}
+    missing = {"text": "Not recorded are {{absent_test_metric}} and {{absent_commit}}.", "claims": []}
+    loopback.say = lambda request: json.dumps({"sentences": [compared, missing], "interpretation": []})
+    for name in ("report.md", "report.html"):
+        path = tmp_path / name
+        assert main(["--store", str(store), "report", "digits", "-o", str(path)]) == 0
+        text = path.read_text()
+        capsys.readouterr()
+        assert main(["--store", str(store), "verify", str(path)]) == 0, capsys.readouterr()
+        for right, wrong in (("0.25", "0.26"), ("0.5", "0.6"), ("#1", "#0")):
+            place = text.find("lower (better) than")
+            at = text.rfind(right, 0, place) if right != "0.5" else text.find(right, place)
+            assert place - 300 < at < place + 300
+            path.write_text(text[:at] + wrong + text[at + len(right) :])
+            assert main(["--store", str(store), "verify", str(path)]) == 1, (name, wrong)
+            path.write_text(text)
+
+
 def test_a_budget_that_is_spent_gives_a_report_all_the_same(
     store: Path, loopback: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
