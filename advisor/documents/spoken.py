@@ -15,7 +15,7 @@ from itertools import pairwise
 from advisor.documents.clauses import is_slot, name_type
 from advisor.documents.content import PLACEHOLDER
 from advisor.documents.fact import Fact, FactSheet
-from advisor.documents.lexicon import COPULAS
+from advisor.documents.lexicon import COPULAS, COUNTED, NEUTRAL
 
 SPEAKABLE = frozenset({"count", "value", "delta", "share", "rank", "duration", "importance", "setting", "name"})
 """Kinds of facts that may be named so; what is missing has a sentence of its own."""
@@ -36,6 +36,8 @@ _OPENING = _BESIDE | _AMONG | {"at", "for", "in", "out", "the"}
 _GOING_ON = COPULAS | _MADE | frozenset("there came have has had holds reached it the this run runs experiment".split())
 """What may stand after "Across {{the n_runs}}" and before the next figure, besides the name of a run."""
 _AT = COPULAS | _MADE | {"reached", "came", "set"}
+_ACTS = frozenset("took takes take lasted alongside beside".split())
+"""Verbs and the like that may stand before a figure, besides neutral words."""
 _INVERTED = _MADE | {"also", "there"}
 """How a sentence begins whose subject follows: "Recorded are …"."""
 
@@ -115,15 +117,26 @@ def _misplaced(part: Sequence[str], spoken: Container[str], sheet: FactSheet) ->
         follows = settings or "there" in before or before[:1] == [] or before[0] in _INVERTED | _AMONG
         if before[-1:] and before[-1] in COPULAS and not follows:
             yield f"kind:{fact.id}"
-        noun = part[at - 2] if at > 1 and part[at - 1] == "of" else ""  # "a count of {{the n_changed}}"
-        if noun and noun != "out" and not is_slot(noun):
-            yield f"kind:{fact.id}"
+        yield from _no_place_for_a_noun(fact, at, part, figure_slots)
         if part[at - 1 : at] == ["run"] and part[at - 2 : at - 1] != ["this"]:  # as if it were a run's name
             yield f"kind:{fact.id}"
         many = not _MANY.isdisjoint(before) and _AMONG_MANY.isdisjoint(before)
         many &= not ("runs" in fact.label and {*before[-1:]} <= {"have", "had"})  # it is theirs together
         if many and fact.kind in ("value", "setting", "rank"):
             yield f"kind:{fact.id}"
+
+
+def _no_place_for_a_noun(fact: Fact, at: int, part: Sequence[str], figures: Container[str]) -> Iterator[str]:
+    """Yield a figure with its name where a bare number would stand: "{{the best}} runs", "a rank of {{the rank}}"."""
+    after = [word for word in part[at + 1 : at + 3] if word not in _MADE | {"finished"}]
+    if after and after[0] in COUNTED and part[at + 1] not in COPULAS:
+        yield f"unit:{fact.id}"
+    previous = part[at - 1] if at else "the"
+    noun = part[at - 2] if at > 1 and previous == "of" else ""
+    if noun and noun != "out" and noun not in figures:
+        yield f"kind:{fact.id}"
+    if previous == "between" or not (is_slot(previous) or previous in NEUTRAL or previous in _ACTS):
+        yield f"kind:{fact.id}"
 
 
 def _stand_apart(one: Fact, at: int, other: Fact, to: int, part: Sequence[str], sheet: FactSheet) -> bool:

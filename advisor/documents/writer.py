@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from advisor.documents.content import PLACEHOLDER, Line, Span, fill, text_of
@@ -121,23 +121,10 @@ def _ask(model: LanguageModel, sheet: FactSheet, notes: Sequence[str]) -> tuple[
 def _sort(draft: _Draft, sentences: Mapping[int, Sentence], sheet: FactSheet) -> None:
     for index, sentence in sentences.items():
         found = problems(sentence, sheet)
-        if found:  # a figure that is not called by its label may have been meant to be named by the program
-            named = named_by_the_program(sentence, sheet)
-            if named == sentence or problems(named, sheet):
-                draft.rejected[index] = found
-                continue
-            sentence = named
-        draft.accepted[index] = sentence
-
-
-def named_by_the_program(sentence: Sentence, sheet: FactSheet) -> Sentence:
-    """Return a sentence with each of its figures named by the program: ``{{best}}`` as ``{{the best}}``."""
-
-    def named(match: re.Match[str]) -> str:
-        fact = sheet.get(match[1])
-        return match[0] if fact is None or fact.kind in ("name", "absence") else f"{{{{the {fact.id}}}}}"
-
-    return replace(sentence, text=PLACEHOLDER.sub(named, sentence.text))
+        if found:
+            draft.rejected[index] = found
+        else:
+            draft.accepted[index] = sentence
 
 
 def _opinions(texts: Sequence[str]) -> tuple[str, ...]:

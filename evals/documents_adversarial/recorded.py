@@ -20,7 +20,6 @@ import sheets
 from advisor.documents import FactSheet
 from advisor.documents.draft import parse
 from advisor.documents.verifier import Sentence, problems
-from advisor.documents.writer import named_by_the_program
 
 DRAFTS = Path(__file__).with_name("drafts")
 NAMES = ("mended_on", "held_out")
@@ -39,11 +38,11 @@ def recorded(half: int) -> dict[str, Any]:
         sheet = sheets.sheets(range(row["sheet"], row["sheet"] + 1))[row["of"] == "run"]
         wrong = lost = 0
         for first, *repairs in row["sentences"]:
-            found = _wrong(_read(first, sheet), sheet)
+            found = problems(_read(first, sheet), sheet)
             if found:
                 wrong += 1
                 refused[f"{first['text']} {', '.join(found)}"] += 1
-                lost += all(_wrong(_read(each, sheet), sheet) for each in repairs)
+                lost += all(problems(_read(each, sheet), sheet) for each in repairs)
         counts.append((len(row["sentences"]), wrong, lost))
     each = np.array(counts)
     sampled = each[np.random.default_rng(0).integers(len(each), size=(N_BOOTSTRAP, len(each)))].sum(axis=1)
@@ -61,10 +60,3 @@ def recorded(half: int) -> dict[str, Any]:
 def _read(row: dict[str, Any], sheet: FactSheet) -> Sentence:
     sentences, _ = parse(json.dumps({"sentences": [row]}), sheet)
     return sentences[0]
-
-
-def _wrong(sentence: Sentence, sheet: FactSheet) -> tuple[str, ...]:
-    """Return what the writer would refuse a sentence for: it tries what the model may have meant as well."""
-    found = problems(sentence, sheet)
-    named = named_by_the_program(sentence, sheet)
-    return found if found and (named == sentence or problems(named, sheet)) else ()

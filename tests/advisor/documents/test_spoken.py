@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from advisor.documents import FactSheet, ScriptedModel
 from advisor.documents.content import fill, text_of
 from advisor.documents.verifier import Claim, Sentence, problems, verify_rendered
-from advisor.documents.writer import named_by_the_program, narrate
+from advisor.documents.writer import narrate
 
 TEMPLATE = ("The program wrote this.",)
 LOWER = Claim("c1", op="lt", a="best", b="baseline")
@@ -83,6 +83,10 @@ def test_an_honest_sentence_of_a_run_passes(sheets: tuple[FactSheet, FactSheet],
         ("{{the absent_commit}} was recorded.", "absence:absent_commit"),
         ("{{the nothing}} was recorded.", "unknown-id:nothing"),
         ("{{the best}} rose.", "judgement-word:rose"),
+        ("{{the best}} runs finished.", "unit:best"),
+        ("There are {{the n_error}} recorded runs.", "unit:n_error"),
+        ("A {{metric}} of {{the n_failed}} was recorded.", "kind:n_failed"),
+        ("The forecast lies between {{the forecast_low}} and {{the median}}.", "kind:forecast_low"),
     ],
 )
 def test_what_would_be_false_is_refused(sheets: tuple[FactSheet, FactSheet], text: str, code: str) -> None:
@@ -151,15 +155,6 @@ def test_what_is_missing_is_said_in_one_way(sheets: tuple[FactSheet, FactSheet],
     for lie in ("Not recorded are {{best}} and {{absent_data}}.", "{{absent_data}} was not recorded because of a bug.",
                 "Not recorded are {{absent_data}} and {{absent_data}}."):  # fmt: skip
         assert problems(Sentence(lie), sheet)
-
-
-def test_a_figure_without_its_name_is_named_by_the_program(sheets: tuple[FactSheet, FactSheet]) -> None:
-    sentence = Sentence("{{late_gain}} was found.")
-    assert problems(sentence, sheets[0])
-    assert named_by_the_program(sentence, sheets[0]).text == "{{the late_gain}} was found."
-    told = narrate(sheets[0], template=TEMPLATE, model=ScriptedModel([draft(sentence.text)]))
-    assert text_of(told.paragraph).startswith("The gain in val_loss of the later half")
-    assert told.notes == ()
 
 
 def test_a_complaint_says_what_its_codes_mean(sheets: tuple[FactSheet, FactSheet]) -> None:
