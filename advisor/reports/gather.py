@@ -98,8 +98,8 @@ def _experiment(adv: Advisor, experiment: Experiment) -> ExperimentMaterial:
         curves=adv.store.curves([run.id for run in runs], metrics=_drawn(experiment, runs), max_points=CURVE_POINTS),
         findings=experiment.findings(include_resolved=True),
         suggestions=_suggestions_of(experiment),
-        importances=None if importances is None else importances.shares,
-        importance_ends={} if importances is None else importances.ends,
+        importances=None if importances is None else _rounded(importances.shares),
+        importance_ends={} if importances is None else {name: _pair(ends) for name, ends in importances.ends.items()},
         importances_note=importances_note + ("" if second is None else f"; {second.first_in_words}"),
         space=space,
         inferred_notes=notes,
@@ -108,6 +108,15 @@ def _experiment(adv: Advisor, experiment: Experiment) -> ExperimentMaterial:
         search_advice=experiment.stop_advice(),
         **_dated(adv),
     )
+
+
+def _rounded(shares: Mapping[str, float]) -> dict[str, float]:
+    """Return shares to a hundredth of a percent: they are estimates from resampled runs."""
+    return {name: round(share, 4) for name, share in shares.items()}
+
+
+def _pair(ends: tuple[float, float]) -> tuple[float, float]:
+    return round(ends[0], 4), round(ends[1], 4)
 
 
 def _records_only(adv: Advisor, experiment: Experiment) -> ExperimentMaterial:
