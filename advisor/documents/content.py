@@ -224,7 +224,8 @@ def name(text: str) -> Line:
 def fill(sentence: str, sheet: FactSheet) -> Line:
     """Return a sentence with its placeholders filled from the sheet.
 
-    ``{{best}}`` becomes "0.312", ``{{the best}}`` becomes "the best val_loss (0.312)".
+    ``{{best}}`` becomes "0.312", ``{{the best}}`` becomes "the best val_loss (0.312)", ``{{the n_failed}}`` "2 runs
+    failed".
 
     Raises
     ------
@@ -239,15 +240,26 @@ def fill(sentence: str, sheet: FactSheet) -> Line:
         if match[1]:
             spans += [Span(before), figure]
         else:
-            named = fact.kind == "name" and fact.label.startswith("parameter ")  # its label has the name already
-            said = "the parameter " if named else f"the {fact.label} ("
-            said = said.removeprefix("the ") if _WHOSE.search(before) else said
-            opens = not spans and not _ARTICLE.sub("", before)
-            spans += [Span(_ARTICLE.sub("", before)), Span(said[0].upper() + said[1:] if opens else said), figure]
-            spans += [Span(")")] if said.endswith("(") else []
+            lead, tail = _called(fact)
+            lead = lead.removeprefix("the ") if _WHOSE.search(before) else lead
+            before = _ARTICLE.sub("", before)
+            opens = not spans and not before
+            spans += [Span(before), Span(lead[:1].upper() + lead[1:] if opens else lead), figure, Span(tail)]
         end = match.end()
     spans.append(Span(sentence[end:]))
     return tuple(span for span in spans if span.text)
+
+
+def _called(fact: Fact) -> tuple[str, str]:
+    """Return what stands before and after a fact: "the best val_loss (" and ")", or nothing and " runs failed"."""
+    if fact.kind == "name" and fact.label.startswith("parameter "):  # its label has the name already
+        return "the parameter ", ""
+    counted = fact.label.removeprefix("number of ")
+    if fact.kind != "count" or counted == fact.label:
+        return f"the {fact.label} (", ")"
+    if fact.text == "1":
+        counted = re.sub(rf"\b{re.escape(fact.unit)}\b", fact.unit.removesuffix("s"), counted, count=1)
+    return "", f" {counted}"
 
 
 def text_of(line: Iterable[Span]) -> str:

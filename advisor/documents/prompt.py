@@ -32,8 +32,8 @@ You are given facts as JSON. Answer with JSON only:
  "interpretation": ["..."]}}
 Rules for "sentences" (three to six of them):
 - Wherever you speak of a fact write {{{{the fact_id}}}}, with the word "the" inside of the braces. The program puts
-  the fact's label and its figure there: {{{{the best}}}} becomes "the best val_loss (0.312)", {{{{the n_failed}}}} "the
-  number of runs failed (2)". So never write a label, a figure, a digit, a number word, or the name of a run, metric or
+  the fact's label and its figure there: {{{{the best}}}} becomes "the best val_loss (0.312)", {{{{the n_failed}}}} "2
+  runs failed". So never write a label, a figure, a digit, a number word, or the name of a run, metric or
   parameter. Every sentence has at least one fact; none stands twice in a sentence.
 - Between two facts in a sentence stands "and", a comma, "while", "with", or a comparison. No fact "is" another, is "at"
   another, or lies "between" others. Sentences may begin with "Recorded are", "There are", "The experiment has",

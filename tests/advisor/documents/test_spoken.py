@@ -136,6 +136,9 @@ def test_names_and_figures_are_put_in_place(sheets: tuple[FactSheet, FactSheet])
         f"The best val_loss ({sheet['best'].text}) came from the run with the best val_loss "
         f"({sheet['best_run'].text}) and the parameter {name}."
     )
+    told = text_of(fill("{{the n_runs}} and the {{the n_failed}}.", sheet))
+    assert told == f"{sheet['n_runs'].text} runs and {sheet['n_failed'].text} run failed."
+    assert sheet["n_failed"].value == 1
     assert text_of(fill("Its {{the best}}.", sheet)) == f"Its best val_loss ({sheet['best'].text})."
     assert verify_rendered(text_of(fill("{{the duration_total}}", sheet)), sheet) == ()  # its label has a figure
     assert verify_rendered("the duration of 99 runs together", sheet) == ("99",)
