@@ -255,15 +255,19 @@ def one_round(strategy: Any, send: Callable[[Any], None], *, seed: int) -> bool:
 
 
 def is_text_by_now(case: Any) -> bool:
-    """Return whether a number or the like was made for what is a text, which in an address it is like any other."""
-    texts = set()
-    for parameter in case.operation.definition.raw.get("parameters", ()):
-        schema = parameter.get("schema", {})
-        kinds = [each for option in (schema, *schema.get("anyOf", ())) for each in (option, option.get("items", {}))]
-        if any(kind.get("type") == "string" and "enum" not in kind for kind in kinds):
-            texts.add(parameter["name"])
+    """Return whether a number or the like was made for a text or for several, which in an address it is like any other.
+
+    By now it may be text: "ids=true" was made as what is no list of texts, and is one.
+    """
     given = case.query if isinstance(case.query, dict) else {}
-    return any(isinstance(value, bool | int | float) for name, value in given.items() if name in texts)
+    for parameter in case.operation.definition.raw.get("parameters", ()):
+        schema, value = parameter.get("schema", {}), given.get(parameter.get("name"))
+        for option in (schema, *schema.get("anyOf", ())):
+            is_text = option.get("type") == "string" and "enum" not in option
+            of_texts = option.get("items", {}).get("type") == "string"
+            if (is_text and isinstance(value, bool | int | float)) or (of_texts and value in ("true", "false", True)):
+                return True
+    return False
 
 
 @dataclass
