@@ -52,7 +52,13 @@ SCHEMA: Mapping[str, Any] = {
 }
 
 _FENCE = re.compile(r"^\s*```[a-zA-Z]*\s*|\s*```\s*$")
-_LOOSE = re.compile(r"\$?\{+\s*([A-Za-z_]\w*)\s*\}+|\[+\s*([A-Za-z_]\w*)\s*\]+|<\s*([A-Za-z_]\w*)\s*/?>")
+_NAMED = r"\s*(?P<the{n}>the\s+)?(?P<id{n}>[A-Za-z_]\w*)\s*"
+_LOOSE = re.compile(
+    "|".join(
+        opening + _NAMED.format(n=n) + closing
+        for n, (opening, closing) in enumerate(((r"\$?\{+", r"\}+"), (r"\[+", r"\]+"), ("<", "/?>")))
+    )
+)
 
 
 class DraftError(AdvisorError):
@@ -92,13 +98,14 @@ def is_draft(answer: str) -> bool:
 def with_placeholders(text: str, ids: Container[str]) -> str:
     """Return a text in which ids in other brackets stand as placeholders.
 
-    >>> with_placeholders("It is {best}, [c1] than <baseline>, see [docs].", {"best", "c1", "baseline"})
-    'It is {{best}}, {{c1}} than {{baseline}}, see [docs].'
+    >>> with_placeholders("{the best}, [c1] than <baseline>, see [docs].", {"best", "c1", "baseline"})
+    '{{the best}}, {{c1}} than {{baseline}}, see [docs].'
     """
 
     def spelled(match: re.Match[str]) -> str:
-        found = match[1] or match[2] or match[3]
-        return f"{{{{{found}}}}}" if found in ids else match[0]
+        n = next(n for n in range(3) if match[f"id{n}"])
+        the = "the " if match[f"the{n}"] else ""
+        return f"{{{{{the}{match[f'id{n}']}}}}}" if match[f"id{n}"] in ids else match[0]
 
     return _LOOSE.sub(spelled, text)
 
