@@ -355,7 +355,7 @@ class Sending:
         self.check(case, answer, name, bent=bool(bent))
 
     def check(self, case: Any, answer: Any, name: str, *, bent: bool) -> None:
-        if bent and answer.status_code == 303 and answer.headers["location"] == "/api":
+        if bent and answer.status_code == 303 and "/api" in answer.headers["location"]:
             return  # an experiment called ".." is taken out of the address by the client, and people are sent on
         wanted = [
             checks.status_code_conformance,
