@@ -14,7 +14,7 @@ paraphrases of ``evals/search`` nDCG@10 of MiniLM was .33 without, .37 with the 
 lexicon, .57 with the sayings. Left out: lexical encoders, of which none of this is true.
 
 The phrases' vectors of the default encoder are shipped (``sayings.npz``, as half floats), since encoding a thousand
-phrases takes seven seconds for each new store; ``python -m storage.meaning`` writes them anew. A test holds them
+phrases takes seven seconds for each new store; ``python evals/search/sayings.py`` writes them anew. A test holds them
 against the encoder.
 
 Invariant: a sense is a function of the encoder and the phrases alone, and is applied to vectors as they are read; where
@@ -99,12 +99,13 @@ class Sense:
 def shipped_sense(encoder: str) -> Sense | None:
     """Return the sense of an encoder whose phrases' vectors are shipped, None of another."""
     with np.load(SHIPPED, allow_pickle=False) as kept:
-        if str(kept["encoder"]) != encoder or str(kept["phrases"]) != _digest():
+        if str(kept["encoder"]) != encoder or str(kept["phrases"]) != phrases_hash():
             return None
         return Sense(kept["vectors"].astype(np.float32))
 
 
-def _digest() -> str:
+def phrases_hash() -> str:
+    """Return what the phrases are known by, in hexadecimal."""
     return hashlib.sha256("\n".join(map(in_context, PHRASES)).encode()).hexdigest()
 
 
@@ -117,16 +118,3 @@ def sense_of(places: Sequence[int | None], matrix: Floats) -> Sense | None:
 def _unit(vectors: Floats) -> Floats:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, np.float32(1e-12)), dtype=np.float32)
-
-
-def main() -> None:
-    """Write the shipped vectors anew."""
-    from storage.embed import DEFAULT_MODEL, choose_embedder
-
-    encoder = choose_embedder(DEFAULT_MODEL)
-    vectors = encoder.embed([in_context(phrase) for phrase in PHRASES]).astype(np.float16)
-    np.savez_compressed(SHIPPED, encoder=encoder.identity, phrases=_digest(), vectors=vectors)
-
-
-if __name__ == "__main__":
-    main()

@@ -17,7 +17,7 @@ from storage.testing import add_experiment, add_finished
 @pytest.fixture(scope="module")
 def sense(minilm: Embedder) -> Sense:
     found = shipped_sense(minilm.identity)
-    assert found is not None, "python -m storage.meaning writes the vectors of the phrases anew"
+    assert found is not None, "python evals/search/sayings.py writes the vectors of the phrases anew"
     return found
 
 
