@@ -38,11 +38,12 @@ def register(app: typer.Typer) -> None:
 
         try:
             from advisor.web.options import Options
-            from advisor.web.serving import bind, own_names, reachable, serve
+            from advisor.web.serving import bind, give_way, own_names, reachable, serve
         except ImportError as error:
             raise MissingExtraError.of("the page", "web") from error
         names = (*(allow_host or ()), *own_names(host))
         wanted = Options(host=host, port=port, token=token, read_only=read_only, names=names)
+        give_way()  # before the database starts its threads, which are as nice as who starts them
         with _opened(session, create=not read_only) as adv:
             sock, options = bind(wanted)
             brought = f"?token={options.token}" if options.token else ""

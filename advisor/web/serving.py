@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import secrets
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -32,6 +34,8 @@ AT_ONCE: Final = 200
 """Connections that are served together; the next one is told to come again."""
 MAX_HEAD: Final = 64 * 1024
 """Bytes of a request's first line and headers."""
+NICENESS: Final = 5
+"""A third of what a training gets, where both want the same core."""
 MIN_TOKEN: Final = 16
 END_WITHIN_S: Final = 3
 """How long requests under way are waited for at the end."""
@@ -110,6 +114,12 @@ def _outward(family: socket.AddressFamily) -> str | None:
     except OSError:
         return None
     return None if found in EVERYWHERE or is_loopback(found) else found
+
+
+def give_way() -> None:
+    """Let other processes of this machine go first, where it knows how: looking on must not slow a training down."""
+    with suppress(AttributeError, OSError):
+        os.nice(NICENESS)
 
 
 def serve(adv: Advisor, options: Options, *, sock: socket.socket, started: Callable[[], None] | None = None) -> None:

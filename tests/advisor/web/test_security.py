@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import psutil
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -29,7 +30,7 @@ from advisor.web import Options, create_app
 from advisor.web.connection import Connection
 from advisor.web.limits import MAX_BODY, MAX_TARGET, Bulkhead, Limits, Places
 from advisor.web.security import HEADERS, POLICY, Guard
-from advisor.web.serving import bind
+from advisor.web.serving import NICENESS, bind
 from tests.advisor.web.conftest import WITHIN_MS
 from tests.advisor.web.wire import listening, said, status_of, wired
 
@@ -606,6 +607,9 @@ def test_a_store_that_serving_makes_is_told_of(tmp_path: Path, repository: Path)
         ) as process:
             assert process.stdout is not None
             assert process.stdout.readline().startswith("http://127.0.0.1:")
+            assert psutil.Process(process.pid).nice() == min(
+                psutil.Process().nice() + NICENESS, 19
+            )  # trainings go first
             process.terminate()
             told.append(process.communicate(timeout=20)[1])
     assert "a new, empty store is at" in told[0]
