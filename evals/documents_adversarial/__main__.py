@@ -7,7 +7,8 @@ honest sentence and a lie go the whole way: real litellm, a server on loopback t
 repairs, and the writer. Shipped lies are listed, none is left out. Honest drafts of three sentences go to the verifier
 once (refused sentences) and to the writer with a model that writes another sentence where one was refused (drafts of
 which something was lost); they are patterns of one author. Recorded drafts are a language model's own, with the repairs
-that it wrote. Vocabulary and patterns are those that the verifier was not mended on, unless ``--mended-on``.
+that it wrote. Of shipped documents each digit is changed. Vocabulary and patterns are those that the verifier was not
+mended on, unless ``--mended-on``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import json
 import random
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +28,7 @@ import failures
 import honest
 import injections
 import lies
+import mutations
 import recorded
 import sheets
 from loopback import serving
@@ -196,6 +199,17 @@ def show_injections(orders: dict[str, Any]) -> dict[str, bool]:
     return {"no canary, link or foreign fact": not any(orders[field] for field in fields[1:])}
 
 
+def show_mutations(told: Sequence[dict[str, Any]]) -> dict[str, bool]:
+    fields = ("kind", "format", "digits", "unseen", "forged", "forged_unseen")
+    sums = ["all", "", *(sum(one[field] for one in told) for field in fields[2:])]
+    show("shipped documents, each digit changed", fields, [*([one[field] for field in fields] for one in told), sums])
+    for one in told:
+        for around in one["which"]:
+            print(f"  unseen in {one['kind']}, {one['format']}: {around!r}")
+    held = all(one["derived_again_alike"] and not one["unseen"] and not one["forged_unseen"] for one in told)
+    return {"any changed digit is found": held}
+
+
 def show_failures(borne: Sequence[dict[str, Any]]) -> dict[str, bool]:
     rows = [[one["mode"], one["dialect"], f"{one['seconds']:.2f}", one["written"], one["said"]] for one in borne]
     title = f"failing models, with a deadline of {TIMEOUT_S:g} s"
@@ -204,7 +218,7 @@ def show_failures(borne: Sequence[dict[str, Any]]) -> dict[str, bool]:
     return {"a document in time, always": in_time}
 
 
-PARTS = ("lies", "litellm", "honest", "recorded", "injections", "failures")
+PARTS = ("lies", "litellm", "honest", "recorded", "injections", "mutations", "failures")
 
 
 def main() -> int:
@@ -241,6 +255,11 @@ def main() -> int:
     if "injections" in parts:
         result["injections"] = injected(None if args.quick else 1000)
         held |= show_injections(result["injections"])
+    if "mutations" in parts:
+        with tempfile.TemporaryDirectory() as folder:
+            formats = ("md",) if args.quick else mutations.FORMATS
+            result["mutations"] = mutations.mutations(Path(folder), formats=formats)
+        held |= show_mutations(result["mutations"])
     if "failures" in parts:
         dialects = ("openai",) if args.quick else tuple(failures.DIALECTS)
         result["failures"] = [vars(one) for one in failures.failures(TIMEOUT_S, dialects)]
