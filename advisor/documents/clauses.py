@@ -76,6 +76,11 @@ def name_type(fact: Fact) -> str:
     return next((kind for kind in ("state", "parameter") if fact.label.startswith(kind)), "metric")
 
 
+def run_of(sheet: FactSheet) -> Fact | None:
+    """Return the name of the run that a sheet is of; None where it is of an experiment."""
+    return next((fact for fact in sheet if fact.label == "run"), None)
+
+
 def raw_clauses(text: str, claims: Container[str]) -> list[Clause]:
     """Return the clauses of a sentence as its punctuation and its conjunctions cut them, claims taken out."""
     slots = PLACEHOLDER.sub(lambda match: " " if match[1] in claims else f" {{{match[1]}}} ", text)

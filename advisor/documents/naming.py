@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from advisor.documents.clauses import WORD, Clause, head_of, is_slot, label_words, name_type, until_slot
+from advisor.documents.clauses import WORD, Clause, head_of, is_slot, label_words, name_type, run_of, until_slot
 from advisor.documents.fact import Fact, FactSheet
 from advisor.documents.lexicon import COPULAS, COUNTED, MARKS, STATES, canonical
 
@@ -74,7 +74,7 @@ def _has_value(after: Sequence[str], sheet: FactSheet, *, marked: bool) -> bool:
 
 def _is_told_apart(name: Fact, subject: Sequence[str], sheet: FactSheet) -> bool:
     """Return whether a subject says which run it is: a bare "the run" is the one that the sheet is of."""
-    if name.label == "run" or not any(fact.label == "run" for fact in sheet):
+    if name.label == "run" or run_of(sheet) is None:
         return True
     return not {*subject}.isdisjoint(label_words(name) - {"run", "finished", "the", "with"})
 
@@ -98,7 +98,7 @@ def names_alone(clause: Clause, sheet: FactSheet) -> Iterator[str]:
 
 def of_another(fact: Fact, place: int, clause: Clause, named: Sequence[Fact], sheet: FactSheet) -> Iterator[str]:
     """Yield a figure of the experiment that is said of one run of it."""
-    run_sheet = any(other.label == "run" for other in sheet)
+    run_sheet = run_of(sheet) is not None
     parts = {part.source for part_id in fact.source.split(", ") if (part := sheet.get(part_id)) is not None}
     if run_sheet or fact.source.startswith("run ") or parts:
         return

@@ -83,7 +83,7 @@ MEANINGS = {
     "unlicensed-word": "this word is not among those allowed",
     "unnamed": "the figure is not called what it is; write {{the id}}",
     "unsupported-word": "this word belongs to a fact that is not there; write {{the id}} and no word of a label",
-    "whose": "said of a run that it is not of; give it a sentence, or a part after a comma, without a run in it",
+    "whose": 'said of a run that it is not of; put it behind "and" or "while", or in a sentence, without a run',
 }
 """What the codes of problems mean, by what stands before their colon."""
 
@@ -102,9 +102,10 @@ def opening(sheet: FactSheet, notes: Sequence[str]) -> list[Message]:
 
 
 def complaint(answer: str, rejected: Mapping[int, Sequence[str]]) -> list[Message]:
-    """Return what a model is told of its answer: which sentences cannot be shipped, and why, in short codes."""
-    rows = [{"sentence": index + 1, "problems": list(rejected[index])[:_MAX_PROBLEMS]} for index in sorted(rejected)]
-    codes = {problem.partition(":")[0] for row in rows for problem in row["problems"]}  # type: ignore[attr-defined]
+    """Return what a model is told of its answer: which sentences cannot be shipped, why, and what that means."""
+    told = {index + 1: list(rejected[index])[:_MAX_PROBLEMS] for index in sorted(rejected)}
+    rows = [{"sentence": place, "problems": problems} for place, problems in told.items()]
+    codes = {problem.partition(":")[0] for problems in told.values() for problem in problems}
     meanings = {code: MEANINGS[code] for code in sorted(codes) if code in MEANINGS}
     asked = (
         "These sentences (the first is 1) cannot be shipped. Answer with the same JSON form, holding only their "

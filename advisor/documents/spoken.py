@@ -12,7 +12,7 @@ import re
 from collections.abc import Container, Iterator, Sequence
 from itertools import pairwise
 
-from advisor.documents.clauses import is_slot, name_type
+from advisor.documents.clauses import is_slot, name_type, run_of
 from advisor.documents.content import PLACEHOLDER
 from advisor.documents.fact import Fact, FactSheet
 from advisor.documents.lexicon import COPULAS, COUNTED, NEUTRAL
@@ -22,11 +22,12 @@ SPEAKABLE = frozenset({"count", "value", "delta", "share", "rank", "duration", "
 _CONJUNCTION = re.compile(r"\b(?:and|but|while|whereas)\b|\{\{claim\}\}")
 _PUNCTUATION = re.compile(r"[,;:()\u2013\u2014]| - ")
 _TOKEN = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}|[a-z]+")
+_EXPLAINED = re.compile(r"\{\{(?P<one>\w+)\}\} ?(?:[:(\u2013\u2014]| - ) ?\{\{(?P<other>\w+)\}\}")
+"""One figure that explains another: "{{a}} ({{b}})"."""
 _APPOSED = re.compile(
     r", \{\{(?P<id>\w+)\}\},(?! (?:and|but|while|whereas|with|among)\b| \{\{| (?:is|was|are|were) \{\{claim\}\})"
 )
 
-_EXPLAINED = re.compile(r"\{\{(?P<one>\w+)\}\} ?(?:[:(\u2013\u2014]| - ) ?\{\{(?P<other>\w+)\}\}")
 _BESIDE = frozenset({"with", "alongside", "beside"})
 """Words by which one figure stands beside another without being it."""
 _AMONG = frozenset("among over after across during of".split())
@@ -102,7 +103,7 @@ def _misplaced(part: Sequence[str], spoken: Container[str], sheet: FactSheet) ->
             yield f"beside:{other.id}"
     figure_slots = {f"{{{fact.id}}}" for _, fact in figures}
     runs = {fact.source for _, fact in _facts(part, sheet) if name_type(fact) == "run"}
-    own = next((name for name in sheet if name.label == "run"), None)
+    own = run_of(sheet)
     if own is not None and (("this", "run") in pairwise(part) or not _OF_ONE.isdisjoint(part)):
         runs.add(own.source)
     for at, fact in figures:
@@ -178,7 +179,7 @@ def _is_at(one: Fact, other: Fact, sheet: FactSheet) -> bool:
 
 def _misattributed(named: Sequence[Fact], runs: list[Fact], tokens: Sequence[str], sheet: FactSheet) -> Iterator[str]:
     """Yield figures that are told together with a run that they are not of."""
-    own = next((name for name in sheet if name.label == "run"), None)
+    own = run_of(sheet)
     unnamed = any(word in _ONES and not is_slot(after) for word, after in pairwise([*tokens, ""]))
     for fact in named:
         about = list(runs)

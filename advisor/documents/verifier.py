@@ -17,7 +17,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Literal, get_args
 
 from advisor.documents import opinion
-from advisor.documents.clauses import licensed_words, name_type
+from advisor.documents.clauses import licensed_words, name_type, run_of
 from advisor.documents.content import PLACEHOLDER, SPOKEN
 from advisor.documents.fact import Fact, FactSheet
 from advisor.documents.lexicon import (
@@ -360,7 +360,8 @@ def _owner(fact: Fact, sheet: FactSheet) -> str:
         return fact.source
     if " of run " in fact.source:
         return "run " + fact.source.rpartition(" of run ")[2]
-    own = next((other.source for other in sheet if other.label == "run"), "")
+    run = run_of(sheet)
+    own = "" if run is None else run.source
     first = sheet.get(fact.source.partition(", ")[0])
     if own and first is not None and first.source == own:
         return own  # how it differs from others

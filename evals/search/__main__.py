@@ -127,7 +127,7 @@ def asked(noted: Mapping[tuple[str, int], list[str]], *, quick: bool) -> dict[st
 
 
 OUTSIDE = ("test gap", "short", "regularised", "warmup")
-"""Topics of which ``storage.lexicon`` has no concept: what it cannot help with."""
+"""Topics of which there was no concept when the questions were written; by now ``storage/sayings.json`` has some."""
 KINDS = ("same words", "typos", "paraphrase, dev", "paraphrase, held out", "of these outside the lexicon")
 
 
