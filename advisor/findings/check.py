@@ -149,6 +149,12 @@ def _said_to_be_faulty(run: Run) -> bool:
     return any(finding.verdict == "real" for finding in run.findings)
 
 
+def _verdict(run: Run) -> float:
+    """Return what was said of findings in the run's curves: 1 where one was real, 0 where all were false alarms."""
+    said = {f.verdict for f in run.findings if f.detector == "isolation-forest" or f.metric is not None} - {None}
+    return float("nan") if not said else float("real" in said)
+
+
 @dataclass(frozen=True, slots=True)
 class _How:
     """How runs are compared."""
@@ -319,6 +325,7 @@ def _score_view(
         np.array([features(one, objective=objective) for one in seen]),
         params=[run.params for run in cast],
         sound=np.array([run.id not in broken and not _said_to_be_faulty(run) for run in cast]),
+        verdicts=np.array([_verdict(run) for run in cast]),
     )
     known = (how.learned or shipped()).views[view]
     return isolate(population, known, head=how.head, seed=how.seed)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from advisor.findings.medians import medians, robust_sigma
 from advisor.findings.pace import SLOW_STEP_S, step_times
 from advisor.findings.roles import gradient_norm, primary, role_of, second_score, training_loss
+from advisor.findings.trail import start_of
 from storage.records import Curve, Direction, Objective
 
 Floats = NDArray[np.float64]
@@ -166,7 +167,7 @@ def oriented(values: Floats, direction: Direction) -> Floats:
     first = abs(float(seen[0]))
     if seen.min() >= 0 and seen.max() > 0:
         # A first value of 0 says nothing about the scale: take the median of what is positive.
-        scale = first if first > 0 else float(np.median(seen[seen > 0]))
+        scale = start_of(seen) if first > 0 else float(np.median(seen[seen > 0]))
         floor = max(_FLOOR * scale, 1 / LARGEST)
         out = np.log(np.where(finite, np.maximum(values, 0.0), 0.0) + floor)
     else:

@@ -26,6 +26,7 @@ from advisor.findings.context import MIN_REGRESSION, MIN_SIBLINGS, Floats, Mask,
 from advisor.findings.features import CHANNEL_OF, CHANNELS, FEATURE_NAMES
 from advisor.findings.learned import View
 from advisor.findings.medians import median, robust_sigma
+from advisor.findings.taught import corrections
 from advisor.findings.trees import isolation, isolation_score
 
 N_TREES: Final = 100
@@ -61,6 +62,8 @@ class Population:
     """Parameters of each run."""
     sound: Mask
     """Shape (n,): no rule found it broken; only these are learned from."""
+    verdicts: Floats | None = None
+    """Shape (n,): 1 where a person said that there was trouble, 0 where that there was none, NaN where nobody did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,8 @@ class Scores:
     """How unusual each run of a population is; higher is more anomalous."""
 
     score: Floats
-    """Shape (n,), in (0, 1): forests and head together; the forests alone where the head is off."""
+    """Shape (n,), in (0, 1): forests and head together, and what verdicts on other runs add; without the head where it
+    is off."""
     forest: Floats
     """Shape (n,), in (0, 1): the isolation forests alone."""
     head: Floats | None
@@ -90,8 +94,9 @@ def isolate(population: Population, view: View, *, head: bool = True, seed: int 
 
     p-values are conformal ranks, ``(1 + #{siblings with a score >= s}) / (n + 1)``, over the scores of the sound
     siblings, the run itself left out. Runs that define what is usual have all the same part in it. They are
-    approximate: scores beyond Tukey's fence calibrate nothing, which makes p-values smaller where a sound run lies
-    there, and unknown faults within the fence make them larger. None is below 1 / (n + 1).
+    approximate: scores beyond Tukey's fence calibrate nothing, unless somebody said that the run is sound, which makes
+    p-values smaller where a sound run lies there, and unknown faults within the fence make them larger. None is below
+    1 / (n + 1).
 
     Where fewer than ``MIN_SIBLINGS`` + 1 siblings are sound, runs are compared with the shipped reference population
     alone, and there are no p-values.
@@ -107,12 +112,15 @@ def isolate(population: Population, view: View, *, head: bool = True, seed: int 
     if head:
         probability = view.head.mean(z if cold else beside_siblings(population, view, LEARNED, seed=seed))
     score = _together(raw, probability)
+    said = np.full(len(z), np.nan) if population.verdicts is None else population.verdicts
+    if not np.isnan(said).all():
+        score = _score(_odds(score) + corrections(_odds(score), z, said))
     if cold:
         nobody = np.zeros(len(z), dtype=np.int64)
         return Scores(score, _squash(raw), probability, None, z, nobody, regressed=False, usual=usual)
-    odds = np.log(score / (1.0 - score))  # as even to both sides as scores get
+    odds = _odds(score)  # as even to both sides as scores get
     low, high = np.percentile(odds[population.sound], [25, 75])
-    calibrates = population.sound & (odds <= high + FENCE * (high - low))
+    calibrates = population.sound & ((said == 0) | (odds <= high + FENCE * (high - low)))
     n_siblings = int(calibrates.sum()) - calibrates.astype(np.int64)
     regressed = bool(usual.sum() >= MIN_REGRESSION)
     return Scores(
@@ -160,6 +168,14 @@ def _apart(learned: Floats, judged: Floats, *, n_trees: int, seed: int) -> Float
     trees, path = isolation(forest.fit(learned))
     usual = isolation_score(trees, path, learned)
     return np.asarray((isolation_score(trees, path, judged) - median(usual)) / max(robust_sigma(usual), 1e-3))
+
+
+def _odds(score: Floats) -> Floats:
+    return np.asarray(np.log(score / (1.0 - score)))
+
+
+def _score(odds: Floats) -> Floats:
+    return np.asarray(1.0 / (1.0 + np.exp(-odds)))
 
 
 def _together(raw: Floats, probability: Floats | None) -> Floats:

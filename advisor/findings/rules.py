@@ -340,7 +340,7 @@ def spike(
         lasted = worst.recovered_after or n - worst.at
         harmless |= worst.sigmas < BATCH_SIGMAS and lasted <= BATCH_POINTS and trail.below_start(worst)
     severity = Severity.INFO if harmless else Severity.WARNING
-    if overdue and not gradient:
+    if overdue and not gradient and not (small and _is_of_batches(metric, objective)):
         severity = Severity.WARNING if small else Severity.ERROR
     return Symptom(codes.SPIKE, metric, worst.step, evidence, severity)
 

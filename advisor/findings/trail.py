@@ -55,6 +55,11 @@ SUSTAINED_POINTS = 2
 """A level counts after 2 points in a row …"""
 SUSTAINED_SHARE = 0.02
 """… that are 2 % of the run so far: one unlucky point decides nothing, and 5 % of the run are not yet over."""
+START_LIMIT = 3.0
+"""The start is the first value, but at most 3 times the third largest of the first ``MIN_POINTS``: an untrained net's
+loss may be anything (1e13 in a sound training), and beside that nothing later would count …"""
+N_TRANSIENT = 2
+"""… and so may that of the step after it."""
 NOISE_POINTS = 512
 """The usual jump is the median of the last 512; what the run did long ago says little of its noise now."""
 NOISE_GROWTH = 1.25
@@ -157,6 +162,7 @@ class Trail:
         self._direction = direction
         self.min_nats = min_nats
         self.n = 0
+        """Points looked at: none until there are ``MIN_POINTS``, then all."""
         self.followed = True
         """Whether all values so far have a logarithm."""
         self.spikes = 0
@@ -168,6 +174,7 @@ class Trail:
         self.noise = math.inf
         """Robust sigma of the jumps, nats; infinite while too few are known."""
         self._scale = 0.0
+        self._held: list[tuple[NDArray[np.int64], Floats]] = []
         self._start = self._best = self._last = 0.0
         self._last_value = 0.0
         self._jumps: Floats = np.empty(0)
@@ -189,17 +196,29 @@ class Trail:
         if not self.followed or not values.size:
             self.n += values.size
             return
+        if not self.n:  # where the curve starts is known once its first points are
+            self._held.append((steps, values))
+            if sum(part.size for _, part in self._held) < MIN_POINTS:
+                return
+            steps, values = (np.concatenate(parts) for parts in zip(*self._held, strict=True))
+            self._held = []
         way = values if self._direction == "minimize" else 1.0 - values
-        self._scale = self._scale or float(way[0])
+        first = way[:MIN_POINTS]
+        if not self.n and np.isfinite(first).all() and first.min() >= 0:
+            self._scale = start_of(first)
         bad = _first(~(np.isfinite(way) & (way >= 0) & (self._scale > 0)))
         if bad is not None:
-            self.extend(steps[:bad], values[:bad])
+            if self.n or bad >= MIN_POINTS:
+                self.extend(steps[:bad], values[:bad])
+            else:
+                self.n = bad
             self.followed = False
             self.n += values.size - bad
             return
         y, n = np.log(np.maximum(way, 0.0) + max(_FLOOR * self._scale, 1e-150)), self.n
         if not n:
-            self._start = self._best = self._last = float(y[0])
+            self._start = min(float(y[0]), math.log(self._scale * (1.0 + _FLOOR)))
+            self._best = self._last = float(y[0])
             self._last_value = float(values[0])
         jumps = np.diff(y, prepend=self._last)
         best = np.minimum.accumulate(np.concatenate(([self._best], y)))
@@ -277,6 +296,24 @@ class Trail:
         """Return whether a spike's peak is little beside the first value."""
         peak = spike.peak if self._direction == "minimize" else 1.0 - spike.peak
         return peak < SPIKE_SMALL * self._scale
+
+
+def start_of(values: Floats) -> float:
+    """Return the value that later ones are measured against: the first, unless those after it are far below.
+
+    Parameters
+    ----------
+    values
+        Shape (n,), n >= 1, at least 0, lower is better; those after the first ``MIN_POINTS`` do not count.
+
+    Examples
+    --------
+    >>> start_of(np.array([2.3, 1.9, 1.7])), start_of(np.array([1e9, 7.0, 6.0, 5.0]))
+    (2.3, 18.0)
+    """
+    early = np.sort(values[:MIN_POINTS])[::-1]
+    first, usual = float(values[0]), float(early[min(N_TRANSIENT, early.size - 1)])
+    return min(first, START_LIMIT * usual) if usual > 0 else first
 
 
 def _first(where: NDArray[np.bool_]) -> int | None:

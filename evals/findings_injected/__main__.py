@@ -30,6 +30,7 @@ from findings_deepobs import auc, empirical_tails, local_outliers, plain_forest,
 from learning import Material, learn
 from numpy.typing import NDArray
 from population import KEPT, make, read, write
+from verdicts import taught
 
 from advisor.findings import check_experiment
 from advisor.findings.forest import isolate
@@ -255,6 +256,7 @@ def measure(material: Material, *, quick: bool) -> dict[str, Any]:
     print(f"\nrules warn of {out['rules_false_alarms']:.1%} of the healthy runs")
     out["realised"] = alarms(material, learned)
     beginnings(material, learned, out.setdefault("beginnings", {}))
+    out["verdicts"] = taught(material, learned)
     if not quick:
         out["unseen_classes"] = unseen_classes(material)
     return out

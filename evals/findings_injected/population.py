@@ -1,6 +1,6 @@
 """The trainings as a table: healthy runs, faulty ones, and whether the fault did any harm; made once and kept.
 
-python evals/findings_injected/population.py [--healthy 90] [--each 66] [--jobs 2] [--out PATH]
+python evals/findings_injected/population.py [--lessons] [--healthy 90] [--each 60] [--jobs 2] [--out PATH]
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ N_HEALTHY: Final = 90
 """Of each experiment."""
 N_EACH: Final = 60
 """Of each class of faults, over all experiments."""
+LESSONS_KEPT: Final = KEPT.with_stem("lessons")
+LESSONS: Final = (60, 44)
+"""Healthy runs an experiment and faulty ones a class in the experiments that are learned from alone."""
 TAIL: Final = 3
 """Evaluations at the end that are averaged to tell harm."""
 
@@ -47,12 +50,13 @@ class Row:
 
 def _one(job: tuple[str, int, str | None]) -> Row:
     import torch
-    from trainings import TASKS, draw_params, train
+    from trainings import LESSONS, TASKS, draw_params, train
 
     torch.set_num_threads(1)
     name, number, kind = job
-    task = TASKS[name]
-    seed = int(np.random.SeedSequence([list(TASKS).index(name), number]).generate_state(1)[0] % 2**31)
+    tasks = {**TASKS, **LESSONS}
+    task = tasks[name]
+    seed = int(np.random.SeedSequence([list(tasks).index(name), number]).generate_state(1)[0] % 2**31)
     params = draw_params(np.random.default_rng([seed, 4]), task)
     if kind is None:
         return Row(name, number, params=params, curves=train(task, params, seed, None))
@@ -81,11 +85,11 @@ def _harmed(fault: Fault, curves: Mapping[str, Any], twin: Mapping[str, Any]) ->
     return off > HARM_NATS or abs(scores[0] - scores[1]) > HARM_ACCURACY
 
 
-def make(n_healthy: int = N_HEALTHY, n_each: int = N_EACH, jobs: int = 2) -> Iterator[Row]:
+def make(n_healthy: int = N_HEALTHY, n_each: int = N_EACH, jobs: int = 2, *, lessons: bool = False) -> Iterator[Row]:
     """Train and yield all runs; faults go round the experiments, so that each has its share of every class."""
-    from trainings import TASKS
+    import trainings
 
-    names = list(TASKS)
+    names = list(trainings.LESSONS if lessons else trainings.TASKS)
     work: list[tuple[str, int, str | None]] = [(name, i, None) for name in names for i in range(n_healthy)]
     next_number = dict.fromkeys(names, n_healthy)
     for k, kind in enumerate(CLASSES):
@@ -145,19 +149,29 @@ def read(path: Path = KEPT) -> list[Row]:
     ]
 
 
+def kept(*, lessons: bool) -> list[Row]:
+    """Return the trainings that are measured on, or the lessons; made now where there are none."""
+    path = LESSONS_KEPT if lessons else KEPT
+    if not path.is_file():
+        write(list(make(*LESSONS, lessons=True) if lessons else make()), path)
+    return read(path)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--healthy", type=int, default=N_HEALTHY, help="runs of each experiment")
     parser.add_argument("--each", type=int, default=N_EACH, help="runs of each class of faults")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=KEPT)
+    parser.add_argument("--lessons", action="store_true", help="the experiments that are learned from alone")
+    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    rows = list(make(given.healthy, given.each, given.jobs))
-    write(rows, given.out)
+    rows = list(make(given.healthy, given.each, given.jobs, lessons=given.lessons))
+    out = given.out or (LESSONS_KEPT if given.lessons else KEPT)
+    write(rows, out)
     for kind in CLASSES:
         of_kind = [row for row in rows if row.fault == kind]
         print(f"{kind:16s}{len(of_kind):5d} runs, {np.mean([row.harmful for row in of_kind]):.0%} harmful")
-    print(f"{sum(row.fault is None for row in rows)} healthy; written to {given.out}")
+    print(f"{sum(row.fault is None for row in rows)} healthy; written to {out}")
     return 0
 
 

@@ -1,4 +1,6 @@
-"""Small trainings with torch on data that scikit-learn bundles or makes: twelve experiments, 400 steps each.
+"""Small trainings with torch on data that scikit-learn bundles or makes: experiments of 400 steps a run.
+
+``TASKS`` are those that findings are measured on; ``LESSONS`` share no data with them and are learned from alone.
 
 Step times are drawn, not measured: log-normal with rare long pauses, as on a shared machine, so that the curves do not
 depend on what else the machine does.
@@ -99,7 +101,43 @@ def _sklearn(name: str) -> Data:
             1400, n_features=24, n_informative=10, n_classes=5, n_clusters_per_class=2, random_state=0
         )
         return _split(x, y, 5)
+    return _made(name)
+
+
+def _made(name: str) -> Data:
+    from sklearn import datasets
+
+    if name == "iris":
+        x, y = datasets.load_iris(return_X_y=True)
+        return _split(x, y, 3)
+    if name == "friedman2":
+        x, y = datasets.make_friedman2(1200, noise=40.0, random_state=0)
+        return _split(x, y, 0)
+    if name == "friedman3":
+        x, y = datasets.make_friedman3(1200, noise=0.05, random_state=0)
+        return _split(x, y, 0)
+    if name == "circles":
+        x, y = datasets.make_circles(1000, noise=0.15, factor=0.5, random_state=0)
+        return _split(x, y, 2)
+    if name == "quantiles":
+        x, y = datasets.make_gaussian_quantiles(n_samples=1200, n_features=8, n_classes=4, random_state=0)
+        return _split(x, y, 4)
+    if name == "hastie":
+        x, y = datasets.make_hastie_10_2(1400, random_state=0)
+        return _split(x, y > 0, 2)
+    if name == "swiss-roll":
+        x, y = datasets.make_swiss_roll(1200, noise=0.5, random_state=0)
+        return _split(x, y, 0)
     rng = np.random.default_rng(0)
+    if name in ("stripes", "spots"):
+        return _images(name, rng)
+    if name == "echo":
+        x = rng.uniform(-1, 1, size=(1400, 8, 1))
+        return _split(x, x[:, 3, 0], 0)
+    if name == "waves":
+        which = rng.integers(4, size=1400)
+        at = np.arange(14) * (which[:, None] + 1.5) * 0.45 + rng.uniform(0, 6, size=(1400, 1))
+        return _split((np.sin(at) + 0.4 * rng.standard_normal(at.shape))[..., None], which, 4)
     if name == "adding":
         x = rng.random((1400, 10, 2)).astype(np.float32)
         x[..., 1] = 0
@@ -109,6 +147,21 @@ def _sklearn(name: str) -> Data:
     assert name == "majority"
     x = rng.choice([-1.0, 1.0], size=(1400, 11, 1))
     return _split(x, (x.sum(axis=(1, 2)) > 0).astype(int), 2)
+
+
+def _images(name: str, rng: np.random.Generator) -> Data:
+    """Return images of 8 x 8: stripes of one of four directions, or up to three bright spots to be counted."""
+    which = rng.integers(4, size=1400)
+    x = 0.5 * rng.standard_normal((1400, 1, 8, 8))
+    down, across = np.mgrid[:8, :8]
+    for image, k in zip(x[:, 0], which, strict=True):
+        if name == "stripes":
+            turn = np.pi * k / 4
+            image += np.sin(1.6 * (np.cos(turn) * down + np.sin(turn) * across) + rng.uniform(0, 6))
+        else:
+            for row, column in rng.integers(7, size=(k, 2)):
+                image[row : row + 2, column : column + 2] += 2.0
+    return _split(x, which, 4)
 
 
 def _task(name: str, data: str, net: str, lr: float = 1.0) -> Task:
@@ -130,6 +183,22 @@ TASKS: Final[Mapping[str, Task]] = {
         _task("clusters-mlp", "clusters", "mlp"),
         _task("adding-rnn", "adding", "rnn", 2.0),
         _task("majority-rnn", "majority", "rnn", 2.0),
+    )
+}
+LESSONS: Final[Mapping[str, Task]] = {
+    task.name: task
+    for task in (
+        _task("iris-mlp", "iris", "mlp"),
+        _task("friedman2-mlp", "friedman2", "mlp", 0.5),
+        _task("friedman3-mlp", "friedman3", "mlp", 0.5),
+        _task("circles-mlp", "circles", "mlp"),
+        _task("quantiles-mlp", "quantiles", "mlp"),
+        _task("hastie-mlp", "hastie", "mlp"),
+        _task("swiss-roll-mlp", "swiss-roll", "mlp", 0.5),
+        _task("stripes-cnn", "stripes", "cnn"),
+        _task("spots-cnn", "spots", "cnn"),
+        _task("echo-rnn", "echo", "rnn", 2.0),
+        _task("waves-rnn", "waves", "rnn", 2.0),
     )
 }
 USUAL_LR: Final = {"sgd": 0.1, "momentum": 0.02, "adam": 0.003}

@@ -57,6 +57,20 @@ def test_an_unusual_run_gets_a_finding_that_names_figures_and_siblings() -> None
     assert 0 < finding.evidence["forest"] < 1
 
 
+def test_a_false_alarm_in_one_run_quiets_the_next_of_its_kind() -> None:
+    runs, curves = a_sweep()
+    for name, place in (("one", 0), ("two", 1)):
+        bumpy = a_loss(seed=place) * (1 + 0.3 * np.sin(np.arange(60)))
+        curves[name] = {"train_loss": a_curve("train_loss", bumpy), "val_loss": a_curve("val_loss", bumpy)}
+    both = [a_run("one", lr=0.02), a_run("two", lr=0.02)]
+    before = check_experiment(EXPERIMENT, [*runs, *both], curves, now=NOW)
+    finding = next(f for f in before.findings if f.run_id == "one" and f.code == "ADV109")
+    for verdict, moves in (("ok", -1), ("real", 1)):
+        judged = replace(both[0], findings=(replace(finding, verdict=verdict),))
+        after = check_experiment(EXPERIMENT, [*runs, judged, both[1]], curves, now=NOW)
+        assert np.sign(scores(after)["two"] - scores(before)["two"]) == moves
+
+
 def test_without_the_head_the_forests_decide_alone() -> None:
     runs, curves = with_strange()
     alone = check_experiment(EXPERIMENT, runs, curves, now=NOW, head=False)

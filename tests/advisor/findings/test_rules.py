@@ -197,6 +197,25 @@ def test_a_spike_near_zero_is_information() -> None:
     assert found({"train_loss": a_curve("train_loss", values)})["ADV103"].severity is Severity.INFO
 
 
+def test_a_change_near_zero_that_stays_is_a_warning_where_it_counts_and_information_in_training() -> None:
+    values = a_loss(200, rate=12, floor=0.001)
+    values[160:] *= 5
+    spikes = {name: found({name: a_curve(name, values)})["ADV103"] for name in ("train_loss", "val_loss")}
+    assert {name: spike.severity for name, spike in spikes.items()} == {
+        "train_loss": Severity.INFO,
+        "val_loss": Severity.WARNING,
+    }
+    assert "has not recovered" in spikes["train_loss"].title
+
+
+def test_beside_the_loss_of_an_untrained_net_a_later_spike_still_counts() -> None:
+    values = np.concatenate(([5e11], a_loss(200)))
+    values[120] *= 8
+    for name in ("train_loss", "val_loss"):
+        spike = found({name: a_curve(name, values)})["ADV103"]
+        assert (spike.step, spike.severity) == (120, Severity.WARNING)
+
+
 def test_a_divergence_that_passed_is_information() -> None:
     values = a_loss(200)
     values[100:115] = 4.0

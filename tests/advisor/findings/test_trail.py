@@ -94,3 +94,20 @@ def test_rare_long_steps_are_no_slowing_down() -> None:
     pace.extend(seconds)
     assert pace.slow is None
     assert pace.was_slow is None
+
+
+def test_a_start_of_any_size_hides_no_spike() -> None:
+    values = np.concatenate(([6e13, 40.0], a_loss(200)))
+    values[120] *= np.e**1.5
+    trail = followed(values)
+    assert trail.largest is not None
+    assert trail.largest.at == 120
+    assert not trail.is_small(trail.largest)
+
+
+def test_a_start_that_the_next_values_bear_out_is_the_first_value() -> None:
+    values = np.array([2.4, 1.6, 1.1, 0.9, *np.geomspace(0.7, 0.01, 40)])
+    values[30] *= 10
+    trail = followed(values)
+    assert trail.largest is not None
+    assert trail.is_small(trail.largest) == (values[30] < 0.24)
