@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from storage.records import Curve, Experiment, Objective, Run, RunState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LEVELS = (0.01, 0.05, 0.10)
+N_BOOTSTRAP = 2000
 N_SCALE, N_POINTS = 10_000, 100
 QUICK = 3
 """Workloads in the quick mode."""
@@ -81,10 +83,10 @@ def false_alarms(folder: Path, n_groups: int | None) -> dict[str, Any]:
     curves = curves_of(folder)
     known = sorted(groups(folder).items())[:n_groups]
     told: Counter[str] = Counter()
-    p_values: list[float] = []
+    p_values: list[tuple[int, float, bool]] = []  # workload, p, whether a rule warns of the run
     n_runs = n_compared = n_broken = 0
     began = time.perf_counter()
-    for name, runs in known:
+    for which, (name, runs) in enumerate(known):
         mine = {run.id: curves.get(run.id, {}) for run in runs}
         metrics = Counter(metric for one in mine.values() for metric in one)
         objective = next((m for m in ("validation/loss", "loss") if metrics[m] > len(runs) / 2), None)
@@ -93,7 +95,8 @@ def false_alarms(folder: Path, n_groups: int | None) -> dict[str, Any]:
         broken = {run.id for run in runs if is_broken(mine[run.id])}
         n_runs, n_broken = n_runs + len(runs), n_broken + len(broken)
         entries = [e for e in checked.scores if e.p_value is not None and e.run_id not in broken]
-        p_values += [e.p_value for e in entries if e.p_value is not None]
+        warned = {f.run_id for f in checked.findings if f.detector == "rules" and f.severity.rank > 0}
+        p_values += [(which, e.p_value, e.run_id in warned) for e in entries if e.p_value is not None]
         n_compared += len(entries)
         by_run: dict[str, set[str]] = {}
         for finding in checked.findings:
@@ -111,11 +114,22 @@ def false_alarms(folder: Path, n_groups: int | None) -> dict[str, Any]:
     for kind, n in sorted(told.items()):
         out[kind] = n / n_sound
         print(f"{kind:22s}{n:6d} of {n_sound} runs ({n / n_sound:.1%})")
-    for level in LEVELS:
-        realised = float(np.mean(np.array(p_values) <= level))
-        out[f"p <= {level}"] = realised
-        print(f"p <= {level:.2f}: {realised:.3f} of the runs compared ({realised / level:.2f} times what is promised)")
+    for label, chosen in (("compared", p_values), ("of which no rule warns", [p for p in p_values if not p[2]])):
+        for level in LEVELS:
+            realised, (low, high) = realised_rate(chosen, level)
+            out[f"{label}: p <= {level}"] = {"value": realised, "interval": (low, high)}
+            times = f"{realised / level:.2f} times what is promised"
+            print(f"p <= {level:.2f}: {realised:.3f} [{low:.3f}, {high:.3f}] of {len(chosen)} {label}, {times}")
     return out
+
+
+def realised_rate(p_values: Sequence[tuple[int, float, bool]], level: float) -> tuple[float, tuple[float, float]]:
+    """Return the share of p-values of at most ``level``, and its 95 % bootstrap interval over workloads."""
+    workload, small = np.array([p[0] for p in p_values]), np.array([p[1] <= level for p in p_values])
+    counts = np.array([(small[workload == w].sum(), (workload == w).sum()) for w in np.unique(workload)])
+    drawn = counts[np.random.default_rng(0).integers(len(counts), size=(N_BOOTSTRAP, len(counts)))].sum(axis=1)
+    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
+    return float(small.mean()), (float(low), float(high))
 
 
 def scale() -> dict[str, Any]:

@@ -33,22 +33,23 @@ N_TREES: Final = 100
 """Of the joint forest; each channel's forest has half as many."""
 SAMPLE: Final = 256
 """Rows of a tree at most, as in the paper."""
-MIN_ROWS: Final = 64
-"""Rows that a forest learns from: the shipped reference fills up what siblings lack."""
+MIN_ROWS: Final = 256
+"""Rows that a forest learns from, as many as a tree takes: the shipped reference fills up what siblings lack."""
 USUAL: Final = 0.5
 """What is usual for the forests is defined by runs that improved by at least half of what the better half of their
 siblings did: a crowd of runs that hardly learned must not become the norm beside which the others stand out."""
 LEARNED: Final = 0.1
 """The head, which knows faults, loses more where runs that are merely slow are forgotten: it leaves out only those that
 improved by less than a tenth of that."""
-CHANNEL_WEIGHT: Final = 0.5
-"""Of what sticks out in single channels beside the joint forest."""
-FOREST_WEIGHT: Final = 0.25
+FOREST_WEIGHT: Final = 0.15
 """Of the forests beside the head, in log odds a robust sigma."""
 FOREST_LIMIT: Final = 20.0
 """Robust sigmas of the forests beyond which they say nothing more."""
 FENCE: Final = 1.5
-"""Tukey's fence: scores beyond Q3 + 1.5 (Q3 - Q1) do not calibrate others: faults must not hide each other."""
+"""Tukey's fence: scores beyond Q3 + 1.5 (Q3 - Q1) do not calibrate others: faults must not hide each other …"""
+LEAST_FENCE: Final = 1.5
+"""… but what the head says must lie 1.5 above Q3, in log odds: among runs that are all alike, odds that are not even five
+times the usual ones are no outlier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,8 @@ def isolate(population: Population, view: View, *, head: bool = True, seed: int 
         return Scores(score, _squash(raw), probability, None, z, nobody, regressed=False, usual=usual)
     odds = _odds(score)  # as even to both sides as scores get
     low, high = np.percentile(odds[population.sound], [25, 75])
-    calibrates = population.sound & ((said == 0) | (odds <= high + FENCE * (high - low)))
+    fence = max(FENCE * (high - low), LEAST_FENCE if head else 0.0)
+    calibrates = population.sound & ((said == 0) | (odds <= high + fence))
     n_siblings = int(calibrates.sum()) - calibrates.astype(np.int64)
     regressed = bool(usual.sum() >= MIN_REGRESSION)
     return Scores(
@@ -146,19 +148,19 @@ def usual_runs(population: Population, share: float) -> Mask:
 
 
 def _forests(z: Floats, siblings: Floats, reference: Floats, *, seed: int) -> Floats:
-    """Return by how many robust sigmas the joint forest and the channels' own set each run apart, shape (n,)."""
+    """Return the robust sigmas by which the joint forest and the one channel that does so most set runs apart, (n,)."""
     n_lack = max(MIN_ROWS - len(siblings), 0)
     filling = np.random.default_rng(seed).permutation(len(reference))[:n_lack]
     rows = np.concatenate([siblings, reference[filling]])
     joint = _apart(rows, z, n_trees=N_TREES, seed=seed)
-    out = joint.copy()
+    most = np.zeros(len(z))
     channels = np.array(CHANNEL_OF)
     for channel in CHANNELS:
         columns = channels == channel
         if z[:, columns].any():
             alone = _apart(rows[:, columns], z[:, columns], n_trees=N_TREES // 2, seed=seed)
-            out += CHANNEL_WEIGHT * np.maximum(alone, 0.0)
-    return out
+            most = np.maximum(most, alone)
+    return joint + most
 
 
 def _apart(learned: Floats, judged: Floats, *, n_trees: int, seed: int) -> Floats:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from casts import OBJECTIVE, SHARE, as_run
 from numpy.typing import NDArray
-from population import KEPT, ROOT, Row, make, read, write
+from population import ROOT, Row, kept
 
 from advisor.findings.check import beginning
 from advisor.findings.context import Effects, deviations
@@ -30,8 +30,10 @@ from advisor.findings.trees import Trees
 
 OUT: Final = ROOT / "advisor" / "findings" / "data" / SHIPPED
 N_TREES: Final = 150
-MAX_LEAVES: Final = 150
+MAX_LEAVES: Final = 200
 """Of a tree of the head: more leaves make the file larger and the head no better."""
+MAX_FEATURES: Final = 0.5
+"""Share of the figures that a split may choose from."""
 Floats = NDArray[np.float64]
 
 
@@ -46,9 +48,12 @@ class Material:
     fault: NDArray[np.str_]
     """Empty for healthy runs."""
     harmful: NDArray[np.bool_]
+    lessons: frozenset[str] = frozenset()
+    """Experiments that are learned from and not measured on."""
 
     @classmethod
-    def of(cls, rows: Sequence[Row]) -> Material:
+    def of(cls, measured: Sequence[Row], lessons: Sequence[Row] = ()) -> Material:
+        rows = [*measured, *lessons]
         curves = [as_run(row)[1] for row in rows]
         n = max(float(curve.steps[-1]) + 1 for curve in curves[0].values())
         figures = {
@@ -63,11 +68,18 @@ class Material:
             np.array([row.task for row in rows]),
             np.array([row.fault or "" for row in rows]),
             np.array([row.harmful for row in rows]),
+            frozenset(row.task for row in lessons),
         )
 
     @property
     def tasks(self) -> list[str]:
+        """All experiments."""
         return sorted(set(self.task.tolist()))
+
+    @property
+    def measured(self) -> list[str]:
+        """The experiments that are measured on."""
+        return [task for task in self.tasks if task not in self.lessons]
 
     def sweeps(self, task: str, seed: int = 0) -> Iterator[NDArray[np.intp]]:
         """Yield rows of the healthy runs of an experiment with one faulty in eight, until each fault was in one."""
@@ -119,7 +131,7 @@ def head(z: Floats, faulty: NDArray[np.bool_], seed: int = 0) -> Trees:
         n_estimators=N_TREES,
         max_leaf_nodes=MAX_LEAVES,
         min_samples_leaf=3,
-        max_features=0.3,
+        max_features=MAX_FEATURES,
         random_state=seed,
         n_jobs=1,
     ).fit(z, faulty)
@@ -152,18 +164,11 @@ def learn(material: Material, tasks: Sequence[str], views: Sequence[float] = VIE
     return Learned(out)
 
 
-def population() -> list[Row]:
-    """Return the trainings that were kept, made now where there are none."""
-    if not KEPT.is_file():
-        write(list(make()), KEPT)
-    return read(KEPT)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
-    material = Material.of(population())
+    material = Material.of(kept(lessons=False), kept(lessons=True))
     save(learn(material, material.tasks), given.out)
     print(f"{given.out}: {given.out.stat().st_size / 1e6:.2f} MB, from {len(material.rows)} trainings", file=sys.stderr)
     return 0

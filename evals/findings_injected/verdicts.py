@@ -56,7 +56,7 @@ def _taught(material: Material, learned: Mapping[str, Learned], n_classes: int |
     """Print and return what verdicts change, the mean over experiments with an interval over them."""
     rng = np.random.default_rng(0)
     plain, with_verdicts, n_verdicts = [], [], []
-    for task in material.tasks:
+    for task in material.measured:
         ours: list[list[tuple[float, ...]]] = [[], []]
         view = learned[task].views[1.0]
         for _ in range(N_DRAWS):
