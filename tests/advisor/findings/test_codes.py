@@ -19,6 +19,7 @@ from advisor.findings import (
     pace,
     rules,
     state,
+    taught,
     trail,
 )
 
@@ -47,7 +48,7 @@ def test_the_documented_thresholds_are_those_of_the_code() -> None:
     stated = dict(re.findall(r"`([A-Z_]+)`\s+=\s+([0-9.]*[0-9])", PAGE))
     assert len(stated) > 20
     for name, value in stated.items():
-        modules = (rules, pace, trail, state, duck, context, design, forest, check, monitor, configuration)
+        modules = (rules, pace, trail, state, duck, context, design, forest, taught, check, monitor, configuration)
         homes = [module for module in modules if hasattr(module, name)]
         assert homes, f"{name} is documented and does not exist"
         assert getattr(homes[0], name) == pytest.approx(float(value)), name
