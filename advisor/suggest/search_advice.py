@@ -56,8 +56,8 @@ class SearchAdvice:
     """One or two sentences with the figures."""
     _: KW_ONLY
     expected_gain: float | None
-    """By how much the best is expected to improve in the next ``horizon`` runs, in the objective's unit; at least 0, and
-    no more than is left to what the objective can take at all (``attainable``); None where the runs cannot tell."""
+    """By how much the best is expected to improve in the next ``horizon`` runs, in the objective's unit: at least 0,
+    and no more than is left to what it can be at all (``attainable``). None where the runs cannot tell."""
     from_runs: float | None
     """The part of it that the runs say: the larger one of the tail's and the last improvements'."""
     from_model: float | None

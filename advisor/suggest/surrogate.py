@@ -96,7 +96,7 @@ class ParamsModel:
         columns = self.encoder.columns(self.encoder.coordinates([params]))
         each = np.clip([fold.predict(columns)[0] for fold in self._folds], *self._limits)
         found = each[self._fold_of] + self._errors
-        return np.clip(np.exp(found) if self.is_log else found, *self._possible)
+        return np.asarray(np.clip(np.exp(found) if self.is_log else found, *self._possible))
 
     def improvement_on_best(self, params: Mapping[str, Any]) -> float | None:
         """Return by how much the best run is expected to be bettered, in the objective's unit; None without a best."""
