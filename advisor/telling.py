@@ -2,11 +2,14 @@
 
 Leaves out runs that this process trains (``advisor.tracking``) and other tools' files (``advisor.sources``).
 Invariants: what makes no sense is refused before anything is written; and a suggestion is followed by one run, so that
-whoever tells a result twice, not knowing whether the first time came through, does not count it twice.
+whoever tells a result twice, not knowing whether the first time came through, does not count it twice. Of several that
+tell at the same moment the first in the journal's order is kept, because they all name the run by the suggestion.
 """
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -66,7 +69,7 @@ class Told:
         event = Event.new(
             "run.created",
             experiment.name,
-            new_id(),
+            _run_id(store, experiment.name, suggestion_id),
             time=now,
             actor="tell",
             state=over,
@@ -80,6 +83,8 @@ class Told:
             **({"summary": summaries(kept)} if kept else {}),
         )
         store.append([event])
+        if event.id in store.state().refused and suggestion_id is not None:  # somebody else was faster
+            raise _told_already(suggestion_id, store.run(event.run_id))
         if kept:
             store.append_curves([_chunk(event.run_id, curve) for curve in kept.values()])
         return store.run(event.run_id)
@@ -107,6 +112,34 @@ class Told:
                 f"{len(values)} values were given for {len(experiment.objectives)} objectives; give one for each"
             )
         return values
+
+
+def _run_id(store: RunStore, experiment: str, suggestion_id: str | None) -> str:
+    """Return the id of a new run: one that follows a suggestion is called after it, so that there can be only one.
+
+    Where runs that were called so have been deleted or moved, the suggestion may be followed anew.
+
+    Raises
+    ------
+    AlreadyThereError
+        If the run is there, however the clocks of who told it and of who tells it now differ.
+    """
+    state = store.state()
+    if suggestion_id is None or suggestion_id not in state.suggestions:
+        return new_id()
+    for nth in itertools.count():
+        run_id = _named_after(suggestion_id, nth)
+        entry = state.entry(run_id)
+        if entry is None:
+            break
+        if not entry.hidden and entry.run.experiment == experiment:
+            raise _told_already(suggestion_id, store.run(run_id))
+    return run_id
+
+
+def _named_after(suggestion_id: str, nth: int) -> str:
+    about = f"told {nth} of suggestion {suggestion_id}"
+    return hashlib.blake2b(about.encode(), digest_size=16).hexdigest()
 
 
 def followed(
@@ -169,12 +202,16 @@ def _called(made: Mapping[str, Any], beginning: str) -> str | None:
 def _refuse_twice(store: RunStore, experiment: str, suggestion_id: str, body: Mapping[str, Any]) -> None:
     for run in following(store, experiment, body["time"]):
         if run.suggestion_id == suggestion_id and run.state is not RunState.WAITING:
-            came_to = str(run.state) if run.objective is None else f"{run.objective:.4g}"
-            how = "told already as" if run.source == "told" else "followed already by"
-            raise AlreadyThereError(
-                f"suggestion {suggestion_id[:SHORT_ID]} was {how} {experiment}#{run.number} ({came_to}); for another "
-                "run, tell it without suggestion_id, with its params"
-            )
+            raise _told_already(suggestion_id, run)
+
+
+def _told_already(suggestion_id: str, run: Run) -> AlreadyThereError:
+    came_to = str(run.state) if run.objective is None else f"{run.objective:.4g}"
+    how = "told already as" if run.source == "told" else "followed already by"
+    return AlreadyThereError(
+        f"suggestion {suggestion_id[:SHORT_ID]} was {how} {run.experiment}#{run.number} ({came_to}); for another run, "
+        "tell it without suggestion_id, with its params"
+    )
 
 
 def _as_suggested(suggested: Mapping[str, Any], params: dict[str, Any], suggestion_id: str) -> dict[str, Any]:

@@ -20,5 +20,8 @@ def test_the_page_on_spaces_runs(repository: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     shown = [line for line in done.stdout.splitlines() if line]
     assert shown[0] == "momentum has no meaning with optimizer = 'adam'; leave it out"
-    assert shown[1].startswith("not enough repeats to tell how noisy val_loss is")
+    printed = re.findall(r"^# (fixed: .*)$", "".join(rest), re.MULTILINE)
+    assert len(printed) == 3
+    assert shown[1:4] == printed
+    assert shown[4].startswith("not enough repeats to tell how noisy val_loss is")
     assert "1 of its 1 runs lie inside" in done.stderr

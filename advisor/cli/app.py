@@ -135,4 +135,7 @@ def _mistake(error: Exception) -> str | None:
 def _usage(error: typer.TyperException) -> str:
     message = " ".join(error.format_message().replace("Value error, ", "").split())
     command = getattr(getattr(error, "ctx", None), "command_path", "advisor")
-    return f"{message[:1].lower()}{message[1:].rstrip('.')}; see '{command} --help'"
+    told = f"{message[:1].lower()}{message[1:].rstrip('.')}"
+    if command == "advisor optimize" and message.startswith("No such option"):
+        told = f"{told}; {optimize.AFTER_DASHES}"
+    return f"{told}; see '{command} --help'"

@@ -30,16 +30,27 @@ def pairs(given: Sequence[str], option: str) -> list[tuple[str, str]]:
     return found
 
 
+def _once(given: Sequence[str], option: str) -> list[tuple[str, str]]:
+    """Return ``pairs``, of which no two may have the same name."""
+    found = pairs(given, option)
+    seen: dict[str, str] = {}
+    for name, text in found:
+        if name in seen:
+            raise ConfigError(f"{option} gives {name} twice, {seen[name]} and {text}; give it once")
+        seen[name] = text
+    return found
+
+
 def assigned(given: Sequence[str], option: str, space: Space | None) -> dict[str, Any]:
     """Return parameters by name: a value is JSON where that fits the space, otherwise the text itself.
 
     Raises
     ------
     ConfigError
-        If something is no ``name=value``.
+        If something is no ``name=value``, or a name is given twice.
     """
     out: dict[str, Any] = {}
-    for name, text in pairs(given, option):
+    for name, text in _once(given, option):
         try:
             value = json.loads(text)
         except ValueError:
@@ -57,10 +68,10 @@ def numbers(given: Sequence[str], option: str) -> dict[str, float]:
     Raises
     ------
     ConfigError
-        If something is no ``name=number``.
+        If something is no ``name=number``, or a name is given twice.
     """
     out: dict[str, float] = {}
-    for name, text in pairs(given, option):
+    for name, text in _once(given, option):
         try:
             out[name] = float(text)
         except ValueError:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FAILED: Final = 1
 """Exit code where no run came through, or too many failed in a row."""
 INTERRUPTED: Final = 130
+AFTER_DASHES: Final = "what belongs to the command comes after --, as in -- python train.py --lr {lr}"
+"""What is said of an option that ``advisor optimize`` does not have, since it may be the command's."""
 LISTED: Final = 10
 """Runs that the summary shows, the best first."""
 

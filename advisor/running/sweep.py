@@ -71,7 +71,7 @@ def run_sweep(advisor: Advisor, experiment: Experiment, plan: Plan, *, watcher: 
         _say(watcher, f"the command of run {run_id} was still running, its advisor was killed: it is ended now")
     if unused:
         _say(watcher, f"not in the command, but in $ADVISOR_PARAMS and advisor.init().params: {', '.join(unused)}")
-    orders = Orders()
+    orders = Orders(is_objective_known=_is_said(experiment))
     with (
         _sockets() as sockets,
         closing(Guard(place.work_folder("processes"), str(sockets))) as guard,
@@ -117,6 +117,12 @@ def _checked(experiment: Experiment, plan: Plan) -> tuple[Template, list[str], S
     template = Template.parse(plan.command, list(space), conditional=conditional)
     _check_program(template)
     return template, template.unused(list(space)), space
+
+
+def _is_said(experiment: Experiment) -> bool:
+    """Return whether some run has said all objectives."""
+    names = {objective.metric for objective in experiment.record.objectives}
+    return any(names <= run.metrics.keys() for run in experiment.runs())
 
 
 def _check_program(template: Template) -> None:
@@ -359,7 +365,9 @@ class _Sweep:
             self._reasons = [] if not attempt.interrupted else self._reasons
             return
         self._reasons.append(attempt.reason)
-        if len(self._reasons) >= self._plan.max_failures:
+        if trial.is_misnamed:
+            self._give_up_misnamed(attempt)
+        elif len(self._reasons) >= self._plan.max_failures:
             self._give_up(attempt)
         elif attempt.killed and trial.number <= self._plan.retries and not self._orders.stop and not self._stopped:
             _say(self._watcher, f"run #{run.number} is tried again with the same parameters: {attempt.reason}")
@@ -371,6 +379,13 @@ class _Sweep:
         what = f"{n} failures in a row" if n > 1 else "a failure"
         self._too_many = True
         self._stop(f"{what}, {alike}: {last.reason}; its output is in {last.log}", said=what)
+
+    def _give_up_misnamed(self, last: Attempt) -> None:
+        """End what would fail each time: whatever the parameters, the objective is called otherwise."""
+        self._too_many = True
+        what = "neither did any other run of the experiment, so the next ones are not tried"
+        how = "give the objective the name that the command says (--objective NAME), or let the command say it"
+        self._stop(f"{last.reason}; {what}: {how}", said="the objective is never said")
 
     def _stop(self, why: str, *, said: str = "") -> None:
         if not self._stopped:

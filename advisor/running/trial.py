@@ -69,6 +69,8 @@ class Orders:
     """Why they have to end now; empty while they need not."""
     kill: bool = False
     """Whether they have to end without a grace."""
+    is_objective_known: bool = False
+    """Whether some run of the experiment has said the objective: then a command that does not is to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ class Trial:
         self.exit_code: int | None = None
         self.reason = ""
         self.killed = False
+        self.is_misnamed = False
+        """Whether the command said metrics, but not the objective, which no run has said: the name must be wrong."""
         self._arguments, self._in = list(arguments), setting
         self._selector = DefaultSelector()
         # Short: the address of a Unix socket has room for about 100 characters.
@@ -250,6 +254,7 @@ class Trial:
         self.last.update(metrics)
         self.step = step
         self._worth_asking |= any(name in metrics for name in self._in.objectives)
+        self._in.orders.is_objective_known |= not self._missing()
 
     def _write(self, data: bytes) -> None:
         if self._file is None:
@@ -340,6 +345,9 @@ class Trial:
             return RunState.FAILED, scrub(f"the command ended with exit code {self.exit_code}{last}")
         missing = self._missing()
         if missing:
+            self.is_misnamed = bool(self.last) and not self._in.orders.is_objective_known
+            if self.is_misnamed:
+                self.run.tag(INTERRUPTED)  # says nothing of these parameters, and is not one of those wanted
             return RunState.FAILED, self._never_said(missing[0])
         return RunState.FINISHED, ""
 

@@ -223,7 +223,10 @@ def _exhausted(space: Space, fixed: Mapping[str, Any]) -> SpaceError:
     with_fixed = f" with {', '.join(fixed)} fixed" if fixed else ""
     if n_points is None:
         return SpaceError(f"no new point was found{with_fixed} in {MAX_RANDOM} draws; widen the space")
+    all_of_it = "the one combination" if n_points == 1 else f"all {n_points} combinations"
+    have = "has" if n_points == 1 else "have"
+    fewer = "fix fewer parameters, " if fixed else ""
     return SpaceError(
-        f"all {n_points} combinations of the space{with_fixed} have been tried or suggested; "
-        "widen the space, or start a run with these parameters yourself"
+        f"{all_of_it} of the space{with_fixed} {have} been tried or suggested; "
+        f"{fewer}widen the space, or start a run with these parameters yourself"
     )

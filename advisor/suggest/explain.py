@@ -72,8 +72,9 @@ def why(
     sentences = [_source(question, made, chosen, about)]
     if made.teachers and made.source in ("portfolio", "gp"):
         sentences.append(_taught(made.teachers, made.slope))
-    if question.fixed:
-        sentences.append(f"Fixed: {', '.join(f'{name} = {_figure(value)}' for name, value in question.fixed.items())}.")
+    fixed = [name for name in question.fixed if name in made.params]  # the others have no meaning here
+    if fixed:
+        sentences.append(f"Fixed: {', '.join(f'{name} = {_figure(made.params[name])}' for name in fixed)}.")
     sentences.append(_learned(knowledge))
     if made.p_ok is not None and made.p_ok < RISKY:
         sentences.append(f"It comes through with a probability of {made.p_ok:.0%}: runs near it went wrong.")

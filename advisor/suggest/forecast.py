@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from advisor.suggest.attainable import attainable
 from advisor.suggest.curve_features import length_of
 from advisor.suggest.outcome import measured
 from advisor.suggest.siblings import Cut, Siblings, cut_at, siblings_at
@@ -155,6 +156,7 @@ def forecast_run(
         return None, f"not enough runs to tell: {len(cuts)} had a value this early, {MIN_RUNS} are needed"
     known = siblings_at(objective, experiment.reduce, cuts)
     centre, outcomes = known.outcomes(mine)
+    outcomes = np.clip(outcomes, *attainable(objective.metric, [mine.seen, *known.finals.tolist()]))
     method = "curve" if known.model is None else "curve-model"
     forecast = from_outcomes(outcomes, best=None, objective=objective, method=method)
     centre = min(max(centre, forecast.low), forecast.high)

@@ -117,7 +117,7 @@ class Problem:
         return cls(
             constraints=_constraints(data.get("constraints")),
             try_first=_points(data.get("try_first"), space),
-            fixed=_fixed(data.get("fixed"), space),
+            fixed=checked_fixed(data.get("fixed"), space),
             renamed=_renamed(data.get("renamed"), space),
             priors=_priors(data.get("priors"), space),
             cost=_cost(data.get("cost"), objectives),
@@ -193,6 +193,17 @@ class Problem:
         renamed = {name: others for name, others in self.renamed.items() if name in space}
         return replace(self, fixed=fixed, try_first=points, priors=priors, renamed=renamed), tuple(notes)
 
+    def waiting_for(self, fixed: Mapping[str, Any]) -> tuple[Problem, tuple[str, ...]]:
+        """Return the problem without the points to try first that contradict what is fixed, and a sentence for each."""
+        kept, notes = [], []
+        for point in self.try_first:
+            other = next((name for name in point if name in fixed and point[name] != fixed[name]), None)
+            if other is None:
+                kept.append(point)
+            else:
+                notes.append(f"the point to try first {_shown(point)} waits while {other} is fixed at {fixed[other]!r}")
+        return replace(self, try_first=tuple(kept)), tuple(notes)
+
 
 def _constraints(given: Any) -> tuple[Constraint, ...]:
     if isinstance(given, str):
@@ -257,7 +268,14 @@ def _points(given: Any, space: Space | None) -> tuple[Mapping[str, Any], ...]:
     return tuple(_point(f"point {i} of try_first", point, space) for i, point in enumerate(points, 1))
 
 
-def _fixed(given: Any, space: Space | None) -> Mapping[str, Any]:
+def checked_fixed(given: Any, space: Space | None) -> Mapping[str, Any]:
+    """Return what somebody wants to be kept at a value, as plain values of the space.
+
+    Raises
+    ------
+    ConfigError, SpaceError
+        In one sentence, what cannot be fixed.
+    """
     if given is not None and not isinstance(given, Mapping):
         raise ConfigError(f"fixed = {given!r} maps no parameters to values; give {{'lr': 0.1}}")
     return _point("fixed", given, space) if given else {}
@@ -273,6 +291,9 @@ def _point(what: str, params: Mapping[str, Any], space: Space | None) -> Mapping
             raise ConfigError(f"{what}: {name} = {value!r} is no finite number, text, truth value or null")
     if space is None:
         return scalars
+    for name in scalars:
+        if name not in space:
+            raise SpaceError(f"{what}: unknown parameter {name!r}; {did_you_mean(name, space)}")
     try:
         space.check(params, partial=True)
     except SpaceError as error:

@@ -12,7 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from advisor.suggest.problem import Problem
+from advisor.errors import SpaceError
+from advisor.suggest.problem import Problem, checked_fixed
 from advisor.suggest.remembered import remembered
 from advisor.suggest.space import Space
 from advisor.suggest.study import Knowledge, gather
@@ -58,14 +59,17 @@ class Question:
     ) -> tuple[Self, tuple[str, ...]]:
         """Return the question, and sentences on what of the problem does not fit the space any more.
 
+        What is fixed here comes before what the experiment keeps fixed, of which only that counts which has a meaning
+        beside it.
+
         Raises
         ------
-        SpaceError
-            If what is fixed does not fit the space.
+        ConfigError, SpaceError
+            If what is fixed is no parameters with values, or does not fit the space.
         """
         problem, notes = Problem.of(experiment.problem).fitting(space)
-        fixed = {**problem.fixed, **(fixed or {})}
-        space.check(fixed, partial=True)
+        fixed = _together(space, problem.fixed, checked_fixed(fixed, space))
+        problem, waiting = problem.waiting_for(fixed)
         free = space.without(fixed)
         question = cls(
             experiment,
@@ -80,14 +84,33 @@ class Question:
             # A caller that gives one seed for a whole loop must not get the same draws at each turn.
             draw_seed=int(np.random.SeedSequence([abs(seed), len(runs), len(pending)]).generate_state(1)[0]),
         )
-        return question, notes
+        return question, notes + waiting
 
     def with_fixed(self, params: Mapping[str, Any], *, pending: Sequence[Mapping[str, Any]]) -> Question:
         """Return the same question with more parameters fixed, and more points that wait."""
-        fixed, waiting = {**self.fixed, **params}, [*self.pending, *pending]
+        fixed, waiting = self.space.active({**self.fixed, **params}), [*self.pending, *pending]
         posed, _ = Question.pose(self.experiment, self.runs, self.space, seed=self.seed, fixed=fixed, pending=waiting)
         return posed
 
     def complete(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return parameters of the free space together with what is fixed."""
         return self.space.complete(params, self.fixed)
+
+
+def _together(space: Space, kept: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is kept fixed with what was given on top, without what has no meaning beside that.
+
+    Raises
+    ------
+    SpaceError
+        If something that was given has no meaning with what is kept fixed.
+    """
+    both = {**kept, **given}
+    fixed = space.active(both)
+    for name in given:
+        if name not in fixed:
+            try:
+                space.check(both, partial=True)
+            except SpaceError as error:
+                raise SpaceError(f"fixed: {error} (the experiment keeps {', '.join(kept)} fixed)") from error
+    return fixed

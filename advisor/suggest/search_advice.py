@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.references import SEED_NAMES
+from advisor.suggest.attainable import attainable
 from advisor.suggest.ledger import ended_at
 from advisor.suggest.outcome import measured
 from advisor.suggest.space import Space
@@ -55,8 +56,8 @@ class SearchAdvice:
     """One or two sentences with the figures."""
     _: KW_ONLY
     expected_gain: float | None
-    """By how much the best is expected to improve in the next ``horizon`` runs, at least 0, in the objective's unit;
-    None where the runs cannot tell."""
+    """By how much the best is expected to improve in the next ``horizon`` runs, in the objective's unit: at least 0,
+    and no more than is left to what it can be at all (``attainable``). None where the runs cannot tell."""
     from_runs: float | None
     """The part of it that the runs say: the larger one of the tail's and the last improvements'."""
     from_model: float | None
@@ -114,7 +115,8 @@ def advise_search(
     theory of order statistics", 1953), less where the best of all is older than they are. The tail of an objective
     with an optimum ends somewhere, so this tends to promise too much and to stop late. What the last k runs did
     improve counts where it is more, and so does what the last suggestions expected of themselves
-    (``expected_improvement``), k times their mean.
+    (``expected_improvement``), k times their mean. None of them is more than what is left: an accuracy does not exceed
+    1, a loss that was never negative stays so (``attainable``).
 
     *Noise.* The standard deviation between repeats of a configuration (pooled), or, where nothing was repeated, 2 % of
     the distance from the median run to the best one.
@@ -141,9 +143,12 @@ def advise_search(
     promised = [value for body in suggestions if (value := _promise(body)) is not None]
     moments = range(max(len(known) - PATIENCE + 1, EARLIEST), len(known) + 1)
     configurations = [_configuration(run) for run in known]
-    steps = [(_gain(losses[:n]), _noise(configurations[:n], losses[:n])[0]) for n in moments]
-    from_runs, (noise, basis) = _gain(losses), _noise(configurations, losses)
-    from_model = HORIZON * statistics.fmean(promised[-PATIENCE:]) if len(promised) >= PATIENCE else None
+    low, high = attainable(objective.metric, [run.values[0] for run in known])
+    end = low if sign > 0 else high
+    steps = [(_gain(losses[:n], sign * end), _noise(configurations[:n], losses[:n])[0]) for n in moments]
+    from_runs, (noise, basis) = _gain(losses, sign * end), _noise(configurations, losses)
+    left = float(losses.min()) - sign * end
+    from_model = min(HORIZON * statistics.fmean(promised[-PATIENCE:]), left) if len(promised) >= PATIENCE else None
     gain = max(from_runs, from_model or 0.0)
     durations = [run.duration_s for run in known if run.duration_s]  # 0 where a run was told: it is not known then
     cost = HORIZON * statistics.median(durations) if durations else None
@@ -160,7 +165,10 @@ def advise_search(
         n_since_best=len(known) - 1 - int(losses.argmin()),
         cost_s=cost,
     )
-    return _decided(advice, metric=objective.metric, tried=_tried(space, runs), worth=worth)
+    is_all = gain >= left  # of what is left
+    return _decided(
+        advice, metric=objective.metric, end=end if is_all else None, tried=_tried(space, runs), worth=worth
+    )
 
 
 def _cannot_tell(reason: str, n_runs: int) -> SearchAdvice:
@@ -178,13 +186,24 @@ def _cannot_tell(reason: str, n_runs: int) -> SearchAdvice:
     )
 
 
-def _decided(advice: SearchAdvice, *, metric: str, tried: int | None, worth: float | None) -> SearchAdvice:
-    """Return the advice with its reason in words, and with the two reasons to stop beside a flat search."""
+def _decided(
+    advice: SearchAdvice, *, metric: str, end: float | None, tried: int | None, worth: float | None
+) -> SearchAdvice:
+    """Return the advice with its reason in words, and with the two reasons to stop beside a flat search.
+
+    Parameters
+    ----------
+    end
+        The best value that the metric can take at all, where as much is expected.
+    tried
+        Points of a finite space that was tried whole.
+    """
     gain, noise, rate = advice.expected_gain, advice.noise, advice.gain_per_hour
     assert gain is not None  # enough runs
     assert noise is not None
+    to_its_end = "" if end is None else f" at most, to {end:g}, which it cannot better"
     figures = (
-        f"the next {advice.horizon} runs are expected to improve {metric} by {gain:.3g}, "
+        f"the next {advice.horizon} runs are expected to improve {metric} by {gain:.3g}{to_its_end}, "
         f"where {advice.noise_basis} is {noise:.3g}; the best has stood for {advice.n_since_best} of {advice.n_runs} "
         "finished runs"
     )
@@ -203,8 +222,11 @@ def _decided(advice: SearchAdvice, *, metric: str, tried: int | None, worth: flo
     return replace(advice, reason=f"{why}: {figures}")
 
 
-def _gain(losses: NDArray[np.float64]) -> float:
-    """Return the expected improvement of the best over the next ``HORIZON`` runs, in the order given, at least 0."""
+def _gain(losses: NDArray[np.float64], end: float) -> float:
+    """Return the expected improvement of the best over the next ``HORIZON`` runs, in the order given, at least 0.
+
+    No more than what is left to ``end``, the least loss that there can be.
+    """
     recent = np.sort(losses[-max(len(losses) // 2, MIN_RUNS) :])
     scale = float((recent[TAIL] - recent[:TAIL]).mean())
     further = math.fsum(1 / (recent.size + i) for i in range(1, HORIZON + 1))
@@ -212,7 +234,7 @@ def _gain(losses: NDArray[np.float64]) -> float:
     beyond = scale * further * math.exp(-behind / scale) if scale > 0 else 0.0
     before = losses[:-HORIZON]
     improved = float(before.min() - losses.min()) if before.size else 0.0
-    return max(beyond, improved, 0.0)
+    return min(max(beyond, improved, 0.0), float(losses.min()) - end)
 
 
 def _configuration(run: Run) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from advisor.suggest.attainable import Range, attainable
 from advisor.suggest.encoding import Encoder
 from advisor.suggest.forecast import MIN_RUNS, Forecast, from_outcomes
 from advisor.suggest.kernel import Kernel, Posterior, Prior, learn
@@ -87,13 +88,15 @@ class ParamsModel:
     """Shape (n,): observed minus predicted without the run's fold, on the model's scale."""
     _limits: tuple[float, float]
     """Least and largest outcome, beyond which nothing is predicted, on the model's scale."""
+    _possible: Range
+    """Least and largest value that the objective can take at all, in its unit."""
 
     def outcomes(self, params: Mapping[str, Any]) -> Array:
         """Return the possible outcomes at one point, one a past run, shape (n,), in the objective's unit."""
         columns = self.encoder.columns(self.encoder.coordinates([params]))
         each = np.clip([fold.predict(columns)[0] for fold in self._folds], *self._limits)
         found = each[self._fold_of] + self._errors
-        return np.asarray(np.exp(found) if self.is_log else found)
+        return np.asarray(np.clip(np.exp(found) if self.is_log else found, *self._possible))
 
     def improvement_on_best(self, params: Mapping[str, Any]) -> float | None:
         """Return by how much the best run is expected to be bettered, in the objective's unit; None without a best."""
@@ -149,7 +152,6 @@ def fit_params_model(
     if values.min() == values.max():
         return None, f"nothing to tell: all {len(known)} finished runs have the same {objective.metric}"
     is_log = bool(values.min() > 0 and values.max() / values.min() >= LOG_RATIO)
-    target = np.log(values) if is_log else values
     encoder = Encoder(space)
     target = np.log(values) if is_log else values
     columns = encoder.columns(encoder.coordinates([run.params for run in known]))
@@ -180,6 +182,7 @@ def fit_params_model(
         _fold_of=fold_of,
         _errors=errors,
         _limits=limits,
+        _possible=attainable(objective.metric, values.tolist()),
     )
     return model, f"from {len(known)} finished runs; on runs left out its error is {improvement:.0%} below the mean's"
 

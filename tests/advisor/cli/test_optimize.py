@@ -72,6 +72,7 @@ def test_failures_in_a_row_are_a_failure(program) -> None:
         (("digits", "-n", 1, "--", "no-such-program"), "was not found"),
         (("digits", "-n", 1, "--", "true", "{lrr}"), "did you mean 'lr'"),
         (("digits", "-n", 1, "true", "--lr", "{lr}"), "no such option: --lr"),
+        (("digits", "-n", 1, "true", "--lr", "{lr}"), "what belongs to the command comes after --, as in -- py"),
         (("digts", "-n", 1, "--", "true"), "did you mean 'digits'? To make 'digts', add --objective"),
         (("bare", "-n", 1, "--", "true"), "no objective"),
         (("empty", "-n", 1, "--", "true"), "declare one: advisor experiment empty --space"),

@@ -53,6 +53,8 @@ def test_the_problem_is_said_shown_and_taken_back(program, store: Path) -> None:
     [
         (("--constraint", "loss < 1"), "allowed are <= and >="),
         (("--fix", "lr"), "--fix 'lr' names no value; write --fix name=value"),
+        (("--fix", "lr=0.1", "--fix", "lr=0.2"), "--fix gives lr twice, 0.1 and 0.2; give it once"),
+        (("--fix", "lrr=0.1"), "fixed: unknown parameter 'lrr'; did you mean 'lr'?"),
         (("--fix", "lr=7"), "fixed: lr = 7 is outside [0.0001, 1]"),
         (("--unfix", "lr"), "--unfix 'lr': it is not fixed; fixed are no parameters"),
         (("--try-first", "lr"), "--try-first is not JSON"),

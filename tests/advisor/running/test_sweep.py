@@ -99,6 +99,21 @@ def test_a_command_that_never_says_its_objective_failed(optimize: Optimize, prog
     assert reason in attempt.reason
 
 
+def test_a_sweep_whose_objective_is_called_otherwise_ends_at_once_and_goes_on_under_the_right_name(
+    exp: advisor.Experiment, optimize: Optimize
+) -> None:
+    summary = optimize("say(los=1)", n_runs=5)
+    assert (len(summary.attempts), summary.n_done, summary.ok) == (1, 0, False)
+    assert summary.stopped.startswith(
+        "the command ended well, but never said its objective 'loss', only los; neither did any other run of the "
+        "experiment, so the next ones are not tried: give the objective the name that the command says"
+    )
+    right = optimize("say(loss=1)", n_runs=2)
+    assert (right.n_done, right.ok) == (2, True)
+    late = optimize("say(los=1)", n_runs=3)  # it is known now: the command may have its reasons
+    assert len(late.attempts) == 3
+
+
 def test_a_killed_command_crashed_and_is_tried_again_with_the_same_parameters(
     exp: advisor.Experiment, optimize: Optimize, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,6 +54,40 @@ def test_the_interval_is_no_wider_than_it_claims(n: int, n_sets: int) -> None:
     share, n_forecast = _coverage(n, n_sets)
     assert n_forecast >= 120
     assert 0.7 <= share <= 0.9
+
+
+def _near_its_end(n: int = 40) -> list[Run]:
+    rng = np.random.default_rng(3)
+    points = rng.random((n, 2))
+    values = np.clip(1.05 - 0.2 * points[:, 0] + rng.normal(0, 0.03, n), 0, 1)
+    rows = [{"a": float(a), "b": float(b)} for a, b in points]
+    return [run(i, params, float(value)) for i, (params, value) in enumerate(zip(rows, values, strict=True))]
+
+
+@pytest.mark.parametrize(("metric", "is_bounded"), [("val_acc", True), ("reward", False)])
+def test_nothing_is_foretold_that_the_objective_cannot_become(metric: str, is_bounded: bool) -> None:
+    asked = replace(experiment("maximize"), objectives=(Objective(metric, "maximize"),))
+    model, _ = fit_params_model(asked, _near_its_end(), Space.of({name: Float(0, 1) for name in "ab"}))
+    assert model is not None
+    best = {"a": 0.0, "b": 0.5}
+    assert (model.outcomes(best).max() <= 1.0) == (model.forecast(best).high <= 1.0) == is_bounded
+    gain = model.improvement_on_best(best)
+    assert gain is not None
+    assert (gain == 0.0) == is_bounded  # the best has 1
+
+
+def test_a_curve_is_not_foretold_to_end_beyond_what_the_objective_can_become() -> None:
+    rng = np.random.default_rng(1)
+    runs, curves = [], {}
+    for i in range(12):
+        ends = float(rng.uniform(0.1, 1.0))
+        runs.append(run(i, {"x": i}, ends))
+        curves[f"run-{i}"] = {"loss": curve(np.linspace(ends + 2, ends, 20).tolist())}
+    mine = run(12, {"x": 3}, state=RunState.RUNNING)
+    curves["run-12"] = {"loss": curve([1.5, 1.4, 1.3, 1.2, 1.1])}  # where its siblings lost 1.6 more
+    found, _ = forecast_run(experiment(), mine, curves, runs)
+    assert found is not None
+    assert 0 <= found.low <= found.mean <= found.high
 
 
 def test_the_centre_lies_in_the_interval_whatever_the_outcomes() -> None:

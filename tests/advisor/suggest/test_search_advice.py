@@ -13,7 +13,7 @@ import pytest
 
 from advisor.suggest import Int, SearchAdvice, Space, advise_search
 from advisor.suggest.search_advice import EARLIEST, PATIENCE
-from storage.records import Direction, Run
+from storage.records import Direction, Objective, Run
 from tests.advisor.suggest.helpers import NOW, experiment, run
 
 
@@ -78,13 +78,42 @@ def test_noise_comes_from_repeats_where_there_are_any() -> None:
 
 
 def test_what_suggestions_expect_of_themselves_keeps_a_search_going() -> None:
-    runs = searched(flat(70))
+    runs = searched([20.0 + value for value in flat(70)])
     hopeful = [{"expected_improvement": 0.5}] * PATIENCE
     advice = advise_search(experiment(), runs, suggestions=hopeful)
     assert not advice
     assert advice.from_model == advice.expected_gain == pytest.approx(10.0)
     hopeless = [{"expected_improvement": 0.0}, {"expected_improvement": math.nan}, {"why": "…"}] * PATIENCE
     assert advise_search(experiment(), runs, suggestions=hopeless)
+
+
+@pytest.mark.parametrize(
+    ("way", "metric", "best", "left", "end"),
+    [("minimize", "val_loss", 0.1, 0.1, "0"), ("maximize", "val_acc", 0.97, 0.03, "1"),
+     ("maximize", "accuracy", 97.0, 3.0, "100"), ("maximize", "reward", 0.97, None, "")],
+)  # fmt: skip
+def test_no_more_gain_is_expected_than_the_objective_can_take(
+    way: Direction, metric: str, best: float, left: float | None, end: str
+) -> None:
+    sign = 1.0 if way == "minimize" else -1.0
+    asked = replace(experiment(), objectives=(Objective(metric, way),))
+    runs = searched([best + sign * 0.3 * (1 - i / 49) for i in range(50)])
+    advice = advise_search(asked, runs, suggestions=[{"expected_improvement": 0.2}] * PATIENCE)
+    if left is None:
+        assert advice.expected_gain == advice.from_model == pytest.approx(4.0)
+        assert "at most" not in advice.reason
+        return
+    assert advice.expected_gain == advice.from_model == pytest.approx(left)
+    assert advice.from_runs is not None
+    assert advice.from_runs <= left + 1e-12
+    assert f"to improve {metric} by {left:.3g} at most, to {end}, which it cannot better, where " in advice.reason
+
+
+def test_a_search_that_has_reached_the_end_of_its_metric_is_advised_to_stop() -> None:
+    asked = replace(experiment(), objectives=(Objective("accuracy", "maximize"),))
+    runs = searched([0.9, 1.0, *np.random.default_rng(0).uniform(0.7, 0.99, 68).tolist()])
+    advice = advise_search(asked, runs, suggestions=[{"expected_improvement": 0.2}] * PATIENCE)
+    assert (advice.stop, advice.expected_gain) == (True, 0.0)
 
 
 def test_what_an_hour_must_be_worth_ends_a_search_that_gains_less() -> None:

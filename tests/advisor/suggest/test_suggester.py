@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -260,6 +261,56 @@ def test_what_an_experiment_keeps_fixed_is_kept_and_what_a_call_fixes_goes_befor
     kept = told(fixed={"optimizer": "sgd"})
     assert ask([], experiment=kept)[0].params["optimizer"] == "sgd"
     assert ask([], experiment=kept, fixed={"optimizer": "adam"})[0].params["optimizer"] == "adam"
+
+
+def test_what_a_call_fixes_leaves_out_what_the_experiment_keeps_fixed_where_that_has_no_meaning() -> None:
+    kept = told(fixed={"momentum": 0.5})
+    (adam,) = ask([], CONDITIONAL, experiment=kept, fixed={"opt": "adam"})
+    assert "momentum" not in adam.params
+    assert "Fixed: opt = adam." in adam.why
+    found = ask([], CONDITIONAL, experiment=kept, n=6)
+    assert {each.params.get("momentum") for each in found} == {None, 0.5}
+    assert all(("Fixed: momentum = 0.5." in each.why) == ("momentum" in each.params) for each in found)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "error", "message"),
+    [
+        ({"lr": 3.0}, SpaceError, "fixed: lr = 3.0 is outside [1e-05, 1]; choose a value inside, or widen the space"),
+        ({"lrr": 3.0}, SpaceError, "fixed: unknown parameter 'lrr'; did you mean 'lr'?"),
+        ({"opt": "adm"}, SpaceError, "fixed: opt = 'adm' is not one of 'sgd', 'adam'"),
+        ({"momentum": 0.5}, SpaceError,
+         "fixed: momentum has no meaning with opt = 'adam'; leave it out (the experiment keeps opt fixed)"),
+        ({"lr": [0.1, 0.2]}, ConfigError, "fixed: lr = [0.1, 0.2] is no finite number, text, truth value or null"),
+        (["lr"], ConfigError, "fixed = ['lr'] maps no parameters to values; give {'lr': 0.1}"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_fixed_is_one_sentence(fixed: Any, error: type[AdvisorError], message: str) -> None:
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        ask([], CONDITIONAL, experiment=told(fixed={"opt": "adam"}), fixed=fixed)
+
+
+def test_where_all_is_fixed_there_is_one_suggestion() -> None:
+    everything = {"lr": 0.1, "hidden": 64, "optimizer": "sgd"}
+    tried = [run(0, everything, 1.0)]
+    with pytest.raises(SpaceError, match=r"^the one combination of the space with lr, .* fixed has been tried .*; fix"):
+        ask(tried, fixed=everything)
+
+
+def test_a_point_to_try_first_waits_while_another_value_is_fixed() -> None:
+    asked = told(try_first=[{"hidden": 64, "lr": 0.5}, {"lr": 0.25}], fixed={"hidden": 32})
+    first, second = ask([], n=2, experiment=asked)
+    assert (first.params["lr"], first.params["hidden"], first.source) == (0.25, 32, "first")
+    assert (second.params["hidden"], second.source) == (32, "random-startup")
+    assert "The point to try first {hidden: 64, lr: 0.5} waits while hidden is fixed at 32." in first.why
+    assert ask([], experiment=asked, fixed={"hidden": 64})[0].params["lr"] == 0.5
+
+
+def test_a_point_to_try_first_has_no_value_that_is_fixed_but_has_no_meaning_in_it() -> None:
+    asked = told(try_first=[{"opt": "adam"}], fixed={"momentum": 0.5})
+    (first,) = ask([], CONDITIONAL, experiment=asked)
+    CONDITIONAL.check(first.params)
+    assert (first.params["opt"], first.source) == ("adam", "first")
 
 
 def test_points_to_try_first_come_first_and_what_they_lack_is_chosen() -> None:
