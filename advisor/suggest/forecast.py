@@ -162,7 +162,10 @@ def forecast_run(
     centre = min(max(centre, forecast.low), forecast.high)
     forecast = replace(forecast, mean=centre, p_best=known.p_best(outcomes))
     seen = f"from {objective.metric} = {mine.seen:.6g} after {progress}"
-    return forecast, f"{seen}, and how {len(cuts)} finished runs went on from there{_judged(known)}"
+    return (
+        forecast,
+        f"{seen}, and how {len(cuts)} finished runs went on from there{_judged(known)}{_beyond(known, mine)}",
+    )
 
 
 def _judged(known: Siblings) -> str:
@@ -173,6 +176,14 @@ def _judged(known: Siblings) -> str:
     if saved <= 0:
         return "; on runs left out the model is about as good as the plain rule"
     return f"; on runs left out the model's error is {saved / known.error_of_rule:.0%} below that of the plain rule"
+
+
+def _beyond(known: Siblings, mine: Cut) -> str:
+    """Return in words where the run goes beyond what it is compared with; empty where it does not."""
+    told = known.departure(mine).told()
+    if not told:
+        return ""
+    return f"; {told}, so this goes beyond what was seen{'' if known.model is None else ' and the interval is wider'}"
 
 
 def _finished(

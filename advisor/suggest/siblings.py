@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from advisor.suggest.beyond import Bounds, Departure
 from advisor.suggest.curve_features import CLIP, Floats, ParamColumns, Scale, first_part, percentile, reduced, shape
 from advisor.suggest.curve_model import CurveModel, fit_curve_model
 from storage.records import Curve, Objective, Run
@@ -62,9 +63,9 @@ class Siblings:
     """The same for the last value plus the median gain of the others."""
     scale: Scale
     columns: ParamColumns
+    bounds: Bounds
     shift: float
     """Added to the log-odds of a new best, so that what is foretold of the finished runs adds up to one best."""
-    _lasts: Floats
 
     @property
     def best(self) -> float:
@@ -81,14 +82,18 @@ class Siblings:
         share = ((self.scale.sign * outcomes > self.scale.sign * self.best).sum() + 0.5) / (outcomes.size + 1)
         return float(_expit(_logit(share) + self.shift))
 
+    def departure(self, cut: Cut) -> Departure:
+        """Return in what a run that has not ended goes beyond the finished ones."""
+        return self.bounds.departure(cut.run.params, float(self.scale(np.array([cut.seen]))[0]))
+
     def outcomes(self, cut: Cut) -> tuple[float, Floats]:
         """Return the centre of a run's possible final objectives, and one of them a finished run."""
         if self.model is None:
             ends = cut.seen + (self.finals - self.seen)
             return float(np.median(ends)), ends
         last = float(self.scale(np.array([cut.seen]))[0])
-        row = _row(cut, self.scale, self.columns, self._lasts)
-        centre, ends = self.model.outcomes(row, last)
+        row = _row(cut, self.scale, self.columns, self.bounds.lasts)
+        centre, ends = self.model.outcomes(row, last, self.departure(cut))
         return float(self.scale.back(np.array([centre]))[0]), self.scale.back(ends)
 
 
@@ -129,7 +134,12 @@ def _fit(objective: Objective, cuts: Sequence[Cut]) -> Siblings:
     columns = ParamColumns.of([cut.run for cut in cuts])
     lasts, ends = scale(seen), scale(finals)
     rows = np.array([_row(cut, scale, columns, np.delete(lasts, i)) for i, cut in enumerate(cuts)])
-    model = fit_curve_model(rows, lasts, ends)
+    bounds = Bounds.of([cut.run for cut in cuts], lasts)
+    departures = [
+        bounds.departure(cut.run.params, float(last), is_one_of_them=True)
+        for cut, last in zip(cuts, lasts, strict=True)
+    ]
+    model = fit_curve_model(rows, lasts, ends, departures)
     rule = scale(_rule(seen, finals))
     of_model, of_rule = (np.abs(np.clip(guess, *CLIP) - np.clip(ends, *CLIP)) for guess in (model.centres, rule))
     worse_by = of_model - of_rule
@@ -146,8 +156,8 @@ def _fit(objective: Objective, cuts: Sequence[Cut]) -> Siblings:
         error_of_rule=float(of_rule.mean()),
         scale=scale,
         columns=columns,
+        bounds=bounds,
         shift=shift,
-        _lasts=lasts,
     )
 
 

@@ -229,6 +229,68 @@ def test_with_parameters_and_siblings_the_model_beats_the_last_value() -> None:
     assert 0 < np.mean(p_best) < 0.12  # 1 in 31 where runs come at random
 
 
+def _parallel(starts: list[float], optimizer: str = "adam") -> tuple[list[Run], dict[str, dict[str, Curve]]]:
+    """Curves that all fall by about 1, wherever they start."""
+    rng = np.random.default_rng(5)
+    runs, curves = [], {}
+    for i, start in enumerate(starts):
+        values = start - np.linspace(0, 1, 40) + rng.normal(0, 0.02, 40)
+        runs.append(run(i, {"optimizer": optimizer}, float(values[-1])))
+        curves[f"run-{i}"] = {"loss": curve(values.tolist())}
+    return runs, curves
+
+
+def test_a_run_far_behind_all_others_is_not_foretold_to_end_among_them() -> None:
+    runs, curves = _parallel([*np.linspace(2, 3, 20).tolist(), 4.0, 2.5])
+    behind, note = forecast_run(experiment(), runs[20], curves, runs[:20], at=0.3)
+    among, usual = forecast_run(experiment(), runs[21], curves, runs[:20], at=0.3)
+    assert behind is not None
+    assert among is not None
+    assert behind.method == among.method == "curve-model"
+    assert behind.mean > max(one.values[0] for one in runs[:20])
+    assert behind.low <= runs[20].values[0] <= behind.high
+    assert behind.high - behind.low > 2 * (among.high - among.low)
+    assert "; it was worse than all of them by then, so this goes beyond what was seen" in note
+    assert "beyond" not in usual
+
+
+def test_a_word_that_no_finished_run_had_widens_the_interval_and_is_named() -> None:
+    runs, curves = _scheduled(31)
+    other = run(30, runs[30].params | {"optimizer": "lion"}, runs[30].values[0])
+    known, usual = forecast_run(experiment(), runs[30], curves, runs[:30], at=0.3)
+    new, note = forecast_run(experiment(), other, curves, runs[:30], at=0.3)
+    assert known is not None
+    assert new is not None
+    assert new.mean == pytest.approx(known.mean)
+    assert new.high - new.low == pytest.approx(1.5 * (known.high - known.low))
+    assert "none of them had optimizer=lion, so this goes beyond what was seen and the interval is wider" in note
+    assert "none of them had" not in usual
+
+
+def _decades(n: int, seed: int) -> tuple[list[Run], dict[str, dict[str, Curve]]]:
+    """Curves that begin alike; where they end depends on the decade of a learning rate, and nine are tried."""
+    rng = np.random.default_rng(seed)
+    runs, curves = [], {}
+    for i in range(n):
+        decade = rng.uniform(-9, 0)
+        level = np.r_[np.full(12, 5.0), np.full(28, 1 + abs(decade + 6))]
+        values = level + rng.normal(0, 0.05, 40)
+        runs.append(run(i, {"lr": float(10**decade)}, float(values[-1])))
+        curves[f"run-{i}"] = {"loss": curve(values.tolist())}
+    return runs, curves
+
+
+def test_decades_of_a_parameter_are_told_apart() -> None:
+    errors = []
+    for seed in range(4):
+        runs, curves = _decades(60, seed)
+        for held_out in runs[45:]:
+            forecast, _ = forecast_run(experiment(), held_out, curves, runs[:45], at=0.3)
+            assert forecast is not None
+            errors.append(abs(forecast.mean - held_out.values[0]))
+    assert np.mean(errors) < 0.6  # runs end between 1 and 7
+
+
 def test_the_direction_does_not_matter() -> None:
     runs, curves = _scheduled(30)
     turned = [run(each.number, each.params, -each.values[0]) for each in runs]
