@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 MAX_CACHED: Final = 10_000
 """Runs that a fold with a base keeps in memory, some 10 kB each; what it has and the base has not is kept always."""
+STAYS_FOR: Final = 1_000
+"""Events for which runs that were read by ``State.runs_of_each`` stay in memory beyond ``MAX_CACHED``."""
 N_RECENT: Final = 2_000
 """Ids of refused events, and of events that belong to no run or experiment, that are remembered, and kept with the
 fold: whoever asks about one, or repeats it, does so right after the append."""
@@ -140,6 +142,7 @@ class State:
         self._ordinals: dict[int, str] = {}
         self._gone: set[str] = set()  # purged runs that the base may still hold
         self._absent: frozenset[str] = frozenset()  # runs of the batch being folded that the base does not have
+        self._in_use: dict[int, int] = {}  # by experiment: ``n_rows`` when all of its runs were asked for
         self._recent: dict[str, None] = {}
         self._kinds: dict[str, dict[str, Event]] = {}
         self._load_kind = load_kind
@@ -163,10 +166,12 @@ class State:
     def runs_of_each(self, experiments: Collection[str]) -> dict[str, list[Run]]:
         """Return the runs of several experiments by name, each in the order of their numbers, read at once.
 
-        For dozens of small experiments one read costs a third of what one for each does.
+        For dozens of small experiments one read costs a third of what one for each does. They stay in memory for a
+        while, however many they are: who asks so, asks again after the next run, and holds on to the records.
         """
         with self._lock:
             exps = {self._numbers[name] for name in experiments if name in self._numbers}
+            self._in_use |= dict.fromkeys(exps, self.n_rows)
             if self.base is not None and exps - self._ids.keys():
                 placed: dict[int, list[tuple[int, str]]] = {exp: [] for exp in exps - self._ids.keys()}
                 for entry in self.base.entries_of_each(placed):
@@ -336,10 +341,14 @@ class State:
             return [entry for entry in self._entries.values() if entry.dirty]
 
     def trim(self) -> None:
-        """Let go of entries that the base has too, where there are many."""
+        """Let go of entries that the base has too, where there are many; see ``runs_of_each``."""
         with self._lock:
             if self.base is not None and len(self._entries) > MAX_CACHED:
-                self._entries = {run_id: entry for run_id, entry in self._entries.items() if entry.dirty}
+                self._in_use = {exp: at for exp, at in self._in_use.items() if self.n_rows - at <= STAYS_FOR}
+                kept = {
+                    run_id: entry for run_id, entry in self._entries.items() if entry.dirty or entry.exp in self._in_use
+                }
+                self._entries = kept
 
     def places(self) -> tuple[int, int, dict[int, int]]:
         """Return how many experiments and runs there ever were, and the next number in each experiment."""

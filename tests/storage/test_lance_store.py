@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import operator
 import subprocess
 import sys
 import textwrap
@@ -19,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from storage import SchemaTooNewError, StoreNotFoundError, StoreUnavailableError, folding, open_store
+from storage import SchemaTooNewError, StoreNotFoundError, StoreUnavailableError, folding, journal, open_store
 from storage.embed import HashingEmbedder
 from storage.entries import sealed
 from storage.index import CHECKPOINT_ID, COLUMNS, TABLE, Question, RunIndex
@@ -282,6 +283,31 @@ def test_runs_of_several_experiments_are_read_at_once_with_what_has_changed_sinc
     assert ids == {"a": runs["a"][2:], "b": moved, "c": runs["c"][:2], "gone": [], "unknown": []}
     assert (counting.asked["entries_of_each"], counting.asked["entries_of"], counting.asked["ids_of"]) == (1, 0, 0)
     assert found == {name: list(opened(tmp_path / "store").state().runs_of(name)) for name in names}
+
+
+def test_runs_that_are_learned_from_stay_in_memory_though_there_are_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MAX_CACHED", 1)
+    store = opened(tmp_path / "store")
+    for name in ("a", "b"):
+        add_experiment(store, name)
+        ids = [add_finished(store, name, loss=loss).id for loss in (0.3, 0.2)]
+    store.compact()
+    state = opened(tmp_path / "store").state()
+    assert state.base is not None
+    state.base = counting = Counting(state.base)
+
+    asked, swept = state.runs_of_each(["a"])["a"], list(state.runs_of("b"))
+    state.trim()
+    assert all(map(operator.is_, state.runs_of("a"), asked))
+    assert not any(map(operator.is_, state.runs_of("b"), swept))
+    assert counting.asked["entries_of"] == 2
+
+    for i in range(journal.STAYS_FOR + 1):
+        state.fold([Event.new("run.noted", "b", ids[0], text=f"{i}")])
+    state.trim()
+    assert not any(map(operator.is_, state.runs_of("a"), asked))
 
 
 def test_vectors_of_two_encoders_are_never_compared(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
