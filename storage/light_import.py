@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import importlib.util
 import sys
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,6 +37,33 @@ def put_off_init(name: str) -> None:
 
     module.__dict__["__getattr__"] = look_up
     sys.modules[name] = module
+
+
+def alone(name: str) -> Any:
+    """Return a module of a package, imported without the package's ``__init__`` unless that has run already.
+
+    For a module that needs nothing of its package. The package itself stays as if it had never been asked for.
+
+    Raises
+    ------
+    ImportError
+        If there is no such module, or it needs its package.
+    """
+    package, _, _ = name.rpartition(".")
+    if name in sys.modules or package in sys.modules:
+        return importlib.import_module(name)
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.submodule_search_locations is None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+    stand_in = types.ModuleType(package)
+    stand_in.__path__ = list(spec.submodule_search_locations)
+    stand_in.__spec__ = spec
+    sys.modules[package] = stand_in
+    try:
+        return importlib.import_module(name)
+    finally:
+        if sys.modules.get(package) is stand_in:
+            del sys.modules[package]
 
 
 @contextlib.contextmanager

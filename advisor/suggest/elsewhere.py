@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.suggest.encoding import Encoder
-from advisor.suggest.kernel import Kernel, Prior, learn
+from advisor.suggest.kernel import Kernel, Prior, cholesky, learn, solve
+from advisor.suggest.routines import special
 
 Array = NDArray[np.float64]
 
@@ -76,14 +77,12 @@ class Task:
 
 def normal_scores(outcomes: Array) -> Array:
     """Return the normal quantiles of the ranks, (rank - 1/2) / n; ties share their mean rank, NaN rank last."""
-    from scipy.special import ndtri  # scipy.stats, with its rankdata, takes a second to import
-
     if not outcomes.size:
         return outcomes.astype(np.float64)
     filled = np.where(np.isnan(outcomes), -np.inf, outcomes)
     _, which, n_equal = np.unique(filled, return_inverse=True, return_counts=True)
     mean_rank = np.cumsum(n_equal) - 0.5 * (n_equal - 1)
-    return np.asarray(ndtri((mean_rank[which] - 0.5) / outcomes.size))
+    return np.asarray(special().ndtri((mean_rank[which] - 0.5) / outcomes.size))
 
 
 class Elsewhere:
@@ -169,8 +168,6 @@ class Elsewhere:
 
     def _fit(self, parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
         """Return inducing points' columns, shape (m, D), and each experiment's weights on them, shape (m, tasks)."""
-        from scipy.linalg import cho_factor, cho_solve
-
         if not parts:
             return np.zeros((0, self.encoder.n_columns)), np.zeros((0, 0))
         rng = np.random.default_rng(0)
@@ -183,7 +180,7 @@ class Elsewhere:
         solved = []
         for columns, scores in parts:
             cross = kernel.between(columns, inducing)
-            solved.append(cho_solve(cho_factor(cross.T @ cross + ratio * prior), cross.T @ scores))
+            solved.append(solve(cholesky(cross.T @ cross + ratio * prior), cross.T @ scores))
         return inducing, np.column_stack(solved)
 
     def _candidates(self, parts: Sequence[tuple[Array, Array, Array, list[int]]]) -> tuple[Array, list[str]]:

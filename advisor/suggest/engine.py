@@ -32,6 +32,7 @@ from advisor.suggest.elsewhere import Elsewhere, normal_scores
 from advisor.suggest.encoding import Encoder
 from advisor.suggest.geometry import N_LONELY, loneliness
 from advisor.suggest.kernel import Kernel
+from advisor.suggest.routines import special
 from advisor.suggest.survival import Survival
 
 Array = NDArray[np.float64]
@@ -391,12 +392,10 @@ class _Model:
 
     def _p_feasible(self, columns: Array) -> Array:
         """Return the probability that all constraints are kept."""
-        from scipy.special import ndtr
-
         out = np.ones(len(columns))
         for process in self._constraints:
             mean, deviation = process.predict(columns, np.zeros(len(columns)))
-            out = out * ndtr(-mean / deviation)
+            out = out * special().ndtr(-mean / deviation)
         return out
 
     @functools.cached_property
@@ -439,14 +438,12 @@ def log_improvement(gap: Array) -> Array:
     Stable far below 0, where the expected improvement itself is 0 in floating point (S. Ament et al., "Unexpected
     improvements to expected improvement", NeurIPS 2023).
     """
-    from scipy.special import erfcx, ndtr
-
     low = np.minimum(gap, -1.0)
     log_density = -0.5 * low * low - 0.5 * np.log(2 * np.pi)
-    ratio = np.sqrt(np.pi / 2) * erfcx(-low / np.sqrt(2.0))  # Phi / phi
+    ratio = np.sqrt(np.pi / 2) * special().erfcx(-low / np.sqrt(2.0))  # Phi / phi
     far = log_density + np.log(np.maximum(1.0 + low * ratio, 1e-300))
     high = np.maximum(gap, -1.0)
-    near = np.log(np.exp(-0.5 * high * high) / np.sqrt(2 * np.pi) + high * ndtr(high))
+    near = np.log(np.exp(-0.5 * high * high) / np.sqrt(2 * np.pi) + high * special().ndtr(high))
     return np.asarray(np.where(gap < -1.0, far, near))
 
 

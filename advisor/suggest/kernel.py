@@ -13,10 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from advisor.suggest.descent import minimise
+from advisor.suggest.routines import lapack
 
 Array = NDArray[np.float64]
 
@@ -30,8 +33,8 @@ NOISE_BOUNDS: Final = (1e-3, 2.0)
 SIGNAL_BOUNDS: Final = (0.1, 10.0)
 BLOCK: Final = 128
 """Points whose correlations are worked out at once; those with a few hundred others stay in a core's cache."""
-MAX_ITERATIONS: Final = 25
-"""Of the optimiser; more move the lengths by less than a tenth."""
+MAX_EVALUATIONS: Final = 40
+"""Of the likelihood by the optimiser; half of all fits end after 14, few come to 40."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,25 +55,23 @@ class Kernel:
 
     def between(self, a: Array, b: Array) -> Array:
         """Return the correlations, shape (n, m), of points with columns (n, D) and (m, D)."""
-        if len(a) <= BLOCK:
-            return self._block(a, b)
-        return np.concatenate([self._block(a[i : i + BLOCK], b) for i in range(0, len(a), BLOCK)])
-
-    def _block(self, a: Array, b: Array) -> Array:
-        a, b = a / self.lengths, b / self.lengths
-        squared = a @ b.T  # in place from here on: memory is the bottleneck
-        squared *= -2.0
-        squared += np.einsum("ij,ij->i", a, a)[:, None]
-        squared += np.einsum("ij,ij->i", b, b)
-        squared *= 5.0
-        np.maximum(squared, 0.0, out=squared)
-        root = np.sqrt(squared)
-        squared /= 3.0
-        squared += root
-        squared += 1.0
-        np.negative(root, out=root)
-        squared *= np.exp(root, out=root)
-        return np.asarray(squared)  # (1 + r + r² / 3) exp(-r) with r² = 5 d²
+        scale = math.sqrt(5.0) / self.lengths
+        a, b = a * scale, b * scale
+        # |a - b|² as one product: of (-2a, |a|², 1) and (b, 1, |b|²).
+        left = np.hstack([-2.0 * a, np.einsum("ij,ij->i", a, a)[:, None], np.ones((len(a), 1))])
+        right = np.vstack([b.T, np.ones((1, len(b))), np.einsum("ij,ij->i", b, b)])
+        out, roots = np.empty((len(a), len(b))), np.empty((min(BLOCK, len(a)), len(b)))
+        for start in range(0, len(a), BLOCK):  # in place: memory is the bottleneck
+            found = out[start : start + BLOCK]
+            root = roots[: len(found)]
+            np.matmul(left[start : start + BLOCK], right, out=root)
+            np.sqrt(np.maximum(root, 0.0, out=root), out=root)
+            np.multiply(root, 1.0 / 3.0, out=found)
+            found += 1.0
+            found *= root
+            found += 1.0
+            found *= np.exp(np.negative(root, out=root), out=root)
+        return out  # (1 + r + r² / 3) exp(-r) with r² = 5 d²
 
 
 class Posterior:
@@ -89,8 +90,8 @@ class Posterior:
     def __init__(self, kernel: Kernel, columns: Array, values: Array) -> None:
         self._kernel, self._columns = kernel, columns
         covariance = kernel.signal * kernel.between(columns, columns) + kernel.noise * np.eye(values.size)
-        self._factor = _cholesky(covariance)
-        self._weights = _solve(self._factor, values)
+        self._factor = cholesky(covariance)
+        self._weights = solve(self._factor, values)
 
     def mean(self, columns: Array) -> Array:
         """Return the expected values at points with columns (m, D), shape (m,)."""
@@ -98,12 +99,12 @@ class Posterior:
 
     def predict(self, columns: Array) -> tuple[Array, Array]:
         """Return mean and variance, without noise, at points with columns (m, D), shape (m,) each."""
-        from scipy.linalg.lapack import dtrtrs
-
-        cross = self._kernel.signal * self._kernel.between(columns, self._columns)
-        known, _ = dtrtrs(self._factor, cross.T, lower=True)
-        variance = np.maximum(self._kernel.signal - (known * known).sum(axis=0), 0.0)
-        return np.asarray(cross @ self._weights), np.asarray(variance)
+        cross = self._kernel.between(columns, self._columns)
+        cross *= self._kernel.signal
+        mean = cross @ self._weights
+        known, _ = lapack().dtrtrs(self._factor, cross.T, lower=True, overwrite_b=True)
+        variance = np.maximum(self._kernel.signal - np.einsum("ij,ij->j", known, known), 0.0)
+        return np.asarray(mean), np.asarray(variance)
 
     def left_out(self, values: Array) -> float:
         """Return the log density of each of other values there, given all others, summed (ibid., section 5.4.2)."""
@@ -136,71 +137,89 @@ def learn(tasks: Sequence[tuple[Array, Array]], prior: Prior) -> Kernel:
     tasks = [(columns, values) for columns, values in tasks if values.size]
     if not tasks:
         return center
-    from scipy.optimize import minimize
-
-    squares = [((columns[:, None, :] - columns[None, :, :]) ** 2).reshape(-1, columns.shape[1]) for columns, _ in tasks]
+    gaps = [Gaps.of(columns) for columns, _ in tasks]
     outcomes = [values for _, values in tasks]
     middle = np.log(np.concatenate([center.lengths, [center.noise, center.signal]]))
     spread = np.concatenate([np.full(center.lengths.size, prior.lengths_sd), [prior.noise_sd, prior.signal_sd]])
 
-    def loss(theta: Array) -> tuple[float, Array]:
-        value, gradient = _negative_log_likelihood(theta, squares, outcomes)
-        gap = (theta - middle) / spread
-        return value + 0.5 * float(gap @ gap), gradient + gap / spread
+    def loss(gap: Array) -> tuple[float, Array]:
+        value, gradient = negative_log_likelihood(middle + spread * gap, gaps, outcomes)
+        return value + 0.5 * float(gap @ gap), spread * gradient + gap
 
     limits = [LENGTH_BOUNDS] * center.lengths.size + [NOISE_BOUNDS, SIGNAL_BOUNDS]
-    bounds = [(math.log(low), math.log(high)) for low, high in limits]
-    found = minimize(loss, middle, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": MAX_ITERATIONS})
-    theta = np.exp(found.x)
+    low, high = ((np.log(ends) - middle) / spread for ends in np.array(limits).T)
+    gap = minimise(loss, np.zeros(middle.size), low=low, high=high, max_evaluations=MAX_EVALUATIONS)
+    theta = np.exp(middle + spread * gap)
     return Kernel(theta[:-2], noise=float(theta[-2]), signal=float(theta[-1]))
 
 
-def _negative_log_likelihood(theta: Array, squares: Sequence[Array], outcomes: Sequence[Array]) -> tuple[float, Array]:
-    """Return the loss and its gradient by the logarithms of lengths, noise and signal."""
+class Gaps(NamedTuple):
+    """The pairs of an experiment's runs, each once."""
+
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
+    """Shape (p,): rows of the two."""
+    at: NDArray[np.intp]
+    """Shape (p,): where a pair is in the covariance, shape (n, n), read row by row."""
+    squares: Array
+    """Shape (p, D): squared distance along each column."""
+
+    @classmethod
+    def of(cls, columns: Array) -> Self:
+        """Return the pairs of runs with columns (n, D)."""
+        first, second = np.triu_indices(len(columns), 1)
+        return cls(first, second, first * len(columns) + second, (columns[first] - columns[second]) ** 2)
+
+
+def negative_log_likelihood(theta: Array, gaps: Sequence[Gaps], outcomes: Sequence[Array]) -> tuple[float, Array]:
+    """Return the loss of several experiments and its gradient by the logarithms of lengths, noise and signal.
+
+    Each pair is worked out once: a covariance is symmetric, and LAPACK reads one half of it.
+    """
     lengths, noise, signal = np.exp(theta[:-2]), float(np.exp(theta[-2])), float(np.exp(theta[-1]))
     total, gradient = 0.0, np.zeros(theta.size)
-    for gaps, values in zip(squares, outcomes, strict=True):
+    for pairs, values in zip(gaps, outcomes, strict=True):
         n = values.size
-        root = np.sqrt(5.0 * (gaps @ lengths**-2)).reshape(n, n)
+        root = np.sqrt(5.0 * (pairs.squares @ lengths**-2))
         decay = np.exp(-root)
         correlation = (1.0 + root + root * root / 3.0) * decay
-        factor = _cholesky(signal * correlation + noise * np.eye(n))
-        weights = _solve(factor, values)
+        covariance = np.zeros(n * n)
+        covariance[pairs.at] = signal * correlation
+        covariance[:: n + 1] = signal + noise
+        factor = cholesky(covariance.reshape(n, n))  # one triangle is all that it reads
+        weights = solve(factor, values)
         total += 0.5 * float(values @ weights) + float(np.log(np.diag(factor)).sum())
-        pull = np.outer(weights, weights) - _inverse(factor)
+        inverse, _ = lapack().dpotri(factor, lower=True)
+        pull = weights[pairs.first] * weights[pairs.second] - inverse.T.ravel()[pairs.at]
+        trace = float(weights @ weights) - float(np.trace(inverse))
         slope = pull * (signal * 5.0 / 3.0 * (1.0 + root) * decay)
-        gradient[:-2] -= 0.5 * (slope.ravel() @ gaps) / lengths**2
-        gradient[-2] -= 0.5 * noise * float(np.trace(pull))
-        gradient[-1] -= 0.5 * signal * float(pull.ravel() @ correlation.ravel())
+        gradient[:-2] -= (slope @ pairs.squares) / lengths**2
+        gradient[-2] -= 0.5 * noise * trace
+        gradient[-1] -= signal * (float(pull @ correlation) + 0.5 * trace)
     return total, gradient
 
 
 # LAPACK's own routines: scipy.linalg's spend longer on checks than these do on sixty equations.
 
 
-def _cholesky(matrix: Array) -> Array:
-    """Return the lower Cholesky factor of a symmetric matrix."""
-    from scipy.linalg.lapack import dpotrf
-
-    factor, info = dpotrf(matrix.T, lower=True, clean=True)  # a transposed view is what Fortran takes without a copy
+def cholesky(matrix: Array) -> Array:
+    """Return the lower Cholesky factor of a symmetric matrix, of which what is above the diagonal is read."""
+    # A transposed view is what Fortran takes without a copy.
+    factor, info = lapack().dpotrf(matrix.T, lower=True, clean=True)
     if info:
         raise np.linalg.LinAlgError(f"the covariance is not positive definite (minor {info})")
     return np.asarray(factor)
 
 
-def _solve(factor: Array, values: Array) -> Array:
+def solve(factor: Array, values: Array) -> Array:
     """Return the solution, for values of shape (n,), of the system whose lower Cholesky factor is given."""
-    from scipy.linalg.lapack import dpotrs
-
-    solution, _ = dpotrs(factor, values, lower=True)
+    solution, _ = lapack().dpotrs(factor, values, lower=True)
     return np.asarray(solution)
 
 
 def _inverse(factor: Array) -> Array:
     """Return the inverse of the matrix whose lower Cholesky factor is given."""
-    from scipy.linalg.lapack import dpotri
-
-    lower, _ = dpotri(factor, lower=True)
+    lower, _ = lapack().dpotri(factor, lower=True)
     inverse = lower + lower.T
     np.fill_diagonal(inverse, np.diag(lower))
     return np.asarray(inverse)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.suggest.kernel import LENGTH, Kernel, Posterior
+from advisor.suggest.routines import special
 
 Array = NDArray[np.float64]
 
@@ -46,10 +47,8 @@ class Survival:
         self._posterior: Posterior | None = None
         if came_through.all():
             return
-        from scipy.special import ndtri
-
         # Far from all runs, averaging over the variance has to leave the prior share.
-        self._prior = float(ndtri(PRIOR_SHARE)) * float(np.sqrt(1.0 + SIGNAL))
+        self._prior = float(special().ndtri(PRIOR_SHARE)) * float(np.sqrt(1.0 + SIGNAL))
         labels = np.where(came_through, LABEL, -LABEL) - self._prior
         sharp = Kernel(np.minimum(kernel.lengths, LENGTH) * REACH, signal=SIGNAL, noise=ACCIDENT)
         self._posterior = Posterior(sharp, columns, labels)
@@ -58,7 +57,5 @@ class Survival:
         """Return the probability, shape (m,), that runs at points with columns (m, D) come through."""
         if self._posterior is None or not len(columns):
             return np.full(len(columns), PRIOR_SHARE)
-        from scipy.special import ndtr
-
         mean, variance = self._posterior.predict(columns)
-        return np.asarray(ndtr((self._prior + mean) / np.sqrt(1.0 + variance)))
+        return np.asarray(special().ndtr((self._prior + mean) / np.sqrt(1.0 + variance)))

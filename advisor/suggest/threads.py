@@ -6,6 +6,8 @@ import functools
 from contextlib import AbstractContextManager
 from typing import Any
 
+from advisor.suggest.routines import lapack
+
 
 def one_thread() -> AbstractContextManager[Any]:
     """Keep the linear algebra libraries to one thread within the block.
@@ -18,7 +20,7 @@ def one_thread() -> AbstractContextManager[Any]:
 
 @functools.cache
 def _controller() -> Any:
-    import scipy.linalg  # noqa: F401  # its library must be loaded to be found
     from threadpoolctl import ThreadpoolController
 
+    lapack()  # its library must be loaded to be found
     return ThreadpoolController()

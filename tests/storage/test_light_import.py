@@ -33,6 +33,26 @@ def test_a_submodule_is_imported_without_its_package_until_that_is_needed(tmp_pa
     assert ran(code, path=tmp_path).splitlines() == ["part", "init", "7 part False"]
 
 
+def test_a_module_is_imported_alone_and_its_package_afterwards_as_usual(tmp_path: Path) -> None:
+    (tmp_path / "heavy").mkdir()
+    (tmp_path / "heavy" / "__init__.py").write_text("print('init'); from heavy import part; VALUE = part.NAME")
+    (tmp_path / "heavy" / "part.py").write_text("from heavy.other import NAME")
+    (tmp_path / "heavy" / "other.py").write_text("NAME = 'other'")
+    code = """
+        from storage.light_import import alone
+        part = alone("heavy.part")
+        print(part.NAME, "heavy" in sys.modules)
+        import heavy
+        print(heavy.VALUE, heavy.part is part, alone("heavy.part") is part)
+        for missing in ("heavy.nothing", "no_such_package.part"):
+            try:
+                alone(missing)
+            except ImportError:
+                print("refused", "no_such_package" in sys.modules)
+    """
+    assert ran(code, path=tmp_path).splitlines() == ["other False", "init", "other True True"] + ["refused False"] * 2
+
+
 def test_opening_a_store_leaves_the_unused_client_out_and_it_works_when_asked_for(tmp_path: Path) -> None:
     code = f"""
         from storage import open_store
