@@ -168,7 +168,8 @@ class KeptFold:
 
     def _of_any(self, exps: Collection[int]) -> str:
         counts = self.n_visible()
-        column = "exp" if sum(counts.get(exp, 0) for exp in exps) <= LOOK_UP_RUNS else "exp + 0"  # which no index answers
+        is_small = sum(counts.get(exp, 0) for exp in exps) <= LOOK_UP_RUNS
+        column = "exp" if is_small else "exp + 0"  # which no index answers
         return f"{column} in ({', '.join(map(str, sorted(exps)))})"
 
     def starting_with(self, prefix: str) -> list[str]:
