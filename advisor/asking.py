@@ -163,7 +163,7 @@ def _suggested(state: State, name: str, wish: Wish, *, now: datetime, seed: int)
     record = state.experiments[name]
     if not record.objectives:
         raise ConfigError.no_objective(name)
-    runs = list(state.runs_of(name))
+    runs = state.runs_of_each([name])[name]
     space, notes = space_of(record, runs)
     return suggest(
         record,
@@ -206,11 +206,13 @@ def _overtaken(state: State, name: str, made: Sequence[Suggestion], now: datetim
     is tried again has had a run before.
     """
     record, runs = state.experiments[name], list(state.runs_of(name))
+    from advisor.suggest.remembered import remembered
+
     if int(record.problem.get("repeats", 1)) > 1:  # then points are to be run several times
         return set()
     space, _ = space_of(record, runs)
     mine = {suggestion.id: suggestion for suggestion in made}
-    ran = {space.key(run.params) for run in runs}
+    ran = {place.key for place in remembered(record, space).places(record, runs)}
     seen: set[str] = set()
     late: set[str] = set()
     for suggestion_id, params in open_suggestions(state, name, runs, now):

@@ -51,8 +51,11 @@ SPACE = Space.of(
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 N_OTHERS, RUNS_EACH = 100, 100
 AT_ONCE = 5_000
-TARGETS = {"suggest, 1,000 runs": 50.0, "suggest, 10,000 runs": 300.0}
-"""Median of a warm ask, ms."""
+LIMITS = {1_000: 50.0, 10_000: 300.0}
+"""Median of a warm ask, ms, by runs of the experiment; what is kept waits for the disk as well, and is shown only."""
+TARGETS = {
+    label: limit for n, limit in LIMITS.items() for label in (f"suggest, {n:,} runs", f"store, {n:,} runs, not kept")
+}
 COMMAND_CPU_S = 3.0
 
 
@@ -230,7 +233,9 @@ def show(rows: Mapping[str, Any], commands: Mapping[str, Any]) -> list[dict[str,
     print("\nTargets")
     for target in judged:
         target["holds"] = target["found"] <= target["limit"]
-        print(f"  {'holds ' if target['holds'] else 'MISSED'}  {target['aim']}: {target['found']:.4g}")
+        share = target["found"] / target["limit"]
+        verdict = "holds " if target["holds"] else "MISSED"
+        print(f"  {verdict}  {target['aim']}: {target['found']:.4g} ({share:.2f} of it)")
     return judged
 
 

@@ -16,7 +16,7 @@ import json
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -135,6 +135,10 @@ class KeptFold:
         """Return the entries of an experiment's runs, or of all."""
         return self._read(_all(self.of(exp), RUNS_ONLY))
 
+    def entries_of_each(self, exps: Collection[int]) -> list[Entry]:
+        """Return the entries of several experiments' runs."""
+        return self._read(_all(self._of_any(exps), RUNS_ONLY)) if exps else []
+
     def ids_of(self, exp: int | None) -> list[tuple[int, str]]:
         """Return ``(number, id)`` of an experiment's runs, or ``(ordinal, id)`` of all."""
         found = self.answer(
@@ -160,8 +164,13 @@ class KeptFold:
         """Return the filter that leaves the runs of an experiment; None for all."""
         if exp is None:
             return None
-        is_small = self.n_visible().get(exp, 0) <= LOOK_UP_RUNS
-        return f"exp = {exp}" if is_small else f"exp + 0 = {exp}"  # which no index answers
+        return self._of_any([exp])
+
+    def _of_any(self, exps: Collection[int]) -> str:
+        counts = self.n_visible()
+        is_small = sum(counts.get(exp, 0) for exp in exps) <= LOOK_UP_RUNS
+        column = "exp" if is_small else "exp + 0"  # which no index answers
+        return f"{column} in ({', '.join(map(str, sorted(exps)))})"
 
     def starting_with(self, prefix: str) -> list[str]:
         """Return the ids of the runs that begin so."""

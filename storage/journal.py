@@ -13,7 +13,7 @@ import math
 import threading
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from types import MappingProxyType
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 MAX_CACHED: Final = 10_000
 """Runs that a fold with a base keeps in memory, some 10 kB each; what it has and the base has not is kept always."""
+STAYS_FOR: Final = 1_000
+"""Events for which runs that were read by ``State.runs_of_each`` stay in memory beyond ``MAX_CACHED``."""
 N_RECENT: Final = 2_000
 """Ids of refused events, and of events that belong to no run or experiment, that are remembered, and kept with the
 fold: whoever asks about one, or repeats it, does so right after the append."""
@@ -62,6 +64,10 @@ class Base(Protocol):
 
     def entries_of(self, exp: int | None) -> list[Entry]:
         """Return the entries of an experiment's runs, or of all."""
+        ...
+
+    def entries_of_each(self, exps: Collection[int]) -> list[Entry]:
+        """Return the entries of several experiments' runs."""
         ...
 
     def ids_of(self, exp: int | None) -> list[tuple[int, str]]:
@@ -136,6 +142,7 @@ class State:
         self._ordinals: dict[int, str] = {}
         self._gone: set[str] = set()  # purged runs that the base may still hold
         self._absent: frozenset[str] = frozenset()  # runs of the batch being folded that the base does not have
+        self._in_use: dict[int, int] = {}  # by experiment: ``n_rows`` when all of its runs were asked for
         self._recent: dict[str, None] = {}
         self._kinds: dict[str, dict[str, Event]] = {}
         self._load_kind = load_kind
@@ -155,6 +162,25 @@ class State:
         """Yield an experiment's runs in the order of their numbers."""
         exp = self._numbers.get(experiment)
         return iter(()) if exp is None else (entry.run for entry in self.entries_of(exp) if not entry.hidden)
+
+    def runs_of_each(self, experiments: Collection[str]) -> dict[str, list[Run]]:
+        """Return the runs of several experiments by name, each in the order of their numbers, read at once.
+
+        For dozens of small experiments one read costs a third of what one for each does. They stay in memory for a
+        while, however many they are: who asks so, asks again after the next run, and holds on to the records.
+        """
+        with self._lock:
+            exps = {self._numbers[name] for name in experiments if name in self._numbers}
+            self._in_use |= dict.fromkeys(exps, self.n_rows)
+            if self.base is not None and exps - self._ids.keys():
+                placed: dict[int, list[tuple[int, str]]] = {exp: [] for exp in exps - self._ids.keys()}
+                for entry in self.base.entries_of_each(placed):
+                    placed[entry.exp].append((entry.run.number, entry.run.id))
+                    if entry.run.id not in self._entries:
+                        self._take(entry)
+                for exp, pairs in placed.items():
+                    self._ids[exp] = self._listed(exp, pairs)
+            return {name: list(self.runs_of(name)) for name in experiments}
 
     def all_ids(self) -> list[str]:
         """Return the ids of all runs in the order of their creation, deleted ones included."""
@@ -315,10 +341,14 @@ class State:
             return [entry for entry in self._entries.values() if entry.dirty]
 
     def trim(self) -> None:
-        """Let go of entries that the base has too, where there are many."""
+        """Let go of entries that the base has too, where there are many; see ``runs_of_each``."""
         with self._lock:
             if self.base is not None and len(self._entries) > MAX_CACHED:
-                self._entries = {run_id: entry for run_id, entry in self._entries.items() if entry.dirty}
+                self._in_use = {exp: at for exp, at in self._in_use.items() if self.n_rows - at <= STAYS_FOR}
+                kept = {
+                    run_id: entry for run_id, entry in self._entries.items() if entry.dirty or entry.exp in self._in_use
+                }
+                self._entries = kept
 
     def places(self) -> tuple[int, int, dict[int, int]]:
         """Return how many experiments and runs there ever were, and the next number in each experiment."""
@@ -836,14 +866,18 @@ class State:
 
     def _ids_of(self, exp: int | None) -> list[str]:
         if exp not in self._ids and self.base is not None:
-            pairs = {run_id: place for place, run_id in self.base.ids_of(exp) if run_id not in self._gone}
-            for run_id, entry in self._entries.items():
-                if entry.dirty:
-                    pairs.pop(run_id, None)
-                    if exp is None or entry.exp == exp:
-                        pairs[run_id] = entry.run.ordinal if exp is None else entry.run.number
-            self._ids[exp] = sorted(pairs, key=pairs.__getitem__)
+            self._ids[exp] = self._listed(exp, self.base.ids_of(exp))
         return self._ids.get(exp, [])
+
+    def _listed(self, exp: int | None, kept: Iterable[tuple[int, str]]) -> list[str]:
+        """Return the ids of runs in their order: those that the base has, and what has changed since."""
+        pairs = {run_id: place for place, run_id in kept if run_id not in self._gone}
+        for run_id, entry in self._entries.items():
+            if entry.dirty:
+                pairs.pop(run_id, None)
+                if exp is None or entry.exp == exp:
+                    pairs[run_id] = entry.run.ordinal if exp is None else entry.run.number
+        return sorted(pairs, key=pairs.__getitem__)
 
     def _n_visible(self) -> dict[int, int]:
         with self._lock:

@@ -48,8 +48,8 @@ FOREST_LIMIT: Final = 20.0
 FENCE: Final = 1.5
 """Tukey's fence: scores beyond Q3 + 1.5 (Q3 - Q1) do not calibrate others: faults must not hide each other …"""
 LEAST_FENCE: Final = 1.5
-"""… but what the head says must lie 1.5 above Q3, in log odds: among runs that are all alike, odds that are not even five
-times the usual ones are no outlier."""
+"""… but what the head says must lie 1.5 above Q3, in log odds: among runs that are all alike, odds that are not even
+five times the usual ones are no outlier."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,10 +82,10 @@ def from_engine(question: Question, elsewhere: Elsewhere, waiting: Sequence[Mapp
     own = own_runs(question.experiment, question.problem, question.knowledge, encoder, waiting)
     setting = Setting(encoder, own, elsewhere, log_prior=_log_prior(question.problem, encoder))
 
-    known = {point.tobytes() for point in _rounded(np.vstack([own.points, own.wrong, own.pending]))}
+    known = set(_rounded(np.vstack([own.points, own.wrong, own.pending])))
 
     def is_taken(point: NDArray[np.float64]) -> bool:
-        return _rounded(point).tobytes() in known or bool(taken[space.key(question.complete(encoder.params(point)))])
+        return _rounded(point[None, :])[0] in known or bool(taken[space.key(question.complete(encoder.params(point)))])
 
     with one_thread():
         proposals = propose(setting, taken=is_taken, seed=question.draw_seed, n=n)
@@ -97,9 +97,12 @@ def from_engine(question: Question, elsewhere: Elsewhere, waiting: Sequence[Mapp
     return found
 
 
-def _rounded(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return coordinates as what is equal for points that differ by the rounding of decimal notation only."""
-    return np.asarray(np.round(np.nan_to_num(points, nan=-1.0), DIGITS) + 0.0)  # no -0.0
+def _rounded(points: NDArray[np.float64]) -> list[bytes]:
+    """Return of coordinates, shape (n, d), what is equal for points that differ by the rounding of decimals only."""
+    rounded = np.ascontiguousarray(np.round(np.nan_to_num(points, nan=-1.0), DIGITS) + 0.0)  # no -0.0
+    width = rounded.shape[1] * rounded.itemsize
+    content = rounded.tobytes()
+    return [content[start : start + width] for start in range(0, len(content), width)]
 
 
 def own_runs(
@@ -118,11 +121,14 @@ def own_runs(
     bad = [each for each in ordered if each.wrong]
     runs = [each.run for each in good]
     width = len(encoder.names)
-    violations = np.array([problem.violations(run) for run in runs]).reshape(len(runs), len(problem.constraints))
+    violations = np.zeros((0, 0))
+    if problem.constraints:
+        found = [problem.violations(run) for run in runs]
+        violations = np.array(found).reshape(len(runs), len(problem.constraints))
     costs = None
     if problem.cost is not None:
-        found = [problem.cost_of(run) for run in runs]
-        costs = np.array([np.nan if cost is None else cost for cost in found], dtype=np.float64)
+        known = [problem.cost_of(run) for run in runs]
+        costs = np.array([np.nan if cost is None else cost for cost in known], dtype=np.float64)
     return Own(
         np.array([each.coordinates for each in good]).reshape(-1, width),
         np.array([sign * run.values[0] for run in runs], dtype=np.float64),
@@ -130,7 +136,7 @@ def own_runs(
         pending=encoder.coordinates([*knowledge.pending, *waiting]),
         pruned=np.array([run.state is RunState.PRUNED for run in runs], dtype=bool),
         costs=costs,
-        violations=violations if problem.constraints else np.zeros((0, 0)),
+        violations=violations,
     )
 
 

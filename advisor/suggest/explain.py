@@ -39,7 +39,7 @@ def nearest_runs(question: Question, params: Mapping[str, Any]) -> tuple[Neighbo
     places: Sequence[Place] = question.knowledge.places
     if question.fixed:  # these are places in what is free
         known = remembered(question.experiment, question.space)
-        places = [known.place(question.experiment, run) for run in runs]
+        places = known.places(question.experiment, runs)
     points = np.array([each.coordinates for each in places])
     gaps = distances(question.space, points, coordinates(question.space, [params])[0])
     order = np.argsort(gaps, kind="stable")[:N_NEAREST]
@@ -163,7 +163,7 @@ def _learned(knowledge: Knowledge) -> str:
 
 
 def _place(experiment: Experiment, knowledge: Knowledge, metric: str, neighbour: Neighbour) -> str:
-    run = next(run for run in knowledge.used if run.id == neighbour.run_id)
+    run = next(each.run for each in knowledge.places if each.run.id == neighbour.run_id)
     if run.state in (RunState.FAILED, RunState.CRASHED):
         return f"#{neighbour.number} ({run.state})"
     if neighbour.objective is None or experiment.went_wrong(run):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,25 +52,23 @@ class Kernel:
 
     def between(self, a: Array, b: Array) -> Array:
         """Return the correlations, shape (n, m), of points with columns (n, D) and (m, D)."""
-        if len(a) <= BLOCK:
-            return self._block(a, b)
-        return np.concatenate([self._block(a[i : i + BLOCK], b) for i in range(0, len(a), BLOCK)])
-
-    def _block(self, a: Array, b: Array) -> Array:
-        a, b = a / self.lengths, b / self.lengths
-        squared = a @ b.T  # in place from here on: memory is the bottleneck
-        squared *= -2.0
-        squared += np.einsum("ij,ij->i", a, a)[:, None]
-        squared += np.einsum("ij,ij->i", b, b)
-        squared *= 5.0
-        np.maximum(squared, 0.0, out=squared)
-        root = np.sqrt(squared)
-        squared /= 3.0
-        squared += root
-        squared += 1.0
-        np.negative(root, out=root)
-        squared *= np.exp(root, out=root)
-        return np.asarray(squared)  # (1 + r + r² / 3) exp(-r) with r² = 5 d²
+        scale = math.sqrt(5.0) / self.lengths
+        a, b = a * scale, b * scale
+        # |a - b|² as one product: of (-2a, |a|², 1) and (b, 1, |b|²).
+        left = np.hstack([-2.0 * a, np.einsum("ij,ij->i", a, a)[:, None], np.ones((len(a), 1))])
+        right = np.vstack([b.T, np.ones((1, len(b))), np.einsum("ij,ij->i", b, b)])
+        out, roots = np.empty((len(a), len(b))), np.empty((min(BLOCK, len(a)), len(b)))
+        for start in range(0, len(a), BLOCK):  # in place: memory is the bottleneck
+            found = out[start : start + BLOCK]
+            root = roots[: len(found)]
+            np.matmul(left[start : start + BLOCK], right, out=root)
+            np.sqrt(np.maximum(root, 0.0, out=root), out=root)
+            np.multiply(root, 1.0 / 3.0, out=found)
+            found += 1.0
+            found *= root
+            found += 1.0
+            found *= np.exp(np.negative(root, out=root), out=root)
+        return out  # (1 + r + r² / 3) exp(-r) with r² = 5 d²
 
 
 class Posterior:
@@ -100,10 +98,12 @@ class Posterior:
         """Return mean and variance, without noise, at points with columns (m, D), shape (m,) each."""
         from scipy.linalg.lapack import dtrtrs
 
-        cross = self._kernel.signal * self._kernel.between(columns, self._columns)
-        known, _ = dtrtrs(self._factor, cross.T, lower=True)
-        variance = np.maximum(self._kernel.signal - (known * known).sum(axis=0), 0.0)
-        return np.asarray(cross @ self._weights), np.asarray(variance)
+        cross = self._kernel.between(columns, self._columns)
+        cross *= self._kernel.signal
+        mean = cross @ self._weights
+        known, _ = dtrtrs(self._factor, cross.T, lower=True, overwrite_b=True)
+        variance = np.maximum(self._kernel.signal - np.einsum("ij,ij->j", known, known), 0.0)
+        return np.asarray(mean), np.asarray(variance)
 
     def left_out(self, values: Array) -> float:
         """Return the log density of each of other values there, given all others, summed (ibid., section 5.4.2)."""
@@ -138,13 +138,13 @@ def learn(tasks: Sequence[tuple[Array, Array]], prior: Prior) -> Kernel:
         return center
     from scipy.optimize import minimize
 
-    squares = [((columns[:, None, :] - columns[None, :, :]) ** 2).reshape(-1, columns.shape[1]) for columns, _ in tasks]
+    gaps = [Gaps.of(columns) for columns, _ in tasks]
     outcomes = [values for _, values in tasks]
     middle = np.log(np.concatenate([center.lengths, [center.noise, center.signal]]))
     spread = np.concatenate([np.full(center.lengths.size, prior.lengths_sd), [prior.noise_sd, prior.signal_sd]])
 
     def loss(theta: Array) -> tuple[float, Array]:
-        value, gradient = _negative_log_likelihood(theta, squares, outcomes)
+        value, gradient = negative_log_likelihood(theta, gaps, outcomes)
         gap = (theta - middle) / spread
         return value + 0.5 * float(gap @ gap), gradient + gap / spread
 
@@ -155,23 +155,51 @@ def learn(tasks: Sequence[tuple[Array, Array]], prior: Prior) -> Kernel:
     return Kernel(theta[:-2], noise=float(theta[-2]), signal=float(theta[-1]))
 
 
-def _negative_log_likelihood(theta: Array, squares: Sequence[Array], outcomes: Sequence[Array]) -> tuple[float, Array]:
-    """Return the loss and its gradient by the logarithms of lengths, noise and signal."""
+class Gaps(NamedTuple):
+    """The pairs of an experiment's runs, each once."""
+
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
+    """Shape (p,): rows of the two."""
+    at: NDArray[np.intp]
+    """Shape (p,): where a pair is in the covariance, shape (n, n), read row by row."""
+    squares: Array
+    """Shape (p, D): squared distance along each column."""
+
+    @classmethod
+    def of(cls, columns: Array) -> Self:
+        """Return the pairs of runs with columns (n, D)."""
+        first, second = np.triu_indices(len(columns), 1)
+        return cls(first, second, first * len(columns) + second, (columns[first] - columns[second]) ** 2)
+
+
+def negative_log_likelihood(theta: Array, gaps: Sequence[Gaps], outcomes: Sequence[Array]) -> tuple[float, Array]:
+    """Return the loss of several experiments and its gradient by the logarithms of lengths, noise and signal.
+
+    Each pair is worked out once: a covariance is symmetric, and LAPACK reads one half of it.
+    """
+    from scipy.linalg.lapack import dpotri
+
     lengths, noise, signal = np.exp(theta[:-2]), float(np.exp(theta[-2])), float(np.exp(theta[-1]))
     total, gradient = 0.0, np.zeros(theta.size)
-    for gaps, values in zip(squares, outcomes, strict=True):
+    for pairs, values in zip(gaps, outcomes, strict=True):
         n = values.size
-        root = np.sqrt(5.0 * (gaps @ lengths**-2)).reshape(n, n)
+        root = np.sqrt(5.0 * (pairs.squares @ lengths**-2))
         decay = np.exp(-root)
         correlation = (1.0 + root + root * root / 3.0) * decay
-        factor = _cholesky(signal * correlation + noise * np.eye(n))
+        covariance = np.zeros(n * n)
+        covariance[pairs.at] = signal * correlation
+        covariance[:: n + 1] = signal + noise
+        factor = _cholesky(covariance.reshape(n, n))  # one triangle is all that it reads
         weights = _solve(factor, values)
         total += 0.5 * float(values @ weights) + float(np.log(np.diag(factor)).sum())
-        pull = np.outer(weights, weights) - _inverse(factor)
+        inverse, _ = dpotri(factor, lower=True)
+        pull = weights[pairs.first] * weights[pairs.second] - inverse.T.ravel()[pairs.at]
+        trace = float(weights @ weights) - float(np.trace(inverse))
         slope = pull * (signal * 5.0 / 3.0 * (1.0 + root) * decay)
-        gradient[:-2] -= 0.5 * (slope.ravel() @ gaps) / lengths**2
-        gradient[-2] -= 0.5 * noise * float(np.trace(pull))
-        gradient[-1] -= 0.5 * signal * float(pull.ravel() @ correlation.ravel())
+        gradient[:-2] -= (slope @ pairs.squares) / lengths**2
+        gradient[-2] -= 0.5 * noise * trace
+        gradient[-1] -= signal * (float(pull @ correlation) + 0.5 * trace)
     return total, gradient
 
 
@@ -179,10 +207,11 @@ def _negative_log_likelihood(theta: Array, squares: Sequence[Array], outcomes: S
 
 
 def _cholesky(matrix: Array) -> Array:
-    """Return the lower Cholesky factor of a symmetric matrix."""
+    """Return the lower Cholesky factor of a symmetric matrix, of which what is above the diagonal is read."""
     from scipy.linalg.lapack import dpotrf
 
-    factor, info = dpotrf(matrix.T, lower=True, clean=True)  # a transposed view is what Fortran takes without a copy
+    # A transposed view is what Fortran takes without a copy.
+    factor, info = dpotrf(matrix.T, lower=True, clean=True)
     if info:
         raise np.linalg.LinAlgError(f"the covariance is not positive definite (minor {info})")
     return np.asarray(factor)

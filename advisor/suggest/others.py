@@ -110,16 +110,17 @@ def past_of(state: State, record: Experiment) -> list[Past]:
     others = [other for other in state.experiments.values() if other.name != record.name and other.objectives]
     alike = likeness(record, others) if others else []
     ordered = sorted(zip(alike, others, strict=True), key=lambda pair: (-pair[0], pair[1].number))
-    found: list[Past] = []
+    counts = state.n_runs_each() if others else {}
+    chosen: list[Experiment] = []
     n_runs = 0
     for _, other in ordered[:MAX_OTHERS]:
-        runs = list(state.runs_of(other.name))
-        n_runs += len(runs)
-        if n_runs > MAX_OTHER_RUNS and found:
+        n_runs += counts[other.name]
+        if n_runs > MAX_OTHER_RUNS and chosen:
             break
-        if len(runs) >= MIN_RUNS:
-            found.append(Past(other, runs))
-    return found
+        if counts[other.name] >= MIN_RUNS:
+            chosen.append(other)
+    runs = state.runs_of_each([other.name for other in chosen])
+    return [Past(other, runs[other.name]) for other in chosen]
 
 
 def find(

@@ -43,7 +43,7 @@ class Question:
 
     def __post_init__(self) -> None:
         known = remembered(self.experiment, self.space)
-        self.taken.update(known.place(self.experiment, run).key for run in self.runs)
+        self.taken.update([place.key for place in known.places(self.experiment, self.runs)])
         self.taken.update(self.space.key(params) for params in self.pending)
 
     @classmethod

@@ -7,7 +7,7 @@ worked out of one holds as long as the record is the same object.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,6 +37,8 @@ class Place:
     """Whether any had to be moved."""
     complete: bool
     """Whether no parameter that has a meaning is missing."""
+    over: bool
+    """Whether it has ended."""
     wrong: bool
     """Whether it failed, crashed or diverged."""
     key: str
@@ -54,13 +56,17 @@ class Remembered:
         self._space = space
         self._kept: dict[str, Place] = {}
 
-    def place(self, experiment: Experiment, run: Run) -> Place:
-        """Return what is known of a run."""
-        found = self._kept.get(run.id)
-        if found is None or found.run is not run:
-            if len(self._kept) >= MAX_KEPT:
-                self._kept.clear()
-            found = self._kept[run.id] = _placed(self._space, experiment, run)
+    def places(self, experiment: Experiment, runs: Sequence[Run]) -> list[Place]:
+        """Return what is known of runs, in their order."""
+        kept = self._kept
+        found = []
+        for run in runs:
+            place = kept.get(run.id)
+            if place is None or place.run is not run:
+                if len(kept) >= MAX_KEPT:
+                    kept.clear()
+                place = kept[run.id] = _placed(self._space, experiment, run)
+            found.append(place)
         return found
 
 
@@ -81,6 +87,7 @@ def _placed(space: Space, experiment: Experiment, run: Run) -> Place:
         placed,
         clipped,
         placed is not None and not space.missing(placed),
+        run.state.is_over,
         experiment.went_wrong(run),
         space.key(run.params),
         coordinates(space, [placed or {}])[0],

@@ -84,12 +84,12 @@ def gather(
     partial: list[Place] = []
     n_outside = n_unmeasured = n_empty = 0
     waiting: list[Mapping[str, Any] | None] = [place(space, params)[0] for params in pending]
-    known = remembered(experiment, space)
-    for run in runs:
-        placed = known.place(experiment, run)
-        if not run.state.is_over:
+    n_values = len(experiment.objectives)
+    for placed in remembered(experiment, space).places(experiment, runs):
+        run = placed.run
+        if not placed.over:
             waiting.append(placed.params)
-        elif INTERRUPTED in run.tags or (not placed.wrong and len(run.values) != len(experiment.objectives)):
+        elif INTERRUPTED in run.tags or (not placed.wrong and len(run.values) != n_values):
             n_unmeasured += 1  # what somebody ended says nothing of its parameters either
         elif placed.params is None:
             n_outside += 1

@@ -193,10 +193,10 @@ def kept_params_model(experiment: Experiment, runs: Sequence[Run], space: Space)
     It is fitted anew when there are a quarter more (``surface.milestone``), so that equal runs give an equal model in
     every process; the best run is that of all of them.
     """
-    places = remembered(experiment, space)
     n_values = len(experiment.objectives)
-    over = (run for run in runs if run.state is RunState.FINISHED and len(run.values) == n_values)
-    known = [run for run in over if not places.place(experiment, run).wrong]  # as ``measured``, looked up
+    sound = (place.run for place in remembered(experiment, space).places(experiment, runs) if not place.wrong)
+    # As ``measured``, looked up.
+    known = [run for run in sound if run.state is RunState.FINISHED and len(run.values) == n_values]
     fitted = known[: milestone(len(known), exact_until=MIN_RUNS, growth=GROWTH)][-MAX_RUNS:]
     key = (experiment.objectives, tuple(map(id, fitted)), repr(space))
     model, note = _kept(Keyed(key, (experiment, tuple(fitted), space)))

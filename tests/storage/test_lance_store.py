@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 import logging
 import math
+import operator
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from storage import SchemaTooNewError, StoreNotFoundError, StoreUnavailableError, folding, open_store
+from storage import SchemaTooNewError, StoreNotFoundError, StoreUnavailableError, folding, journal, open_store
 from storage.embed import HashingEmbedder
 from storage.entries import sealed
 from storage.index import CHECKPOINT_ID, COLUMNS, TABLE, Question, RunIndex
+from storage.journal import Base
 from storage.lance import Database, mapped
 from storage.lance_store import LanceRunStore
 from storage.migrations import MIGRATIONS_TABLE, SCHEMA_VERSION
@@ -244,6 +247,67 @@ def test_runs_of_a_deleted_experiment_are_found_no_more(tmp_path: Path) -> None:
     store.append([Event.new("experiment.deleted", "digits")])
     assert store.search("exploded") == []
     assert store.runs() == []
+
+
+class Counting:
+    """A kept fold that counts what is asked of it."""
+
+    def __init__(self, base: Base) -> None:
+        self._base = base
+        self.asked: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked[name] += 1
+        return getattr(self._base, name)
+
+
+def test_runs_of_several_experiments_are_read_at_once_with_what_has_changed_since(tmp_path: Path) -> None:
+    mine, other = opened(tmp_path / "store"), opened(tmp_path / "store")
+    runs = {}
+    for name in ("a", "b", "c", "gone"):
+        add_experiment(mine, name)
+        runs[name] = [add_finished(mine, name, loss=loss).id for loss in (0.3, 0.2, 0.4)]
+    mine.append([Event.new("experiment.deleted", "gone"), Event.new("run.deleted", "c", runs["c"][2])])
+    mine.compact()
+    other.append([Event.new("run.deleted", "a", runs["a"][1]), Event.new("run.moved", "a", runs["a"][0], to="b")])
+    runs["b"].append(add_finished(other, "b", loss=0.1).id)
+
+    state = opened(tmp_path / "store").state()
+    assert state.base is not None
+    state.base = counting = Counting(state.base)
+    names = ["c", "b", "a", "gone", "unknown"]
+    found = state.runs_of_each(names)
+
+    ids = {name: [run.id for run in each] for name, each in found.items()}
+    moved = [*runs["b"][:3], runs["a"][0], runs["b"][3]]
+    assert ids == {"a": runs["a"][2:], "b": moved, "c": runs["c"][:2], "gone": [], "unknown": []}
+    assert (counting.asked["entries_of_each"], counting.asked["entries_of"], counting.asked["ids_of"]) == (1, 0, 0)
+    assert found == {name: list(opened(tmp_path / "store").state().runs_of(name)) for name in names}
+
+
+def test_runs_that_are_learned_from_stay_in_memory_though_there_are_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MAX_CACHED", 1)
+    store = opened(tmp_path / "store")
+    for name in ("a", "b"):
+        add_experiment(store, name)
+        ids = [add_finished(store, name, loss=loss).id for loss in (0.3, 0.2)]
+    store.compact()
+    state = opened(tmp_path / "store").state()
+    assert state.base is not None
+    state.base = counting = Counting(state.base)
+
+    asked, swept = state.runs_of_each(["a"])["a"], list(state.runs_of("b"))
+    state.trim()
+    assert all(map(operator.is_, state.runs_of("a"), asked))
+    assert not any(map(operator.is_, state.runs_of("b"), swept))
+    assert counting.asked["entries_of"] == 2
+
+    for i in range(journal.STAYS_FOR + 1):
+        state.fold([Event.new("run.noted", "b", ids[0], text=f"{i}")])
+    state.trim()
+    assert not any(map(operator.is_, state.runs_of("a"), asked))
 
 
 def test_vectors_of_two_encoders_are_never_compared(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from sklearn.gaussian_process.kernels import Matern
 
-from advisor.suggest.kernel import LENGTH, LENGTH_BOUNDS, Array, Kernel, Prior, learn
+from advisor.suggest.kernel import (
+    LENGTH,
+    LENGTH_BOUNDS,
+    Array,
+    Gaps,
+    Kernel,
+    Prior,
+    learn,
+    negative_log_likelihood,
+)
 
 
 def wide(n_columns: int) -> Prior:
@@ -90,3 +99,18 @@ def test_what_is_found_is_more_probable_than_its_neighbourhood() -> None:
 def test_one_or_two_runs_are_enough_to_learn_from(n: int) -> None:
     found = learn([(np.linspace(0, 1, n)[:, None], np.linspace(-1, 1, n) if n > 1 else np.zeros(1))], wide(1))
     assert np.isfinite(found.lengths).all()
+
+
+def test_the_gradient_of_the_likelihood_is_what_finite_differences_give() -> None:
+    rng = np.random.default_rng(0)
+    columns = [rng.random((n, 3)) for n in (5, 9)]
+    outcomes = [rng.standard_normal(n) for n in (5, 9)]
+    gaps = [Gaps.of(each) for each in columns]
+    theta = np.log(np.array([0.5, 0.8, 1.5, 0.1, 1.2]))
+
+    def loss(at: Array) -> float:
+        return negative_log_likelihood(at, gaps, outcomes)[0]
+
+    _, gradient = negative_log_likelihood(theta, gaps, outcomes)
+    differences = [(loss(theta + step) - loss(theta - step)) / 2e-5 for step in 1e-5 * np.eye(theta.size)]
+    np.testing.assert_allclose(gradient, differences, rtol=1e-6, atol=1e-7)
