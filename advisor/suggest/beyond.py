@@ -109,10 +109,5 @@ class Bounds:
         return Departure(by_value, words)
 
 
-def _is_choice(counts: Counter[str]) -> bool:
-    """Return whether words are those of a choice: few, and some of them more than once."""
-    return len(counts) <= MAX_CHOICES and max(counts.values()) > 1
-
-
 def _is_word(name: str, value: object) -> bool:
     return isinstance(value, (str, bool)) and name.lower() not in SEED_NAMES
