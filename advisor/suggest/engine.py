@@ -170,7 +170,7 @@ class _Fitted:
     """Of the runs, on the scale of the past: few runs that are all thought good differ less than ranks make believe."""
     said: Array
     evidence: float
-    """Log density of each run given all others, summed; of both models on the scale of the one that knows the past."""
+    """Log density of each run given all others, summed, on the scale that it was fitted to."""
 
 
 class _Model:
@@ -190,7 +190,7 @@ class _Model:
         fates = np.concatenate([np.ones(len(came), dtype=bool), np.zeros(len(gone), dtype=bool)])
         self.survival = Survival(np.vstack([came, gone]), fates, self.kernel)
         self.care = 1.0 + CARE * _share_wrong(own)
-        self._fitted: dict[bool, _Fitted] = {}
+        self._fitted: dict[tuple[bool, bool], _Fitted] = {}
         self._promising: NDArray[np.intp] | None = None
 
     def next(
@@ -277,37 +277,35 @@ class _Model:
         """Return the model with the past or the one without it, each as often as it deserves.
 
         How often is the probability of the model given the runs here: what is believed of the past before any run,
-        times how well each model foretells the runs that it has not seen.
+        times how well each model foretells the runs that it has not seen. They are compared on the same scores; the
+        points of the one without a past come from scores of its own, which one without a past would have.
         """
-        cold = self._surface(cold=True)
         if not self.elsewhere:
-            return cold
-        warm = self._surface(cold=False)
+            return self._surface(cold=True, by_rank=False)
+        warm, rival = self._surface(cold=False, by_rank=True), self._surface(cold=True, by_rank=True)
         trust = float(self.elsewhere.belief.sum())
-        gap = warm.evidence - cold.evidence
-        odds = np.log(trust / (1.0 - trust)) + EVIDENCE * gap
-        return warm if choosing.random() < 1.0 / (1.0 + np.exp(-np.clip(odds, -50, 50))) else cold
+        odds = np.log(trust / (1.0 - trust)) + EVIDENCE * (warm.evidence - rival.evidence)
+        is_warm = choosing.random() < 1.0 / (1.0 + np.exp(-np.clip(odds, -50, 50)))
+        return warm if is_warm else self._surface(cold=True, by_rank=False)
 
-    def _surface(self, *, cold: bool) -> _Fitted:
-        """Return a model of the runs here."""
-        if cold not in self._fitted:
-            kernel = self._kernel_at(surface.milestone(len(self.scores)), cold=cold)
-            scores = (self.leads if cold else self.scores)[self.rows]
-            judged = self.scores[self.rows]
-            self._fitted[cold] = self._fit(
-                scores, self.columns, self.said, self.path, cold=cold, kernel=kernel, judged=judged
-            )
-        return self._fitted[cold]
+    def _surface(self, *, cold: bool, by_rank: bool) -> _Fitted:
+        """Return a model of the runs here, of their scores half by rank or of their leads alone."""
+        key = (cold, by_rank)
+        if key not in self._fitted:
+            kernel = self._kernel_at(surface.milestone(len(self.scores)), cold=cold, by_rank=by_rank)
+            scores = (self.scores if by_rank else self.leads)[self.rows]
+            self._fitted[key] = self._fit(scores, self.columns, self.said, self.path, cold=cold, kernel=kernel)
+        return self._fitted[key]
 
-    def _kernel_at(self, until: int, *, cold: bool) -> Kernel:
+    def _kernel_at(self, until: int, *, cold: bool, by_rank: bool) -> Kernel:
         """Return the covariance as it was fitted when there were ``until`` runs."""
         own = self.own
         data = (own.points[:until], own.outcomes[:until], own.pruned[:until])
-        key = (hashlib.blake2b(b"".join(part.tobytes() for part in data)).digest(), cold)
+        key = (hashlib.blake2b(b"".join(part.tobytes() for part in data)).digest(), cold, by_rank)
         kernels = self.elsewhere.kernels
         if key not in kernels:
             then = Own(*data[:2], wrong=own.wrong, pending=own.pending, pruned=data[2])
-            scores = _scores(then, by_rank=not cold)
+            scores = _scores(then, by_rank=by_rank)
             rows = _held(scores)
             columns = self.encoder.columns(own.points[rows])
             said = self.elsewhere.say(columns)
@@ -318,15 +316,7 @@ class _Model:
         return kernels[key]
 
     def _fit(
-        self,
-        scores: Array,
-        columns: Array,
-        said: Array,
-        path: Array,
-        *,
-        cold: bool,
-        kernel: Kernel | None,
-        judged: Array | None = None,
+        self, scores: Array, columns: Array, said: Array, path: Array, *, cold: bool, kernel: Kernel | None
     ) -> _Fitted:
         believed, foretold, scale = np.zeros(scores.size), None, 1.0
         prior = Kernel.default(self.encoder.n_columns) if cold else self.kernel
@@ -335,10 +325,7 @@ class _Model:
             foretold = np.einsum("nt,tn->n", path[:-1], said)
             scale = min(1.0, float(np.sqrt(foretold.var() + UNFORETOLD)) / (float(scores.std()) or 1.0))
         scaled = scores * scale
-        judged = None if judged is None else judged * scale
-        model = surface.fit(
-            columns, scaled, believed, prior, cold=cold, foretold=foretold, kernel=kernel, judged=judged
-        )
+        model = surface.fit(columns, scaled, believed, prior, cold=cold, foretold=foretold, kernel=kernel)
         evidence = model.evidence + scores.size * float(np.log(scale))
         return _Fitted(model, cold, columns, scaled, believed, evidence=evidence)
 

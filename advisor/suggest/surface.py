@@ -84,7 +84,6 @@ def fit(
     cold: bool,
     foretold: Array | None = None,
     kernel: Kernel | None = None,
-    judged: Array | None = None,
 ) -> Surface:
     """Fit the model.
 
@@ -101,9 +100,6 @@ def fit(
         these, since what is said afterwards has been chosen to fit.
     kernel
         Covariance that was fitted before; None fits it.
-    judged
-        Shape (n,): outcomes that the evidence is of, where two models with scores of their own are compared; by
-        default ``scores``.
     """
     foretold = said if foretold is None else foretold
     slope = 0.0 if cold else slope_of(foretold, scores)
@@ -113,7 +109,7 @@ def fit(
     if kernel is None:
         kernel = fit_kernel(columns, residual, prior, cold=cold)
     posterior = Posterior(kernel, columns, residual)
-    before = (scores if judged is None else judged) - slope * (foretold - foretold.mean())
+    before = scores - slope * (foretold - foretold.mean())
     evidence = posterior.left_out(before - before.mean())
     return Surface(slope, kernel, evidence, posterior, constant, float(said.mean()))
 

@@ -80,15 +80,6 @@ def test_what_foretold_the_runs_has_the_better_evidence() -> None:
     assert warm.evidence > cold.evidence > misled.evidence
 
 
-def test_the_evidence_of_two_models_may_be_of_the_same_outcomes_though_their_scores_differ() -> None:
-    columns, scores = runs(15)
-    kernel = Kernel.default(2)
-    plain = fit(columns, scores, np.zeros(15), kernel, cold=True, kernel=kernel)
-    other = fit(columns, np.exp(scores), np.zeros(15), kernel, cold=True, kernel=kernel, judged=scores)
-    assert other.evidence == pytest.approx(plain.evidence)
-    assert not np.allclose(other.predict(columns, np.zeros(15))[0], plain.predict(columns, np.zeros(15))[0])
-
-
 @pytest.mark.parametrize("scores", [np.zeros(4), np.array([1.0, -1.0])])
 def test_constant_outcomes_and_two_runs_are_modelled(scores: Array) -> None:
     model = fit(runs(scores.size)[0], scores, np.zeros(scores.size), Kernel.default(2), cold=True)
