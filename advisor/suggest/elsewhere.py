@@ -106,7 +106,7 @@ class Elsewhere:
         self.kernel: Kernel = learn(
             [_standardised(c[:LEARN_RUNS], z[:LEARN_RUNS]) for _, c, z, _ in parts[:MAX_LEARNED]], prior
         )
-        self.kernels: dict[tuple[bytes, bool], Kernel] = {}
+        self.kernels: dict[tuple[bytes, bool, bool], Kernel] = {}
         """Covariances of runs here, by what they were fitted to; kept by ``engine``."""
         self.belief = _belief(np.array([task.relevance for task in ordered]))
         self._inducing, self._weights = self._fit([(columns, scores) for _, columns, scores, _ in parts])

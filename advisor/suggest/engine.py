@@ -3,17 +3,23 @@
 1. While few runs are over, a **portfolio** opens: the configuration, among the best of past experiments, that serves
    those best that are believed and not yet served (greedy, as in M. Feurer et al., "Auto-Sklearn 2.0", JMLR 2022).
    Each outcome shifts the belief (``Elsewhere.weights``), so the second choice already heeds the first result.
+   The less is expected of the past, the fewer these are, and the more points are spread out.
 2. Then a **Gaussian process** (``surface``) proposes the candidate with the largest expected improvement (D. R. Jones
    et al., 1998), times the probability that the run comes through (``survival``) and keeps its constraints
    (J. R. Gardner et al., "Bayesian optimization with inequality constraints", 2014), times what the user believes
    (C. Hvarfner et al., πBO, 2022), by the predicted cost (J. Snoek et al., 2012).
 3. Without past experiments, the first points are **spread** out: each as far from the others as chance allows.
 
+There are two such processes: one that starts from what the past says, and one that knows no past. Each is asked as
+often as it deserves (``_choose``), and the second proposes what it would without any past: one that is unlike this
+experiment costs no more than the proposals of the first.
+
 Runs that go on count with what is expected of them (D. Ginsbourger et al., "Kriging is well-suited to parallelize
 optimization", 2010), and those that went wrong with the worst where nothing comes through.
 Nothing here knows of stores, experiments or words.
 
-Invariant: equal arguments give equal proposals.
+Invariant: equal arguments give equal proposals; what the model without a past proposes from runs that came through
+does not depend on the past.
 """
 
 from __future__ import annotations
@@ -136,6 +142,7 @@ def propose(setting: Setting, *, taken: Taken, seed: int, n: int = 1) -> list[Pr
     """Return up to ``n`` points, none of them taken; fewer only if the space seems to be exhausted."""
     own, out = setting.own, []
     rng = np.random.default_rng(seed)
+    choosing = np.random.default_rng([seed, 1])  # so that which model is asked does not change what it draws
     model = _Model(setting)
     waiting = list(own.pending)
     for _ in range(n):
@@ -144,7 +151,7 @@ def propose(setting: Setting, *, taken: Taken, seed: int, n: int = 1) -> list[Pr
         def is_taken(point: Array, mine: set[tuple[float, ...]] = mine) -> bool:
             return tuple(point) in mine or taken(point)
 
-        found = model.next(np.array(waiting).reshape(-1, len(setting.encoder.names)), is_taken, rng)
+        found = model.next(np.array(waiting).reshape(-1, len(setting.encoder.names)), is_taken, rng, choosing)
         if found is None:
             break
         out.append(found)
@@ -163,7 +170,7 @@ class _Fitted:
     """Of the runs, on the scale of the past: few runs that are all thought good differ less than ranks make believe."""
     said: Array
     evidence: float
-    """Log density of each run given all others, summed, on the scale of the ranks."""
+    """Log density of each run given all others, summed, on the scale that it was fitted to."""
 
 
 class _Model:
@@ -172,7 +179,7 @@ class _Model:
     def __init__(self, setting: Setting) -> None:
         self.setting, self.encoder, self.own, self.elsewhere = setting, setting.encoder, setting.own, setting.elsewhere
         own = self.own
-        self.scores = self._scores(own)
+        self.scores, self.leads = _scores(own, by_rank=True), _scores(own, by_rank=False)
         self.rows = _held(self.scores)
         self.columns = self.encoder.columns(own.points[self.rows])
         self.said = self.elsewhere.say(self.columns)
@@ -183,36 +190,23 @@ class _Model:
         fates = np.concatenate([np.ones(len(came), dtype=bool), np.zeros(len(gone), dtype=bool)])
         self.survival = Survival(np.vstack([came, gone]), fates, self.kernel)
         self.care = 1.0 + CARE * _share_wrong(own)
-        self._fitted: dict[bool, _Fitted] = {}
+        self._fitted: dict[tuple[bool, bool], _Fitted] = {}
         self._promising: NDArray[np.intp] | None = None
 
-    def _scores(self, own: Own) -> Array:
-        """Return the outcomes on a scale of mean 0 and deviation 1; a pruned run is no better than the middle.
-
-        Ranks alone forget by how much the best runs lead, which a smooth objective needs to be refined; values alone
-        do not speak the language of past experiments, which are known by their ranks. So values count alone where there
-        is no past, and half where there is one.
-        """
-        outcomes = own.outcomes
-        if own.pruned.any() and not own.pruned.all():  # measured early, they may look better than anything
-            middle = float(np.median(outcomes[~own.pruned]))
-            outcomes = np.where(own.pruned, np.minimum(outcomes, middle), outcomes)
-        scores = lead(outcomes)
-        if self.elsewhere:
-            scores = 0.5 * (scores + normal_scores(outcomes))
-        return np.where(own.pruned, np.minimum(scores, 0.0), scores)
-
-    def next(self, pending: Array, taken: Taken, rng: np.random.Generator) -> Proposal | None:
+    def next(
+        self, pending: Array, taken: Taken, rng: np.random.Generator, choosing: np.random.Generator
+    ) -> Proposal | None:
         n_seen = len(self.own.points) + len(self.own.wrong) + len(pending)
         n_known = len(self.own.points)
         trust = float(self.elsewhere.belief.sum())
-        if self.elsewhere and (n_seen < round(N_OPENING * trust) or (n_known < 2 and trust >= 0.5)):
+        n_opening = N_OPENING * trust
+        if self.elsewhere and (n_seen < round(n_opening) or (n_known < 2 and trust >= 0.5)):
             found = self._open(pending, taken)
             if found is not None:
                 return found
-        if n_known < 2 or n_seen < round(N_SPREAD * (1.0 - trust)):
+        if n_known < 2 or n_seen < round(n_opening + N_SPREAD * (1.0 - trust)):
             return self._spread(pending, taken, rng)
-        return self._improve(pending, taken, rng)
+        return self._improve(self._believing(self._choose(choosing), pending), pending, taken, rng)
 
     # -- before there is a model
 
@@ -256,8 +250,7 @@ class _Model:
 
     # -- with a model
 
-    def _improve(self, pending: Array, taken: Taken, rng: np.random.Generator) -> Proposal | None:
-        fitted = self._believing(self._choose(rng), pending)
+    def _improve(self, fitted: _Fitted, pending: Array, taken: Taken, rng: np.random.Generator) -> Proposal | None:
         best = self._best(fitted, pending)
         centers = self.own.points[np.argsort(-self.scores, kind="stable")[:N_CENTERS]]
         points = np.vstack([self.encoder.draw(rng, N_RANDOM), self.encoder.vary(rng, centers, N_LOCAL)])
@@ -280,37 +273,39 @@ class _Model:
             self._promising = np.argsort(-said, kind="stable")[:N_TRIED]
         return points[self._promising]
 
-    def _choose(self, rng: np.random.Generator) -> _Fitted:
+    def _choose(self, choosing: np.random.Generator) -> _Fitted:
         """Return the model with the past or the one without it, each as often as it deserves.
 
         How often is the probability of the model given the runs here: what is believed of the past before any run,
-        times how well each model foretells the runs that it has not seen.
+        times how well each model foretells the runs that it has not seen. They are compared on the same scores; the
+        points of the one without a past come from scores of its own, which one without a past would have.
         """
-        cold = self._surface(cold=True)
         if not self.elsewhere:
-            return cold
-        warm = self._surface(cold=False)
+            return self._surface(cold=True, by_rank=False)
+        warm, rival = self._surface(cold=False, by_rank=True), self._surface(cold=True, by_rank=True)
         trust = float(self.elsewhere.belief.sum())
-        gap = warm.evidence - cold.evidence
-        odds = np.log(trust / (1.0 - trust)) + EVIDENCE * gap
-        return warm if rng.random() < 1.0 / (1.0 + np.exp(-np.clip(odds, -50, 50))) else cold
+        odds = np.log(trust / (1.0 - trust)) + EVIDENCE * (warm.evidence - rival.evidence)
+        is_warm = choosing.random() < 1.0 / (1.0 + np.exp(-np.clip(odds, -50, 50)))
+        return warm if is_warm else self._surface(cold=True, by_rank=False)
 
-    def _surface(self, *, cold: bool) -> _Fitted:
-        """Return a model of the runs here."""
-        if cold not in self._fitted:
-            kernel = self._kernel_at(surface.milestone(len(self.scores)), cold=cold)
-            scores = self.scores[self.rows]
-            self._fitted[cold] = self._fit(scores, self.columns, self.said, self.path, cold=cold, kernel=kernel)
-        return self._fitted[cold]
+    def _surface(self, *, cold: bool, by_rank: bool) -> _Fitted:
+        """Return a model of the runs here, of their scores half by rank or of their leads alone."""
+        key = (cold, by_rank)
+        if key not in self._fitted:
+            kernel = self._kernel_at(surface.milestone(len(self.scores)), cold=cold, by_rank=by_rank)
+            scores = (self.scores if by_rank else self.leads)[self.rows]
+            self._fitted[key] = self._fit(scores, self.columns, self.said, self.path, cold=cold, kernel=kernel)
+        return self._fitted[key]
 
-    def _kernel_at(self, until: int, *, cold: bool) -> Kernel:
+    def _kernel_at(self, until: int, *, cold: bool, by_rank: bool) -> Kernel:
         """Return the covariance as it was fitted when there were ``until`` runs."""
         own = self.own
         data = (own.points[:until], own.outcomes[:until], own.pruned[:until])
-        key = (hashlib.blake2b(b"".join(part.tobytes() for part in data)).digest(), cold)
+        key = (hashlib.blake2b(b"".join(part.tobytes() for part in data)).digest(), cold, by_rank)
         kernels = self.elsewhere.kernels
         if key not in kernels:
-            scores = self._scores(Own(*data[:2], wrong=own.wrong, pending=own.pending, pruned=data[2]))
+            then = Own(*data[:2], wrong=own.wrong, pending=own.pending, pruned=data[2])
+            scores = _scores(then, by_rank=by_rank)
             rows = _held(scores)
             columns = self.encoder.columns(own.points[rows])
             said = self.elsewhere.say(columns)
@@ -366,7 +361,7 @@ class _Model:
         violations = self.own.violations
         kept = np.ones(len(self.scores), dtype=bool) if violations.size == 0 else (violations <= 0).all(axis=1)
         if not kept.any():
-            return float(self.scores.min())
+            return float(fitted.scores.min())
         likely = np.flatnonzero(kept)[np.argsort(-self.scores[kept], kind="stable")[:MAX_BEST]]
         known = self.own.points[likely]
         if not violations.size:  # of runs that go on nobody knows whether they keep them
@@ -431,6 +426,23 @@ class _Model:
             slope=None if fitted.cold else fitted.model.slope,
             weights=self.weights,
         )
+
+
+def _scores(own: Own, *, by_rank: bool) -> Array:
+    """Return the outcomes on a scale of mean 0 and deviation 1; a pruned run is no better than the middle.
+
+    Ranks alone forget by how much the best runs lead, which a smooth objective needs to be refined; values alone
+    do not speak the language of past experiments, which are known by their ranks. So the model that knows no past is
+    given values alone, and the one that does half of each (``by_rank``).
+    """
+    outcomes = own.outcomes
+    if own.pruned.any() and not own.pruned.all():  # measured early, they may look better than anything
+        middle = float(np.median(outcomes[~own.pruned]))
+        outcomes = np.where(own.pruned, np.minimum(outcomes, middle), outcomes)
+    scores = lead(outcomes)
+    if by_rank:
+        scores = 0.5 * (scores + normal_scores(outcomes))
+    return np.where(own.pruned, np.minimum(scores, 0.0), scores)
 
 
 def log_improvement(gap: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,38 @@ def test_an_unrelated_past_does_not_hurt() -> None:
         for t in (tasks, [])
     )
     assert warm > cold - 0.03
+
+
+def test_the_model_without_a_past_proposes_what_it_would_if_there_were_none() -> None:
+    """What it knows of the runs, their lengths and the numbers that it draws owe nothing to the past."""
+    encoder = Encoder(SQUARE)
+    points = np.random.default_rng(0).random((9, 2))
+    mine = own(encoder, points, np.exp(20 * bowl(points)))  # far from normal: ranks would say something else
+    tasks = [past(f"other-{i}", lambda at: -bowl(at), seed=i) for i in range(3)]
+    with_past, alone = setting(encoder, mine, tasks), setting(encoder, mine)
+    n_cold = 0
+    for seed in range(12):
+        (found,), (expected,) = (propose(each, taken=free, seed=seed) for each in (with_past, alone))
+        if found.slope is None:
+            n_cold += 1
+            np.testing.assert_array_equal(found.point, expected.point)
+    assert n_cold >= 3
+
+
+@pytest.mark.parametrize(
+    ("similarity", "n_portfolio", "n_spread"), [(0.9, 3, 0), (0.3, 2, 2), (0.12, 1, 4), (0.02, 0, 5)]
+)
+def test_the_less_is_expected_of_the_past_the_more_first_points_are_spread_out(
+    similarity: float, n_portfolio: int, n_spread: int
+) -> None:
+    encoder = Encoder(SQUARE)
+    elsewhere = Elsewhere(encoder, [replace(past("other"), similarity=similarity)])
+    points, sources = np.zeros((0, 2)), []
+    for seed in range(6):
+        (found,) = propose(Setting(encoder, own(encoder, points, bowl(points)), elsewhere), taken=free, seed=seed)
+        points, sources = np.vstack([points, found.point]), [*sources, found.source]
+    n_first = n_portfolio + n_spread
+    assert sources == ["portfolio"] * n_portfolio + ["random-startup"] * n_spread + ["gp"] * (6 - n_first)
 
 
 def test_a_past_that_is_alike_finds_more_in_seven_runs_than_none() -> None:
