@@ -143,7 +143,7 @@ def main() -> int:
             summary[f"all, {policy}"] = figures(rows)
             show("all", policy, summary[f"all, {policy}"])
     if args.out:
-        args.out.write_text(json.dumps({"summary": summary, "rows": every}, indent=1), encoding="utf-8")
+        args.out.write_text(json.dumps({"summary": summary, "rows": every}, indent=1, default=float), encoding="utf-8")
         print(f"written to {args.out}", file=sys.stderr)
     return 0
 
