@@ -457,8 +457,10 @@ class Experiment:
         found = self._store.runs(self.name, where=where, order_by=order_by, descending=descending, limit=limit)
         return RunList(found)
 
-    def run(self, which: str | int) -> Run:
-        """Return one run of the experiment by its id, the beginning of its id, or its number."""
+    def run(self, which: str | int | LiveRun) -> Run:
+        """Return one run of the experiment as it stands: by its id, the beginning of its id, its number, or itself."""
+        if isinstance(which, LiveRun):
+            which = which.id
         if isinstance(which, int):
             run_id = self._store.state().id_of(self.name, which)
             if run_id is None:
@@ -731,7 +733,9 @@ class Experiment:
 
         return again(self._store, suggestion_id)
 
-    def forecast(self, run: Run | str | int, *, at: float | None = None, keep: bool = False) -> Forecast | None:
+    def forecast(
+        self, run: Run | LiveRun | str | int, *, at: float | None = None, keep: bool = False
+    ) -> Forecast | None:
         """Forecast a run's final objective from the first part of its curve; None where nobody can tell.
 
         Parameters
@@ -744,7 +748,7 @@ class Experiment:
         return self.explain_forecast(run, at=at, keep=keep)[0]
 
     def explain_forecast(
-        self, run: Run | str | int, *, at: float | None = None, keep: bool = False
+        self, run: Run | LiveRun | str | int, *, at: float | None = None, keep: bool = False
     ) -> tuple[Forecast | None, str]:
         """Return the forecast, and what it rests on or why there is none; parameters as for ``forecast``."""
         from advisor.suggest import forecast_run

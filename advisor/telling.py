@@ -210,7 +210,7 @@ def _told_already(suggestion_id: str, run: Run) -> AlreadyThereError:
     how = "told already as" if run.source == "told" else "followed already by"
     return AlreadyThereError(
         f"suggestion {suggestion_id[:SHORT_ID]} was {how} {run.experiment}#{run.number} ({came_to}); for another run, "
-        "tell it without suggestion_id, with its params"
+        "tell its params and no suggestion"
     )
 
 

@@ -11,6 +11,7 @@ from advisor.cli.given import assigned
 from advisor.cli.options import SamplerOption
 from advisor.cli.output import Column, note, print_json, print_table, say
 from advisor.cli.session import Session, command
+from advisor.cli.shapes import SHORT_ID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +76,8 @@ def register(app: typer.Typer) -> None:
                 note("kept as taken for an hour, so that nobody is given the same point twice")
                 ids = ", ".join(suggestion.id for suggestion in found)
                 note(f"made again later by: advisor suggest {experiment} --again ID, here {ids}")
-                note(f"when it is trained: advisor tell {experiment} --params JSON --value X")
+                for one in found[:1]:
+                    note(f"when it is trained: advisor tell {experiment} --suggestion {one.id[:SHORT_ID]} --value X")
             return 0
 
 

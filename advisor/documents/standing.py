@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from advisor.references import SEED_NAMES
+from advisor.suggest.noise import far_worse
 from storage.records import Experiment, Objective, Run, RunState
 
 MIN_OWN_REPEATS = 3
@@ -94,12 +95,15 @@ class Standing:
         """Standard deviation of the objective between repetitions; None where nothing was repeated.
 
         The best configuration's own where it was repeated at least ``MIN_OWN_REPEATS`` times,
-        otherwise the median over all repeated configurations.
+        otherwise the median over all repeated configurations that are not far worse than the other runs.
         """
         own = self.best_repeats
         if own is not None and len(own.runs) >= MIN_OWN_REPEATS:
             return own.deviation
-        return statistics.median(group.deviation for group in self.repeats) if self.repeats else None
+        sign = -1.0 if self.objective is not None and self.objective.direction == "maximize" else 1.0
+        worst = far_worse([sign * value_of(run) for run in self.ranked]) if self.ranked else math.inf
+        deviations = [group.deviation for group in self.repeats if sign * group.mean <= worst]
+        return statistics.median(deviations) if deviations else None
 
     @property
     def gap(self) -> float | None:

@@ -318,9 +318,9 @@ def spike(
         n, overdue = len(curve), False
     if worst is None:
         return None
-    outcome = f"and recovered within {worst.recovered_after} values"
+    outcome = f"and recovered within {_values(worst.recovered_after or 0)}"
     if worst.recovered_after is None:
-        outcome = f"and has not recovered {n - 1 - worst.at} values later"
+        outcome = f"and has not recovered {_values(n - 1 - worst.at)} later"
     evidence = {
         "before": worst.before,
         "peak": worst.peak,
@@ -343,6 +343,10 @@ def spike(
     if overdue and not gradient and not (small and _is_of_batches(metric, objective)):
         severity = Severity.WARNING if small else Severity.ERROR
     return Symptom(codes.SPIKE, metric, worst.step, evidence, severity)
+
+
+def _values(n: int) -> str:
+    return "1 value" if n == 1 else f"{n} values"
 
 
 def _is_of_batches(metric: str, objective: Objective | None) -> bool:

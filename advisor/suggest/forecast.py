@@ -150,6 +150,9 @@ def forecast_run(
     mine = cut_at(run, own, fraction * whole, experiment.reduce, objective)
     if mine is None:
         return None, f"{objective.metric} has no finite value yet"
+    if not np.isfinite(mine.part.values[-1]):
+        what = f"{objective.metric} is {mine.part.values[-1]:g} at step {int(mine.part.steps[-1])}"
+        return None, f"{what}; nothing is foretold of a run whose last value is not finite"
     same_step = None if run.state is RunState.FINISHED else fraction * whole
     cuts = _cuts(others, fraction, same_step, experiment.reduce, objective)
     if len(cuts) < MIN_RUNS:

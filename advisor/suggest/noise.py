@@ -9,14 +9,19 @@ Invariant: the estimate has as many degrees of freedom as there are runs beyond 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from advisor.suggest.outcome import measured
 from advisor.suggest.space import Space
-from storage.records import Experiment, FindingState, Run, Severity
+from storage.records import Experiment, FindingState, Objective, Run, Severity
 
+FAR: Final = 3.0
+"""Of the distance from the best to the worse quartile."""
 LEVEL: Final = 0.95
 """Confidence level of the interval around a standard deviation."""
 
@@ -82,7 +87,7 @@ def noise(experiment: Experiment, runs: Iterable[Run], space: Space, *, objectiv
     """Return how far repeats of a point lie apart.
 
     Only runs that may be ranked count (``Experiment.ranks``), and of these none in which an error was found: how far a
-    broken run lies from its repeats is no noise.
+    broken run lies from its repeats is no noise. Nor do points count that are ``far_worse`` than the others.
 
     Parameters
     ----------
@@ -90,7 +95,7 @@ def noise(experiment: Experiment, runs: Iterable[Run], space: Space, *, objectiv
         Position of the objective.
     """
     sound = [run for run in runs if not _is_broken(run)]
-    return _pooled(experiment.objectives[objective].metric, _groups(experiment, sound, space), objective)
+    return _pooled(experiment.objectives[objective], _groups(experiment, sound, space), objective)
 
 
 def averaged(experiment: Experiment, runs: Iterable[Run], space: Space) -> list[Point]:
@@ -99,7 +104,7 @@ def averaged(experiment: Experiment, runs: Iterable[Run], space: Space) -> list[
     Only runs that may be ranked count (``Experiment.ranks``); a point whose runs all went wrong is not among them.
     """
     groups = _groups(experiment, runs, space)
-    sds = [_pooled(o.metric, groups, k).sd for k, o in enumerate(experiment.objectives)]
+    sds = [_pooled(o, groups, k).sd for k, o in enumerate(experiment.objectives)]
     out = []
     for group in groups:
         kept = space.active(group[0].params, fill=True)
@@ -125,8 +130,27 @@ def _is_broken(run: Run) -> bool:
     return any(f.severity is Severity.ERROR and f.state is not FindingState.RESOLVED for f in run.findings)
 
 
-def _pooled(metric: str, groups: Iterable[list[Run]], objective: int) -> Noise:
-    repeated = [[run.values[objective] for run in group] for group in groups if len(group) > 1]
+def far_worse(losses: Sequence[float] | NDArray[np.float64]) -> float:
+    """Return the loss beyond which repeats say nothing of the noise among the other runs; infinite where all are alike.
+
+    The worse quartile, and three times as far beyond it as it is from the best: as J. W. Tukey's outer fence
+    ("Exploratory data analysis", 1977), on the one side that counts, with the best in place of the better quartile.
+
+    >>> far_worse([0.1, 0.2, 0.2, 0.3, 371.0]) < 371 < far_worse([0.2, 341.0, 371.0])
+    True
+    """
+    ordered = np.asarray(losses, dtype=np.float64)
+    worse = float(np.quantile(ordered, 0.75))
+    apart = worse - float(ordered.min())
+    return worse + FAR * apart if apart > 0 else math.inf
+
+
+def _pooled(objective: Objective, groups: Sequence[list[Run]], place: int) -> Noise:
+    metric, sign = objective.metric, 1.0 if objective.direction == "minimize" else -1.0
+    values_of = [[run.values[place] for run in group] for group in groups]
+    every = [sign * value for values in values_of for value in values]
+    worst = far_worse(every) if every else math.inf
+    repeated = [values for values in values_of if len(values) > 1 and sign * _mean(values) <= worst]
     df = sum(len(values) - 1 for values in repeated)
     if df == 0:
         return Noise(metric, sd=None, low=None, high=None, df=0, n_points=0)

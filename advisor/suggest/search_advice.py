@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from advisor.references import SEED_NAMES
 from advisor.suggest.attainable import attainable
 from advisor.suggest.ledger import ended_at
+from advisor.suggest.noise import far_worse
 from advisor.suggest.outcome import measured
 from advisor.suggest.space import Space
 from storage.records import Experiment, Run
@@ -244,11 +245,12 @@ def _configuration(run: Run) -> str:
 
 
 def _noise(configurations: Sequence[str], losses: NDArray[np.float64]) -> tuple[float, str]:
-    """Return the noise and what it is taken from."""
+    """Return the noise and what it is taken from; repeats far worse than the other runs say nothing of it."""
+    worst = far_worse(losses)
     groups: dict[str, list[float]] = {}
     for configuration, loss in zip(configurations, losses.tolist(), strict=True):
         groups.setdefault(configuration, []).append(loss)
-    repeated = [group for group in groups.values() if len(group) > 1]
+    repeated = [group for group in groups.values() if len(group) > 1 and statistics.fmean(group) <= worst]
     n_free = sum(len(group) - 1 for group in repeated)
     if n_free:
         squares = math.fsum(math.fsum((x - statistics.fmean(group)) ** 2 for x in group) for group in repeated)

@@ -30,7 +30,9 @@ FIGURES: Final = ("ROC-AUC", "average precision", "recall at 5 %", "sound runs f
 
 
 def flagged(scored: Scores) -> NDArray[np.bool_]:
-    assert scored.p_value is not None
+    """Return which runs somebody would be told of, shape (n,); none where there are too few siblings."""
+    if scored.p_value is None:
+        return np.zeros(len(scored.score), dtype=bool)
     return np.asarray((scored.p_value <= ALPHA_SINGLE) & (np.abs(scored.z).max(axis=1) >= MIN_SIGMAS))
 
 

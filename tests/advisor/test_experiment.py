@@ -252,6 +252,16 @@ def test_a_forecast_says_when_nobody_can_tell(adv: Advisor) -> None:
     assert "not enough" in note or "too few" in note
 
 
+def test_a_run_that_goes_on_may_itself_be_asked_about(adv: Advisor) -> None:
+    exp = adv.experiment("live", objective="loss")
+    with exp.start(params={"lr": 0.1}) as run:
+        run.log({"loss": 1.0})
+        assert exp.run(run).id == run.id
+        found, why = exp.explain_forecast(run)
+    assert found is None
+    assert "not enough runs to tell" in why
+
+
 def test_a_forecast_is_kept_where_that_is_asked_for(adv: Advisor) -> None:
     exp = adv.experiment("toy", objective="loss")
     for i in range(9):

@@ -69,7 +69,7 @@ def test_of_two_processes_that_tell_a_suggestion_at_once_the_first_is_kept_and_t
         assert list(run.metrics) == [f"curve_{kept[1]:g}"]  # nothing of the second one's is mixed in
         assert refused[3] == (
             f"suggestion {suggestion_id[:8]} was told already as digits#{run.number} ({kept[1]:.4g}); for another run, "
-            "tell it without suggestion_id, with its params"
+            "tell its params and no suggestion"
         )
 
 

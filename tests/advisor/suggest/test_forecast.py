@@ -254,6 +254,26 @@ def test_a_run_far_behind_all_others_is_not_foretold_to_end_among_them() -> None
     assert "beyond" not in usual
 
 
+def test_of_a_run_whose_last_value_is_not_finite_nothing_is_foretold() -> None:
+    runs, curves = _parallel([*np.linspace(2, 3, 20).tolist(), 2.5])
+    values = curves["run-20"]["loss"].values.copy()
+    values[10:] = np.nan
+    curves["run-20"] = {"loss": curve(values.tolist())}
+    assert forecast_run(experiment(), runs[20], curves, runs[:20], at=0.2)[0] is not None
+    found, why = forecast_run(experiment(), runs[20], curves, runs[:20], at=0.5)
+    assert found is None
+    assert "loss is nan at step 19" in why
+
+
+@pytest.mark.parametrize("start", [30.0, 371.0])
+def test_a_run_however_far_behind_is_foretold_from_where_it_is(start: float) -> None:
+    runs, curves = _parallel([*np.linspace(2, 3, 20).tolist(), start])
+    found, _ = forecast_run(experiment(), runs[20], curves, runs[:20], at=0.3)
+    assert found is not None
+    assert found.mean == pytest.approx(runs[20].values[0], rel=0.1)
+    assert found.low <= runs[20].values[0] <= found.high
+
+
 def test_a_word_that_no_finished_run_had_widens_the_interval_and_is_named() -> None:
     runs, curves = _scheduled(31)
     other = run(30, runs[30].params | {"optimizer": "lion"}, runs[30].values[0])

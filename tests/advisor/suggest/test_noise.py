@@ -7,7 +7,7 @@ import pytest
 
 from advisor.suggest.noise import averaged, noise
 from advisor.suggest.space import Float, Space
-from storage.records import Finding, FindingState, RunState, Severity
+from storage.records import Direction, Finding, FindingState, RunState, Severity
 from tests.advisor.suggest.helpers import experiment, run
 
 SPACE = Space.of({"optimizer": ["sgd", "adam"], "momentum": Float(0, 1, when={"optimizer": "sgd"})})
@@ -42,6 +42,16 @@ def test_a_run_in_which_an_error_was_found_is_no_repeat() -> None:
     assert noise(experiment(), broken, SPACE).sd == pytest.approx(1.0)
     healed = [replace(each, findings=(replace(error, state=FindingState.RESOLVED),)) for each in RUNS]
     assert noise(experiment(), healed, SPACE) == noise(experiment(), RUNS, SPACE)
+
+
+@pytest.mark.parametrize("way", ["minimize", "maximize"])
+def test_repeats_far_worse_than_the_other_runs_say_nothing_of_the_noise(way: Direction) -> None:
+    sign = 1.0 if way == "minimize" else -1.0
+    usual = [run(i, {"optimizer": "sgd", "momentum": i / 40}, sign * (1 + i / 40)) for i in range(20)]
+    far = [run(20 + i, ADAM, sign * value) for i, value in enumerate((341.0, 371.0))]
+    assert noise(experiment(way), [*usual, *far], SPACE).sd is None
+    near = [run(22 + i, {**SGD, "momentum": 0.99}, sign * value) for i, value in enumerate((1.1, 1.3))]
+    assert noise(experiment(way), [*usual, *far, *near], SPACE).sd == pytest.approx(0.2 / np.sqrt(2))
 
 
 def test_without_repeats_nothing_is_claimed() -> None:

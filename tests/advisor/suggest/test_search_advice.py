@@ -147,3 +147,13 @@ def test_equal_outcomes_and_odd_values_break_nothing() -> None:
     assert odd.n_runs == 60
     json.dumps(odd.as_json(), allow_nan=False)
     assert isinstance(odd, SearchAdvice)
+
+
+def test_two_bad_repeats_far_from_all_others_do_not_end_a_search() -> None:
+    values = falling(40)
+    runs = [*searched(values), *(replace(run(40 + i, {"x": 99}, bad)) for i, bad in enumerate((3410.0, 3710.0)))]
+    advice = advise_search(experiment(), runs)
+    assert not advice
+    assert advice.noise is not None
+    assert advice.noise < 1
+    assert "between repeats" not in advice.reason
