@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -11,6 +11,10 @@ from advisor.cli.session import Session, command
 
 if TYPE_CHECKING:
     from advisor.triage import Triage
+    from advisor.triage.groups import Group
+
+N_NAMED: Final = 3
+"""Runs of a group that are named, the newest."""
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +38,15 @@ def register(app: typer.Typer) -> None:
             _tell(now, all_=all_)
 
 
+def _what(group: Group) -> str:
+    """Return what is wrong, with the runs that it is about: 'advisor verdict' and 'advisor ack' want one named."""
+    numbers = [f"#{member.run.number}" for member in group.members[:N_NAMED]]
+    if group.n_runs == 1:
+        return f"{numbers[0]}: {group.title}" if numbers else group.title
+    more = ", …" if group.n_runs > len(numbers) else ""
+    return f"{group.title} ({', '.join(numbers)}{more})"
+
+
 def _tell(now: Triage, *, all_: bool) -> None:
     groups = now.groups if all_ else now.urgent
     if groups:
@@ -44,7 +57,7 @@ def _tell(now: Triage, *, all_: bool) -> None:
             Column("what", folds=True),
             Column("since", optional=True),
         ]
-        print_table(columns, [[g.severity.value, g.code, g.experiment, g.title, g.since] for g in groups])
+        print_table(columns, [[g.severity.value, g.code, g.experiment, _what(g), g.since] for g in groups])
     if now.is_calm:
         note("nothing needs you")
     for pulse in now.silent:

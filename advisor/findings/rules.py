@@ -21,7 +21,17 @@ from advisor.findings import codes
 from advisor.findings.codes import Code, Symptom
 from advisor.findings.features import oriented
 from advisor.findings.medians import medians, robust_sigma
-from advisor.findings.pace import MIN_SIBLINGS_TIME, MIN_STEPS, OF_SIBLINGS, Siblings, slow, stalled, step_times
+from advisor.findings.pace import (
+    MIN_SIBLINGS_TIME,
+    MIN_STEPS,
+    OF_SIBLINGS,
+    SLOW_SHORT_STEPS,
+    SLOW_STEP_S,
+    Siblings,
+    slow,
+    stalled,
+    step_times,
+)
 from advisor.findings.roles import gradient_norm, primary, role_of, training_loss, validation_loss
 from advisor.findings.trail import (
     BATCH_POINTS,
@@ -610,8 +620,14 @@ def _not_applicable(
     if gradient_norm(curves) is None:
         for code in (codes.EXPLODED, codes.VANISHED):
             yield code.code, "needs a curve of gradient norms, told by its name"
-    if curves and step_times(curves).size < MIN_STEPS:
+    seconds = step_times(curves)
+    if curves and seconds.size < MIN_STEPS:
         yield codes.SLOW.code, f"fewer than {MIN_STEPS} timed steps"
+    elif seconds.size and seconds.size < SLOW_SHORT_STEPS and float(np.median(seconds[:MIN_STEPS])) < SLOW_STEP_S:
+        yield (
+            codes.SLOW.code,
+            f"steps that begin with less than {SLOW_STEP_S:g} s are judged from {SLOW_SHORT_STEPS} of them on",
+        )
     elif curves and (siblings is None or siblings.step_time_s is None):
         yield (
             codes.SLOW.code,

@@ -14,9 +14,19 @@ def test_what_needs_a_person_is_listed_and_taken_back(program, tmp_path: Path) -
         run.fail("boom")
     at = ("--store", str(tmp_path / "store"))
     shown = program(*at, "triage")
-    assert "it failed: boom" in shown.out
+    assert "#0: it failed: boom" in " ".join(shown.out.split())
     assert json.loads(program(*at, "triage", "--json").out)["findings"][0]["code"] == "ADV111"
     program(*at, "ack", run.id)
     assert "nothing needs you" in program(*at, "triage", "--all").err
     program(*at, "ack", run.id, "--undo")
     assert "it failed: boom" in program(*at, "triage").out
+
+
+def test_of_many_runs_with_the_same_trouble_some_are_named(program, tmp_path: Path) -> None:
+    with advisor.open(tmp_path / "store", capture=False) as adv:
+        exp = adv.experiment("sweep", objective="loss")
+        for i in range(5):
+            exp.start(params={"lr": 0.1 * i}).fail("boom")
+    shown = program("--store", str(tmp_path / "store"), "triage").out
+    assert "5 of 5 runs: failed (#" in " ".join(shown.split())
+    assert ", …)" in shown

@@ -124,6 +124,12 @@ def test_steps_that_became_slow_are_a_warning() -> None:
     assert found({"train_loss": curve})["ADV108"].evidence["ratio"] == pytest.approx(3.0)
 
 
+def test_few_quick_steps_are_not_said_to_have_kept_their_pace() -> None:
+    values = a_loss(80)
+    judgement = judge(a_run(), {"loss": a_curve("loss", values, seconds=0.001)}, objective=None, siblings=None, now=NOW)
+    assert any(one.check == "ADV108" and "judged from 100 of them on" in one.reason for one in judgement.not_judged)
+
+
 def test_a_run_much_slower_than_its_siblings_is_a_warning() -> None:
     curves = {"train_loss": a_curve("train_loss", a_loss(100), seconds=10.0)}
     judgement = judge(a_run(), curves, objective=None, siblings=Siblings(9, step_time_s=1.0), now=NOW)

@@ -148,7 +148,7 @@ def test_searching_in_a_browser_while_typing_then_a_facet_then_a_mistake(
     page.wait_for_url(re.compile(r"\?q=experiment%3Adigits$"))
     page.locator("#q").fill("lrr<3")
     page.locator("#search-error", has_text="did you mean").wait_for()
-    assert page.locator("#q").get_attribute("aria-invalid") == "true"
+    page.locator('#q[aria-invalid="true"]').wait_for()
     page.locator("#q").fill("sweep lr<1")
     page.locator(".hits li").nth(1).wait_for()
     page.locator(".hits input").nth(0).check()
