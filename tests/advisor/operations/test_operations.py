@@ -238,7 +238,7 @@ def test_a_result_needs_parameters_or_a_suggestion_of_the_experiment(ask: Ask) -
 def test_a_suggestion_is_told_once_and_with_its_own_parameters(ask: Ask) -> None:
     (made,) = ask("suggest_params", experiment="digits", seed=1)["suggestions"]
     told = ask("tell_result", experiment="digits", suggestion_id=made["suggestion_id"], value=2.46)["run"]
-    with pytest.raises(AlreadyThereError, match=rf"told already as digits#{told['number']} \(2\.46\).*without sugg"):
+    with pytest.raises(AlreadyThereError, match=rf"told already as digits#{told['number']} \(2\.46\).*no suggestion"):
         ask("tell_result", experiment="digits", suggestion_id=made["suggestion_id"], value=2.46)
     again = ask("tell_result", experiment="digits", params=made["params"], value=2.5)["run"]
     assert again["number"] == told["number"] + 1
