@@ -121,7 +121,7 @@ class Database:
                     )
             except StoreUnavailableError as error:
                 # Said where the answer to the creating request got lost, and by the loser of two that create at once.
-                error.passing |= self.folder is None and "was not found" in str(error)
+                error.passing |= "was not found" in str(error)
                 raise
 
         persist(once)

@@ -233,7 +233,7 @@ class TableLeases:
         return held is not None and held.nonce == nonce
 
     def _read(self) -> None:
-        if not self._version and not self._database.has(TABLE):
+        if not self._version:  # a table that another process is just creating is listed before it can be opened
             self._database.create(TABLE, LEASES, stable_row_ids=True)
         if self._database.version(TABLE) != self._version:
             columns = [name for name in LEASES if name != "pos"]
