@@ -205,9 +205,9 @@ def _overtaken(state: State, name: str, made: Sequence[Suggestion], now: datetim
     When they were made no run had their points, so a run that has one now was started in between; only a point that
     is tried again has had a run before.
     """
-    record, runs = state.experiments[name], list(state.runs_of(name))
     from advisor.suggest.remembered import remembered
 
+    record, runs = state.experiments[name], list(state.runs_of(name))
     if int(record.problem.get("repeats", 1)) > 1:  # then points are to be run several times
         return set()
     space, _ = space_of(record, runs)

@@ -95,9 +95,8 @@ def isolate(population: Population, view: View, *, head: bool = True, seed: int 
 
     p-values are conformal ranks, ``(1 + #{siblings with a score >= s}) / (n + 1)``, over the scores of the sound
     siblings, the run itself left out. Runs that define what is usual have all the same part in it. They are
-    approximate: scores beyond Tukey's fence calibrate nothing, unless somebody said that the run is sound, which makes
-    p-values smaller where a sound run lies there, and unknown faults within the fence make them larger. None is below
-    1 / (n + 1).
+    approximate: scores beyond Tukey's fence calibrate nothing, which makes p-values smaller where a sound run lies
+    there that nobody called sound, and unknown faults within the fence make them larger. None is below 1 / (n + 1).
 
     Where fewer than ``MIN_SIBLINGS`` + 1 siblings are sound, runs are compared with the shipped reference population
     alone, and there are no p-values.

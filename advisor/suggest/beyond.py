@@ -28,7 +28,9 @@ AHEAD: Final = 1.5
 OTHER_WORD: Final = 1.5
 """The same for a word that no other run has, such as another optimizer."""
 WORDS_TOLD: Final = 3
-"""Most that a sentence names."""
+"""Most that a sentence names …"""
+MAX_TOLD: Final = 60
+"""… each with at most so many characters of the name and of the word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Bounds:
         elif int(np.count_nonzero(self.lasts >= last)) == itself:
             by_value = 1
         words = tuple(
-            f"{name}={value}"
+            f"{name[:MAX_TOLD]}={str(value)[:MAX_TOLD]}"
             for name, value in sorted(params.items())
             if _is_word(name, value) and name in self.words and self.words[name][str(value)] == itself
         )

@@ -47,3 +47,9 @@ def test_each_kind_of_departure_widens_and_is_told() -> None:
     assert both.spread == BEHIND * OTHER_WORD
     assert both.told() == "it was worse than all of them by then and none of them had a=1, b=2, c=3 and 1 more"
     assert Departure(1, ()).told() == "it was better than all of them by then"
+
+
+def test_a_sentence_does_not_repeat_texts_of_any_length() -> None:
+    told = Bounds.of(_runs(), LASTS).departure({"optimizer": "x" * 5_000}, 0.5).told()
+    assert told.startswith("none of them had optimizer=xxx")
+    assert len(told) < 120
