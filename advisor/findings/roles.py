@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Literal
 
+from advisor.metric_names import LOSSES, SCORES, TIMES, words_of
 from storage.records import Curve, Direction, Objective
 
 Role = Literal["loss", "score", "grad", "time", "rate", "other"]
@@ -19,11 +20,6 @@ Role = Literal["loss", "score", "grad", "time", "rate", "other"]
 long something takes. ``rate``: how much is done a second. ``other``: cannot be told."""
 Split = Literal["train", "validation", "unknown"]
 
-_LOSSES = {"loss", "nll", "xent", "ce", "bce", "entropy", "perplexity", "ppl", "bpc", "bpb", "error", "err", "mse"}
-_LOSSES |= {"rmse", "mae", "mape", "wer", "cer", "fid", "regret", "logloss"}
-_SCORES = {"acc", "accuracy", "f1", "auc", "auroc", "auprc", "precision", "recall", "bleu", "rouge", "map", "ndcg"}
-_SCORES |= {"r2", "iou", "dice", "psnr", "ssim", "reward", "return", "mrr", "top1", "top5"}
-_TIMES = {"time", "duration", "seconds", "elapsed", "latency"}
 _RATES = {"throughput", "ips", "fps"}
 _STEPS = {"step", "steps", "iter", "iteration", "batch"}
 _WHOLE = {"total", "accumulated", "elapsed", "cumulative"}
@@ -52,7 +48,7 @@ def role_of(metric: str, objective: Objective | None = None) -> MetricRole:
     >>> role_of("temperature").direction is None
     True
     """
-    words = _words(metric)
+    words = words_of(metric)
     split: Split = "validation" if words & _VALIDATION else "train" if words & _TRAIN else "unknown"
     role = _role(metric, words)
     direction: Direction | None = {"loss": "minimize", "score": "maximize"}.get(role)  # type: ignore[assignment]  # the two literals
@@ -69,27 +65,22 @@ def measures_steps(metric: str) -> Literal["time", "rate"] | None:
     >>> measures_steps("step_time_s"), measures_steps("throughput"), measures_steps("total_time")
     ('time', 'rate', None)
     """
-    role, words = role_of(metric).role, _words(metric)
+    role, words = role_of(metric).role, words_of(metric)
     if role == "rate":
         return "rate"
     return "time" if role == "time" and words & _STEPS and not words & _WHOLE else None
 
 
-def _words(metric: str) -> set[str]:
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", metric)
-    return {word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word}
-
-
-def _role(metric: str, words: set[str]) -> Role:
+def _role(metric: str, words: Set[str]) -> Role:
     if words & {"grad", "gradient", "gradients"}:
         return "grad"
     if words & _RATES or re.search(r"/s(ec|econd)?$", metric.lower()):
         return "rate"
-    if words & _TIMES:
+    if words & TIMES:
         return "time"
-    if words & _LOSSES:
+    if words & LOSSES:
         return "loss"
-    return "score" if words & _SCORES else "other"
+    return "score" if words & SCORES else "other"
 
 
 def primary(curves: Mapping[str, Curve], objective: Objective | None) -> str | None:
@@ -138,4 +129,4 @@ def _pick(curves: Mapping[str, Curve], role: Role, split: Split, objective: Obje
     ]
     # Decisions are made on validation, a test set is looked at last. Then the shortest name is the plain one:
     # "train_loss" before "minibatch_train_loss" or "train_loss_ema".
-    return min(found, key=lambda name: ("test" in _words(name), len(name), name)) if found else None
+    return min(found, key=lambda name: ("test" in words_of(name), len(name), name)) if found else None

@@ -9,23 +9,18 @@ Invariant: what was seen lies in the range that is returned; where the name says
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from typing import Final
+
+from advisor.metric_names import LOSSES, SCORES, TIMES, words_of
 
 Range = tuple[float, float]
 """Least and largest value, infinite where that is not known."""
 
 UNKNOWN: Final[Range] = (-math.inf, math.inf)
-SHARES: Final = frozenset(
-    """acc accuracy auc auroc auprc f1 precision recall sensitivity specificity iou miou dice ndcg mrr map top1 top5
-    bleu rouge""".split()
-)
+SHARES: Final = SCORES - {"r2", "psnr", "ssim", "reward", "return"}
 """Between 0 and 1, or between 0 and 100 where one was seen above 1."""
-NOT_NEGATIVE: Final = frozenset(
-    """loss logloss xent ce bce entropy error err mse rmse mae mape wer cer fid regret brier perplexity ppl bpc bpb
-    latency duration seconds time bytes""".split()
-)
+NOT_NEGATIVE: Final = (LOSSES - {"nll"}) | TIMES | {"bytes"}
 """0 or more, if none was seen below 0: of a loss nobody can tell (an evidence bound, a density's likelihood)."""
 AT_MOST_ONE: Final = frozenset({"r2"})
 OF_OTHER_RANGE: Final = frozenset(
@@ -55,7 +50,7 @@ def attainable(metric: str, seen: Iterable[float]) -> Range:
     values = [value for value in seen if math.isfinite(value)]
     if not values:
         return UNKNOWN
-    words = _words(metric)
+    words = words_of(metric)
     if words & NEGATED:  # scikit-learn's scores of errors
         low, high = _range(words - NEGATED, min(-value for value in values), max(-value for value in values))
         return -high, -low
@@ -72,8 +67,3 @@ def _range(words: frozenset[str], least: float, largest: float) -> Range:
     if words & AT_MOST_ONE and largest <= 1:
         return -math.inf, 1.0
     return UNKNOWN
-
-
-def _words(metric: str) -> frozenset[str]:
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", metric)
-    return frozenset(word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word)
