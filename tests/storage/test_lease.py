@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.lance import Database
-from storage.lease import TIDY_EVERY, FileLeases, Held, TableLeases, fold
+from storage.lease import LEASES, TABLE, TIDY_EVERY, FileLeases, Held, TableLeases, fold
 from tests.storage.s3 import LoopbackS3
 
 
@@ -257,3 +257,22 @@ def test_a_file_lease_is_free_when_its_holder_is_gone(tmp_path: Path) -> None:
     holder.communicate()
     with FileLeases(tmp_path).hold("x", wait_s=1.0) as mine:
         assert mine
+
+
+def test_a_table_that_is_listed_before_it_can_be_opened_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(str(tmp_path / "store"), create=True)
+    Database(database.uri, create=False).create(TABLE, LEASES, stable_row_ids=True)
+    connection = database._connection  # what LanceDB says while another process is just creating the table
+    create_table, said = connection.create_table, []
+
+    def not_yet(name: str, **options: object) -> object:
+        if len(said) < 2:
+            said.append(name)
+            raise ValueError(f"Table '{name}' was not found")
+        return create_table(name, **options)
+
+    monkeypatch.setattr(connection, "create_table", not_yet)
+    assert TableLeases(database).take("compact", "a")
+    assert said == [TABLE, TABLE]
