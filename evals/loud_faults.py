@@ -148,66 +148,78 @@ def over_groups(hits: Sequence[bool], groups: Sequence[str]) -> tuple[float, flo
     return float(low), float(high)
 
 
+def measure(chosen: Sequence[tuple[str, Objective, Curves]], rng: np.random.Generator) -> dict[str, Any]:
+    """Return what the monitor says of runs as they are, and of the same runs with each fault."""
+    alarms: Counter[str] = Counter()
+    caught: dict[str, list[bool]] = {kind: [] for kind in CODE}
+    delays: dict[str, list[float]] = {kind: [] for kind in CODE}
+    loud, held, groups = [], [], [group for group, *_ in chosen]
+    for _, objective, curves in chosen:
+        n = int(rng.integers(200, 2000))
+        steady = watched(objective, {"progress": np.arange(float(n))}, seconds_of(n, rng, slow_from=None))
+        said = {f.code for _, f in watched(objective, curves) + steady if f.severity.rank > 0}
+        alarms.update(said)
+        loud.append(bool(said & set(CODE.values())))
+        held.append(holds_loud_fault(curves))
+        for kind, code in CODE.items():
+            share = rng.uniform(0.2, 0.8)
+            if kind == "slow":
+                slowed = seconds_of(n, rng, slow_from=int(share * n))
+                told = watched(objective, {"progress": np.arange(float(n))}, slowed)
+            else:
+                told = watched(objective, with_fault(kind, curves, share, rng))
+            loudly = [when for when, f in told if f.code == code and f.severity.rank > 0]
+            at = [when - share for when in loudly if when >= share - 1 / PIECES]
+            caught[kind].append(bool(at) and min(at) <= DELAY + 1 / PIECES)
+            delays[kind] += [min(at)] if at else []
+    sound = [i for i, mine in enumerate(held) if not mine]
+    false = [loud[i] for i in sound]
+    out: dict[str, Any] = {
+        "n": len(chosen),
+        "alarms": {code: k / len(chosen) for code, k in sorted(alarms.items())},
+        "alarmed": sum(loud),
+        "holding a loud fault": sum(held),
+        "false alarms": {"n": sum(false), "value": float(np.mean(false))},
+    }
+    out["false alarms"]["interval"] = over_groups(false, [groups[i] for i in sound])
+    for kind in CODE:
+        late = np.percentile(delays[kind] or [np.nan], [50, 95])
+        out[kind] = {"recall": float(np.mean(caught[kind])), "interval": over_groups(caught[kind], groups)}
+        out[kind] |= {"delay_p50": float(late[0]), "delay_p95": float(late[1])}
+    return out
+
+
+def show(source: str, found: Mapping[str, Any]) -> None:
+    n, held, false = found["n"], found["holding a loud fault"], found["false alarms"]
+    low, high = false["interval"]
+    print(f"\n{source}: {n} healthy runs, {held} of them with a loud fault on their way")
+    told_of = f"loud alarms in {found['alarmed']} ({found['alarmed'] / n:.1%})"
+    print(f"   {told_of}, false ones in {false['n']} of the other {n - held}:", end="")
+    print(f" {false['value']:.1%} [{low:.1%}, {high:.1%}]")
+    print("   " + (", ".join(f"{code} {share:.1%}" for code, share in found["alarms"].items()) or "no alarms"))
+    for kind in CODE:
+        low, high = found[kind]["interval"]
+        print(
+            f"   {kind:12s} found within 5 % of the run: {found[kind]['recall']:.1%} [{low:.1%}, {high:.1%}]; "
+            f"delay {found[kind]['delay_p50']:.1%}, 95th {found[kind]['delay_p95']:.1%}"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000, help="of each source at most")
     parser.add_argument("--quick", action="store_true", help="30 of each")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    given.runs = 30 if given.quick else given.runs
     rng = np.random.default_rng(0)
     report: dict[str, Any] = {}
     for source, found in healthy().items():
         if not found:
             print(f"{source} skipped: its data is not there; set ADVISOR_EVAL_DATA to the folder that holds it")
             continue
-        chosen = [found[i] for i in rng.permutation(len(found))[: given.runs]]
-        alarms: Counter[str] = Counter()
-        caught: dict[str, list[bool]] = {kind: [] for kind in CODE}
-        delays: dict[str, list[float]] = {kind: [] for kind in CODE}
-        loud, held, groups = [], [], [group for group, *_ in chosen]
-        for _, objective, curves in chosen:
-            n = int(rng.integers(200, 2000))
-            steady = watched(objective, {"progress": np.arange(float(n))}, seconds_of(n, rng, slow_from=None))
-            said = {f.code for _, f in watched(objective, curves) + steady if f.severity.rank > 0}
-            alarms.update(said)
-            loud.append(bool(said & set(CODE.values())))
-            held.append(holds_loud_fault(curves))
-            for kind, code in CODE.items():
-                share = rng.uniform(0.2, 0.8)
-                if kind == "slow":
-                    slowed = seconds_of(n, rng, slow_from=int(share * n))
-                    told = watched(objective, {"progress": np.arange(float(n))}, slowed)
-                else:
-                    told = watched(objective, with_fault(kind, curves, share, rng))
-                loudly = [when for when, f in told if f.code == code and f.severity.rank > 0]
-                at = [when - share for when in loudly if when >= share - 1 / PIECES]
-                caught[kind].append(bool(at) and min(at) <= DELAY + 1 / PIECES)
-                delays[kind] += [min(at)] if at else []
-        sound = [i for i, mine in enumerate(held) if not mine]
-        false = [loud[i] for i in sound]
-        low, high = over_groups(false, [groups[i] for i in sound])
-        report[source] = {
-            "n": len(chosen),
-            "alarms": {code: k / len(chosen) for code, k in alarms.items()},
-            "alarmed": float(np.mean(loud)),
-            "holding a loud fault": float(np.mean(held)),
-            "false alarms": {"value": float(np.mean(false)), "interval": (low, high)},
-        }
-        print(f"\n{source}: {len(chosen)} healthy runs, {sum(held)} of them with a loud fault on their way")
-        told_of = f"loud alarms in {sum(loud)} ({np.mean(loud):.1%})"
-        print(f"   {told_of}, false ones in {sum(false)} of the other {len(sound)}:", end="")
-        print(f" {np.mean(false):.1%} [{low:.1%}, {high:.1%}]")
-        print("   " + (", ".join(f"{c} {k} ({k / len(chosen):.1%})" for c, k in sorted(alarms.items())) or "no alarms"))
-        for kind in CODE:
-            recall, late = float(np.mean(caught[kind])), np.percentile(delays[kind] or [np.nan], [50, 95])
-            low, high = over_groups(caught[kind], groups)
-            report[source][kind] = {"recall": recall, "interval": (low, high)}
-            report[source][kind] |= {"delay_p50": float(late[0]), "delay_p95": float(late[1])}
-            print(
-                f"   {kind:12s} found within 5 % of the run: {recall:.1%} [{low:.1%}, {high:.1%}]; "
-                f"delay {late[0]:.1%}, 95th {late[1]:.1%}"
-            )
+        chosen = [found[i] for i in rng.permutation(len(found))[: 30 if given.quick else given.runs]]
+        report[source] = measure(chosen, rng)
+        show(source, report[source])
     if given.out:
         given.out.write_text(json.dumps(report, indent=1), encoding="utf-8")
 

@@ -37,7 +37,7 @@ from advisor.suggest.search_advice import EARLIEST, HORIZON, advise_search
 from storage.records import Experiment, Objective, Run, RunState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-EXPERIMENT = Experiment("stop", number=0, objectives=(Objective("value"),), created=NOW)
+EXPERIMENT = Experiment("stop", number=0, objectives=(Objective("loss"),), created=NOW)
 N_REPEATS = 4
 """Runs among the first that repeat the one before, where a problem has noise: this is how a user learns of it."""
 Function = Callable[[Mapping[str, float]], float]
