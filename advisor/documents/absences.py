@@ -56,12 +56,12 @@ def of_experiment(material: ExperimentMaterial) -> tuple[Absence, ...]:
             )
         )
     where = standing(experiment, runs)
-    if where.ranked and not where.repeats:
+    if where.ranked and not where.near_repeats:
         found.append(
             Absence(
                 "repeats",
                 what="repeated runs",
-                text="repeated runs of any configuration",
+                text="repeated runs of a configuration near the best",
                 so="How much of a difference is noise cannot be told.",
                 source="runs.params",
             )
@@ -143,9 +143,9 @@ def of_experiment_pair(material: ExperimentComparison) -> tuple[Absence, ...]:
         found.extend(
             replace(item, id=f"{item.id}_{key}", text=f"{item.text} for {shown}") for item in _of_question(record)
         )
-        if where.ranked and not where.repeats:
+        if where.ranked and not where.near_repeats:
             so = "How much of a difference is noise cannot be told."
-            text = f"repeated runs in {shown}"
+            text = f"repeated runs near the best of {shown}"
             found.append(Absence(f"repeats_{key}", what="repeated runs", text=text, so=so, source="runs.params"))
     for key, runs, record in (("a", material.runs_a, material.a), ("b", material.runs_b, material.b)):
         known = [one for one in map(provenance, runs) if one.data]
@@ -165,7 +165,7 @@ def _of_values(runs: Sequence[Run], where: Standing) -> Iterator[Absence]:
         yield Absence("objective_value", what="value of the objective", text=text, so=so, source="run.values")
     if where.noise is None:
         so = "How much of a difference is noise cannot be told."
-        text = "repeated runs of any configuration"
+        text = "repeated runs of a configuration near the best"
         yield Absence("repeats", what="repeated runs", text=text, so=so, source="runs.params")
 
 

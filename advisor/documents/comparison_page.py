@@ -110,7 +110,7 @@ def run_caution(sheet: FactSheet, material: RunComparison, where: Standing) -> s
     if unranked:
         return "Take the difference with care: " + " and ".join(unranked) + ", and is not ranked."
     if "delta" not in sheet or where.noise is None:
-        return "Single run per configuration: the difference may be noise." if "delta" in sheet else ""
+        return "No configuration near the best was run twice: the difference may be noise." if "delta" in sheet else ""
     change = sheet["delta"].number
     assert change is not None  # a difference is a number
     if where.is_beyond_noise(abs(change)):

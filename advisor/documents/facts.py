@@ -131,10 +131,10 @@ def _noise(where: Standing) -> Iterator[Fact]:
         return
     metric = metric_of(objective)
     label = f"noise of {metric}, the standard deviation between repeats"
-    source = f"{len(where.repeats)} repeated configurations"
+    source = f"{len(where.near_repeats)} repeated configurations"
     yield measured("noise", where.noise, label, objective, source, kind="delta")
     yield counted(
-        "n_repeated", len(where.repeats), "number of repeated configurations", "configurations", "runs.params"
+        "n_repeated", len(where.near_repeats), "number of repeated configurations", "configurations", "runs.params"
     )
     own = where.best_repeats
     if own is not None:

@@ -103,7 +103,9 @@ def _outcomes(material: RunComparison, where: Standing) -> Iterator[Fact]:
         yield from differing("delta", a.objective, b.objective, label, metric, "a_value, b_value")
     if where.noise is not None:
         label = f"noise of {metric}, the standard deviation between repeats"
-        yield measured("noise", where.noise, label, objective, f"{len(where.repeats)} configurations", kind="delta")
+        yield measured(
+            "noise", where.noise, label, objective, f"{len(where.near_repeats)} configurations", kind="delta"
+        )
 
 
 def _metrics(a: Run, b: Run, objective: Objective | None) -> Iterator[Fact]:

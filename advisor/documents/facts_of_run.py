@@ -84,7 +84,9 @@ def _own_outcome(run: Run, where: Standing) -> Iterator[Fact]:
         yield measured("baseline", value_of(baseline), label, objective, f"run {baseline.id}")
     if where.noise is not None:
         label = f"noise of {metric}, the standard deviation between repeats"
-        yield measured("noise", where.noise, label, objective, f"{len(where.repeats)} configurations", kind="delta")
+        yield measured(
+            "noise", where.noise, label, objective, f"{len(where.near_repeats)} configurations", kind="delta"
+        )
 
 
 def _own_metrics(run: Run, objective: Objective | None) -> Iterator[Fact]:

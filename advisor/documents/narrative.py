@@ -47,8 +47,8 @@ def _order_caution(sheet: FactSheet, where: Standing) -> str:
         return "There is a single run to judge by: nothing can be compared yet."
     if "noise" not in sheet:
         return (
-            "Single run per configuration: differences may be noise. Repeat the leading configurations "
-            "with other seeds before relying on their order."
+            "No configuration near the best was run twice: differences may be noise. Repeat the leading "
+            "configurations with other seeds before relying on their order."
         )
     own = (
         " Over its {{n_best_repeats}} repeats the best configuration has a mean of {{best_mean}}: "
@@ -130,7 +130,7 @@ def _rank_caution(sheet: FactSheet) -> str:
     if "rank" not in sheet or "best_other" not in sheet:
         return ""
     if "noise" not in sheet:
-        return "Single run per configuration: differences may be noise."
+        return "No configuration near the best was run twice: differences may be noise."
     return "Repeats of a configuration have a standard deviation of {{noise}}: differences of that order may be chance."
 
 

@@ -92,18 +92,25 @@ class Standing:
 
     @cached_property
     def noise(self) -> float | None:
-        """Standard deviation of the objective between repetitions; None where nothing was repeated.
+        """Standard deviation of the objective between repetitions; None where nothing near the best was repeated.
 
         The best configuration's own where it was repeated at least ``MIN_OWN_REPEATS`` times,
-        otherwise the median over all repeated configurations that are not far worse than the other runs.
+        otherwise the median over ``near_repeats``.
         """
         own = self.best_repeats
         if own is not None and len(own.runs) >= MIN_OWN_REPEATS:
             return own.deviation
+        near = self.near_repeats
+        return statistics.median(group.deviation for group in near) if near else None
+
+    @cached_property
+    def near_repeats(self) -> tuple[Repeats, ...]:
+        """The repeated configurations that are not far worse than the other runs: these tell how large noise is."""
+        if not self.ranked:
+            return ()
         sign = -1.0 if self.objective is not None and self.objective.direction == "maximize" else 1.0
-        worst = far_worse([sign * value_of(run) for run in self.ranked]) if self.ranked else math.inf
-        deviations = [group.deviation for group in self.repeats if sign * group.mean <= worst]
-        return statistics.median(deviations) if deviations else None
+        worst = far_worse([sign * value_of(run) for run in self.ranked])
+        return tuple(group for group in self.repeats if sign * group.mean <= worst)
 
     @property
     def gap(self) -> float | None:

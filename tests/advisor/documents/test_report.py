@@ -109,7 +109,7 @@ def test_a_report_says_the_outcome_first_and_then_everything_else(make: Any) -> 
         "Forecast of val_loss: 0.3, between 0.25 and 0.4",
         "the space was inferred",
         "> loss went to NaN after the warm-up",
-        "Single run per configuration: differences may be noise",
+        "No configuration near the best was run twice: differences may be noise",
         f"SHA-256 {written.facts.hash}",
         "written by template",
         "2026-03-02 12:30 UTC",

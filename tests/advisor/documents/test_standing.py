@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from advisor.documents.standing import cause, constant, standing, value_of, varied
-from storage.records import Objective, RunState
+from storage.records import Direction, Objective, RunState
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,19 @@ def test_runs_that_differ_in_their_seed_only_are_repeats(make: Any) -> None:
 def test_a_lead_smaller_than_repeats_differ_by_is_not_beyond_noise(make: Any) -> None:
     runs = [make.run(n, value, params={"lr": 0.1}) for n, value in enumerate((0.5, 0.6, 0.7))]
     assert standing(make.experiment(), [*runs, make.run(3, 0.55, params={"lr": 0.2})]).beyond_noise is False
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_repeats_far_worse_than_the_other_runs_tell_no_noise(make: Any, direction: Direction) -> None:
+    sign = 1 if direction == "minimize" else -1
+    near = [make.run(i, sign * (0.5 + i / 100), params={"lr": i}) for i in range(12)]
+    far = [make.run(20 + i, sign * (341.0 + 30 * i), params={"lr": 99}) for i in range(2)]
+    experiment = make.experiment(objectives=(Objective("val_loss", direction),))
+    where = standing(experiment, [*near, *far])
+    assert len(where.repeats) == 1
+    assert (where.noise, where.near_repeats) == (None, ())
+    again = make.run(30, sign * 0.54, params={"lr": 3})
+    assert standing(experiment, [*near, *far, again]).noise == pytest.approx(0.01 / 2**0.5)
 
 
 def test_without_repeats_the_noise_is_unknown(make: Any) -> None:

@@ -153,7 +153,7 @@ def test_a_comparison_of_runs_says_which_is_better_and_whether_that_may_be_chanc
     text = WRITERS["run-comparison"](adv)(write=False).text.replace("\\", "")
     assert "Run #0 has `val_loss`" in text
     assert "better than run #1" in text
-    assert "Single run per configuration: the difference may be noise." in text
+    assert "No configuration near the best was run twice: the difference may be noise." in text
     back = adv.compare("digits#0", "digits#1", write=False).text
     assert "worse than run #0" in back.replace("\\", "")
     failed = adv.compare("digits#0", "f0f0f0", write=False).text
