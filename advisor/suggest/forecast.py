@@ -186,7 +186,10 @@ def _beyond(known: Siblings, mine: Cut) -> str:
     told = known.departure(mine).told()
     if not told:
         return ""
-    return f"; {told}, so this goes beyond what was seen{'' if known.model is None else ' and the interval is wider'}"
+    wider = "" if known.model is None else " and the interval is wider"
+    instead = known.counts_as(mine)
+    off = "" if instead is None else f"; it is so far off that it counts as {instead:.4g}: take this for a guess"
+    return f"; {told}, so this goes beyond what was seen{wider}{off}"
 
 
 def _finished(

@@ -86,6 +86,11 @@ class Siblings:
         """Return in what a run that has not ended goes beyond the finished ones."""
         return self.bounds.departure(cut.run.params, float(self.scale(np.array([cut.seen]))[0]))
 
+    def counts_as(self, cut: Cut) -> float | None:
+        """Return the value that a run is taken to have where it is further behind than the scale goes, else None."""
+        is_off = self.model is not None and float(self.scale(np.array([cut.seen]))[0]) < CLIP[0]
+        return float(self.scale.back(np.array([CLIP[0]]))[0]) if is_off else None
+
     def outcomes(self, cut: Cut) -> tuple[float, Floats]:
         """Return the centre of a run's possible final objectives, and one of them a finished run."""
         if self.model is None:
