@@ -200,10 +200,13 @@ class Conditions:
 
     def activity(self, name: str, params: Mapping[str, Any]) -> bool | None:
         """Return whether a parameter has a meaning given others; None where those that decide are missing."""
-        known = [condition.holds(params[condition.name]) for condition in self.of(name) if condition.name in params]
+        conditions = self._all.get(name)
+        if conditions is None:
+            return True
+        known = [condition.holds(params[condition.name]) for condition in conditions if condition.name in params]
         if not all(known):
             return False
-        return True if len(known) == len(self.of(name)) else None
+        return True if len(known) == len(conditions) else None
 
     def _inherited(self, name: str, dimensions: Mapping[str, Dimension]) -> tuple[Condition, ...]:
         merged: dict[str, Condition] = {}

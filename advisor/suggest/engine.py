@@ -75,6 +75,8 @@ MIN_LEAD: Final = 4
 """Runs below which only their order counts."""
 MAX_LEAD: Final = 4.0
 """A lead over the middle beyond four times that of the best tenth says nothing more: it may be an error."""
+FAR_BEHIND: Final = 5.0
+"""Beyond five times it behind the middle, an outcome counts by the logarithm of what is left."""
 EVIDENCE: Final = 0.5
 """Weight of what the runs say about which model foretells better: they were chosen by these models, not at random."""
 UNFORETOLD: Final = 0.3
@@ -465,7 +467,7 @@ def log_improvement(gap: Array) -> Array:
 def lead(outcomes: Array) -> Array:
     """Return outcomes, shape (n,), by how far they lead the middle one, with mean 0 and standard deviation 1.
 
-    The unit is what the best tenth leads by; what lags behind the middle counts by its logarithm, so that one run that
+    The unit is what the best tenth leads by; what lags far behind counts by its logarithm, so that one run that
     nearly diverged does not make all others equal. Normal scores where fewer than ``MIN_LEAD`` are known.
     """
     if outcomes.size < MIN_LEAD:
@@ -474,7 +476,7 @@ def lead(outcomes: Array) -> Array:
     gaps = outcomes - middle
     unit = float(top - middle) or float(gaps.std()) or 1.0
     gaps = np.minimum(gaps / unit, MAX_LEAD)
-    gaps = np.where(gaps < 0, -np.log1p(np.maximum(-gaps, 0.0)), gaps)
+    gaps = np.where(gaps < -FAR_BEHIND, -FAR_BEHIND - np.log1p(np.maximum(-gaps - FAR_BEHIND, 0.0)), gaps)
     return np.asarray((gaps - gaps.mean()) / (float(gaps.std()) or 1.0))
 
 

@@ -59,15 +59,17 @@ class Remembered:
     def places(self, experiment: Experiment, runs: Sequence[Run]) -> list[Place]:
         """Return what is known of runs, in their order."""
         kept = self._kept
-        found = []
-        for run in runs:
-            place = kept.get(run.id)
-            if place is None or place.run is not run:
-                if len(kept) >= MAX_KEPT:
-                    kept.clear()
-                place = kept[run.id] = _placed(self._space, experiment, run)
-            found.append(place)
-        return found
+        found = [kept.get(run.id) for run in runs]
+        new = [run for run, place in zip(runs, found, strict=True) if place is None or place.run is not run]
+        if len(kept) + len(new) > MAX_KEPT:
+            kept.clear()
+        placed = _placed(self._space, experiment, new)
+        kept.update((place.run.id, place) for place in placed)
+        following = iter(placed)
+        return [
+            next(following) if place is None or place.run is not run else place
+            for run, place in zip(runs, found, strict=True)
+        ]
 
 
 def remembered(experiment: Experiment, space: Space) -> Remembered:
@@ -80,19 +82,23 @@ def _remembered(space: Keyed[Space]) -> Remembered:
     return Remembered(space.value)
 
 
-def _placed(space: Space, experiment: Experiment, run: Run) -> Place:
-    placed, clipped = place(space, run.params)
-    return Place(
-        run,
-        placed,
-        clipped,
-        placed is not None and not space.missing(placed),
-        run.state.is_over,
-        experiment.went_wrong(run),
-        space.key(run.params),
-        coordinates(space, [placed or {}])[0],
-        (run.ended or run.created).timestamp(),
-    )
+def _placed(space: Space, experiment: Experiment, runs: Sequence[Run]) -> list[Place]:
+    inside = [place(space, run.params) for run in runs]
+    points = coordinates(space, [placed or {} for placed, _ in inside])
+    return [
+        Place(
+            run,
+            placed,
+            clipped,
+            placed is not None and not space.missing(placed),
+            run.state.is_over,
+            experiment.went_wrong(run),
+            space.key(run.params),
+            point,
+            (run.ended or run.created).timestamp(),
+        )
+        for run, (placed, clipped), point in zip(runs, inside, points, strict=True)
+    ]
 
 
 def place(space: Space, params: Mapping[str, Any]) -> tuple[dict[str, Any] | None, bool]:

@@ -41,14 +41,16 @@ class Space(Mapping[str, Dimension]):
         If a condition names no parameter of the space, depends on itself, or can never hold.
     """
 
-    __slots__ = ("_conditions", "_dimensions", "_text")
+    __slots__ = ("_conditions", "_dimensions", "_has_defaults", "_text")
     _dimensions: Mapping[str, Dimension]
     _conditions: Conditions
+    _has_defaults: bool
     _text: str
 
     def __init__(self, dimensions: Mapping[str, Dimension]) -> None:
         self._dimensions = dict(dimensions)
         self._conditions = Conditions(self._dimensions)
+        self._has_defaults = any(dimension.default is not UNSET for dimension in dimensions.values())
         self._text = f"Space({self._dimensions!r})"  # what is kept of a space is looked up by it, at every ask
 
     @classmethod
@@ -154,7 +156,7 @@ class Space(Mapping[str, Dimension]):
     @property
     def has_defaults(self) -> bool:
         """Whether it says of some parameter what runs without it had used."""
-        return any(dimension.default is not UNSET for dimension in self.values())
+        return self._has_defaults
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -176,6 +178,8 @@ class Space(Mapping[str, Dimension]):
             Whether parameters that are missing and have a default get it.
         """
         kept = dict(params)
+        if not self.is_conditional and not (fill and self._has_defaults):
+            return kept
         for name in self._conditions.order:
             if name in kept:
                 if self._conditions.activity(name, kept) is False:

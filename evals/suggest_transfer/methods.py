@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from arlbench import ARLBench
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 from problems import BEGIN, Benchmark
@@ -85,6 +86,13 @@ def cold(search: Search) -> Ask:
 
 def transfer_small(search: Search) -> Ask:
     return _ours(search, search.pasts(N_SMALL_PAST))
+
+
+def whole(search: Search) -> Ask:
+    """Ours, told everything that there is to know of the other environments: a bound on what a past can give."""
+    bench = search.benchmark
+    assert isinstance(bench, ARLBench), "only a table can be told whole"
+    return _ours(search, [bench.whole(task) for task in bench.tasks if task != search.task])
 
 
 def few_tasks(search: Search) -> Ask:
@@ -222,6 +230,7 @@ METHODS: Mapping[str, Callable[[Search], Ask]] = {
     "twenty": transfer_small,
     "group": same_group,
     "least": least,
+    "whole": whole,
 }
 
 SAID = {
@@ -237,4 +246,5 @@ SAID = {
     "twenty": "ours, 20 runs of each other task",
     "group": "ours, only tasks of the same group as the past",
     "least": "ours, only the three least similar tasks as the past",
+    "whole": "ours, all configurations of each other task as the past, each the mean of all its seeds",
 }
