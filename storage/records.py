@@ -459,6 +459,8 @@ class Experiment:
 
 UNRECORDED_END: Final = "end_not_recorded"
 """Key in a run's ``meta``: its tool does not say when a run ends, so silence is no sign of trouble."""
+ENDED_BY_HAND: Final = "interrupted: "
+"""What the error of a run begins with that ended with the program that had started it, as a person told that one."""
 CurveLoader = Callable[[str], Mapping[str, Curve]]
 
 

@@ -73,7 +73,7 @@ def _print_suggested(by_source: Sequence[Suggested]) -> None:
     columns = [
         Column("source"),
         *(Column(name, right=True) for name in ("made", "started", "finished", "failed")),
-        *(Column(name, right=True, optional=True) for name in ("stopped", "expired", "taken back")),
+        *(Column(name, right=True, optional=True) for name in ("stopped", "interrupted", "expired", "taken back")),
         Column("new best", right=True),
         Column("95 % interval", optional=True),
         Column("by chance", right=True, optional=True),
@@ -82,7 +82,7 @@ def _print_suggested(by_source: Sequence[Suggested]) -> None:
         [
             each.source,
             *(each.n_made, each.n_started, each.n_finished, each.n_failed),
-            *(each.n_stopped, each.n_expired, each.n_taken_back),
+            *(each.n_stopped, each.n_interrupted, each.n_expired, each.n_taken_back),
             *_share(each.gains.improved),
             None if each.gains.by_chance is None else f"{each.gains.by_chance:.0%}",
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -16,6 +17,7 @@ from advisor.shapes import run_json
 if TYPE_CHECKING:
     from advisor.app import Advisor
     from advisor.experiment import Experiment
+    from storage.records import Experiment as Record
     from storage.records import Objective, Run
 
 SHOWN: Final = 50
@@ -28,6 +30,8 @@ MAX_METRICS: Final = 3
 """Metrics beside the objective that get a column; those that most runs have come first."""
 BEST: Final = "*"
 """Stands after the best objective of an experiment."""
+DIVERGED: Final = "!"
+"""Stands after the objective of a run whose last value is not finite, where an earlier one stands for it."""
 ARROWS: Final = {"minimize": "min", "maximize": "max"}
 
 
@@ -83,6 +87,8 @@ def register(app: typer.Typer) -> None:
                 note("no run fits the filter" if where else "there are no runs yet" if not offset else "no more runs")
             else:
                 _print(adv, kept, single=experiment is not None)
+                if experiment is not None and sort is not None and not desc:
+                    _note_direction(adv.experiment(experiment, create=False).record.objective, sort)
                 if len(kept) < n_runs:
                     note(f"{len(kept)} of {n_runs} runs shown; --limit {n_runs} shows all, --offset the next ones")
 
@@ -106,12 +112,28 @@ def _print_front(adv: Advisor, exp: Experiment, session: Session) -> None:
     note(f"{count(len(found), 'run')} that no other one beats in every objective")
 
 
+def _note_direction(objective: Objective | None, sort: str) -> None:
+    """Say that the worst stand first, where larger is better."""
+    if objective is not None and objective.direction == "maximize" and sort in ("objective", objective.metric):
+        note(f"the smallest {objective.metric} first; --desc lists the best first")
+
+
+def _mark(run: Run, record: Record, *, is_best: bool) -> str:
+    from storage.records import RunState
+
+    if is_best:
+        return BEST
+    is_finite = run.objective is not None and math.isfinite(run.objective)
+    return DIVERGED if is_finite and run.state is RunState.FINISHED and record.went_wrong(run) else " "
+
+
 def _print(adv: Advisor, runs: Sequence[Run], *, single: bool) -> None:
     ids = short_ids(adv.store.alike([run.id for run in runs], n_chars=SHORT_ID))
     experiments = {name: adv.experiment(name, create=False) for name in dict.fromkeys(run.experiment for run in runs)}
     best = {found.id for each in experiments.values() if (found := each.best()) is not None}
     objectives = {name: each.record.objective for name, each in experiments.items()}
     objective = objectives[runs[0].experiment] if single else None
+    marks = {run.id: _mark(run, experiments[run.experiment].record, is_best=run.id in best) for run in runs}
     params, metrics = varying_first(runs)[:MAX_PARAMS], _metrics(runs, objectives)[:MAX_METRICS]
     named = any(run.name for run in runs)
     columns = [
@@ -134,7 +156,7 @@ def _print(adv: Advisor, runs: Sequence[Run], *, single: bool) -> None:
             *((_shortened(run.name),) if named else ()),
             *(() if single else (run.experiment,)),
             run.state,
-            shown(run.objective) + (BEST if run.id in best else " "),
+            shown(run.objective) + marks[run.id],
             *(run.params.get(name) for name in params),
             *(run.metrics.get(name) for name in metrics),
             run.started,
@@ -146,6 +168,8 @@ def _print(adv: Advisor, runs: Sequence[Run], *, single: bool) -> None:
     print_table(columns, rows)
     if any(run.id in best for run in runs):
         note(f"{BEST} best run; {count(len(runs), 'run')}")
+    if DIVERGED in marks.values():
+        note(f"{DIVERGED} it ended with a value that is not finite; shown is the last one that was")
 
 
 def _shortened(name: str | None) -> str | None:

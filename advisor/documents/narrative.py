@@ -180,7 +180,11 @@ def _states(sheet: FactSheet, where: Standing) -> Iterator[str]:
 
 def _findings(sheet: FactSheet) -> Iterator[str]:
     if "n_flagged" in sheet:
-        yield "{{n_findings}} findings concern {{n_flagged}} runs."
+        n_findings, n_flagged = sheet["n_findings"].number, sheet["n_flagged"].number
+        yield (
+            f"{{{{n_findings}}}} {'finding concerns' if n_findings == 1 else 'findings concern'} "
+            f"{{{{n_flagged}}}} run{'' if n_flagged == 1 else 's'}."
+        )
 
 
 def _beside_others(sheet: FactSheet, where: Standing) -> Iterator[str]:

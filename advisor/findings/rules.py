@@ -50,7 +50,17 @@ from advisor.findings.trail import (
     Sustained,
     Trail,
 )
-from storage.records import UNRECORDED_END, Curve, Direction, Finding, Objective, Run, RunState, Severity
+from storage.records import (
+    ENDED_BY_HAND,
+    UNRECORDED_END,
+    Curve,
+    Direction,
+    Finding,
+    Objective,
+    Run,
+    RunState,
+    Severity,
+)
 
 Floats = NDArray[np.float64]
 
@@ -563,9 +573,13 @@ _RULES: Sequence[Rule] = (never_learned, oscillating, overfitting, stopped_learn
 
 
 def failed(error: str | None) -> Symptom:
-    """ADV111: the run says itself that it failed; information where a person ended it."""
-    said = _last_line(error) or "no reason was kept"
-    severity = Severity.INFO if said.split(":")[0] == "KeyboardInterrupt" else None
+    """ADV111: the run says itself that it failed; information where a person ended it, or what had started it."""
+    if error is not None and error.startswith(ENDED_BY_HAND):
+        said, by_hand = error.splitlines()[0][:ERROR_MAX_CHARS], True
+    else:
+        said = _last_line(error) or "no reason was kept"
+        by_hand = said.split(":")[0] == "KeyboardInterrupt"
+    severity = Severity.INFO if by_hand else None
     return Symptom(codes.FAILED, None, None, {"error": said}, severity)
 
 

@@ -31,7 +31,7 @@ from advisor.suggest.outcome import INTERRUPTED
 from advisor.tracking.attached import answer, end
 from advisor.tracking.run import LiveRun
 from storage.errors import RecordError, RunFinishedError, StorageError
-from storage.records import RunState
+from storage.records import ENDED_BY_HAND, RunState
 
 log = logging.getLogger(__name__)
 
@@ -330,7 +330,7 @@ class Trial:
     def _verdict(self, killed_by: str | None) -> tuple[RunState, str]:
         """Return how the run ends, and why where it went wrong."""
         if self.ending is Ending.INTERRUPTED:
-            return RunState.FAILED, f"interrupted: {self._in.orders.stop}"
+            return RunState.FAILED, f"{ENDED_BY_HAND}{self._in.orders.stop}"
         if self.ending is Ending.TIMEOUT:
             self.run.tag("timeout")
             return RunState.FAILED, f"the command took longer than {self._in.plan.timeout_s:g} s and was ended"

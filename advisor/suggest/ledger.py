@@ -22,7 +22,7 @@ import numpy as np
 from advisor.suggest.hindsight import Hindsight, in_hindsight
 from advisor.suggest.intervals import Estimate, Share, mean_of
 from advisor.suggest.judged import Judged, by_code
-from advisor.suggest.outcome import measured
+from advisor.suggest.outcome import INTERRUPTED, measured
 from advisor.suggest.space import Space
 from storage.records import Event, Experiment, Finding, FindingState, Run, RunState, Severity
 
@@ -70,6 +70,8 @@ class Suggested:
     """Stopped early on purpose."""
     n_failed: int
     """Failed, crashed, diverged, or ended without an objective."""
+    n_interrupted: int
+    """Ended by hand, with the program that had started them."""
     n_expired: int
     """Never started within an hour."""
     n_taken_back: int
@@ -84,11 +86,11 @@ class Suggested:
     @property
     def n_running(self) -> int:
         """Started and not over."""
-        return self.n_started - self.n_finished - self.n_stopped - self.n_failed
+        return self.n_started - self.n_finished - self.n_stopped - self.n_failed - self.n_interrupted
 
     def as_json(self) -> dict[str, Any]:
         """Return the public JSON form."""
-        over = ("n_finished", "n_stopped", "n_failed")
+        over = ("n_finished", "n_stopped", "n_failed", "n_interrupted")
         names = ("n_made", "n_started", "n_running", *over, "n_expired", "n_taken_back", "n_waiting")
         return {"source": self.source} | {name: getattr(self, name) for name in names} | self.gains.as_json()
 
@@ -378,6 +380,7 @@ class _Past:
         over = [run for run in started if run.state.is_over]
         finished = [run for run in over if run.id in self._place]
         stopped = [run for run in over if run.state is RunState.PRUNED]
+        interrupted = [run for run in over if run.state is RunState.FAILED and INTERRUPTED in run.tags]
         idle = [fate for fate in fates if fate.run is None]
         return Suggested(
             source,
@@ -385,7 +388,8 @@ class _Past:
             n_started=len(started),
             n_finished=len(finished),
             n_stopped=len(stopped),
-            n_failed=len(over) - len(finished) - len(stopped),
+            n_failed=len(over) - len(finished) - len(stopped) - len(interrupted),
+            n_interrupted=len(interrupted),
             n_expired=sum(fate.expired and not fate.taken_back for fate in idle),
             n_taken_back=sum(fate.taken_back for fate in idle),
             gains=self.gains(finished),

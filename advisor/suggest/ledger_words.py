@@ -62,6 +62,7 @@ def _suggestions(made: Suggested) -> Iterator[str]:
             (made.n_finished, "finished"),
             (made.n_stopped, "stopped early"),
             (made.n_failed, "failed, crashed or diverged"),
+            (made.n_interrupted, "interrupted"),
             (made.n_running, "still running"),
             (made.n_expired, "never started within an hour"),
             (made.n_taken_back, "taken back"),

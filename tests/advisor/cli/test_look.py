@@ -54,6 +54,27 @@ def test_the_table_marks_the_best_run_and_shows_nan(program, made_store: Path) -
     assert "16 runs" in done.err
 
 
+def test_the_table_marks_runs_that_diverged_and_says_where_the_best_stand(program, tmp_path: Path) -> None:
+    import advisor
+
+    with advisor.open(tmp_path / "larger") as adv:
+        exp = adv.experiment("larger", objective="acc", direction="maximize")
+        for values in ((0.5, 0.6), (0.7, float("nan")), (0.9, 0.9)):
+            with exp.start(params={}) as run:
+                for step, value in enumerate(values):
+                    run.log({"acc": value}, step=step)
+    done = program("--store", tmp_path / "larger", "runs", "larger", "--sort", "objective")
+    shown = {row[0]: row[3] for row in lines(done.out)[1:4]}
+    assert shown == {"0": "0.6", "1": "0.7!", "2": "0.9*"}
+    assert "! it ended with a value that is not finite; shown is the last one that was" in done.err
+    assert "the smallest acc first; --desc lists the best first" in done.err
+    turned = program(
+        "--store", tmp_path / "larger", "runs", "larger", "--sort", "acc", "--desc", "--where", "acc > 0.8"
+    )
+    assert "smallest" not in turned.err
+    assert "not finite" not in turned.err
+
+
 def test_parameters_that_vary_come_first_and_are_bounded(program, tmp_path: Path) -> None:
     import advisor
 

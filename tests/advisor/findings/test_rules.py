@@ -261,3 +261,7 @@ def test_a_run_that_a_person_ended_is_no_error() -> None:
     trace = 'Traceback (most recent call last):\n  File "train.py", line 3\n'
     assert failed(f"{trace}KeyboardInterrupt").severity is Severity.INFO
     assert failed(f"{trace}ValueError: KeyboardInterrupt").severity is None
+    ended = failed("interrupted: Ctrl-C\nepoch 3, loss 0.2")
+    assert ended.severity is Severity.INFO
+    assert ended.evidence["error"] == "interrupted: Ctrl-C"
+    assert failed("the training was\ninterrupted: no space left").severity is None

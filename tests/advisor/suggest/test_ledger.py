@@ -53,13 +53,15 @@ def test_each_suggestion_has_one_fate() -> None:
         ended(3, 0.5, suggestion_id="stopped", state=RunState.PRUNED),
         ended(4, None, suggestion_id="running", state=RunState.RUNNING, ended=None),
         ended(5, 2.0, suggestion_id="finished"),  # repeated with another seed
+        ended(6, None, suggestion_id="by hand", state=RunState.FAILED, tags=("interrupted",)),
     ]
-    keys = ("finished", "diverged", "failed", "stopped", "running", "late", "back")
+    keys = ("finished", "diverged", "failed", "stopped", "running", "by hand", "late", "back")
     bodies = [made(key, at=0) for key in keys]
     kept = ledger(runs, *bodies, made("new", at=599), closed={"back", "running"})
     all_of_them = kept.suggested
-    assert (all_of_them.n_made, all_of_them.n_started, all_of_them.n_finished) == (8, 5, 1)
+    assert (all_of_them.n_made, all_of_them.n_started, all_of_them.n_finished) == (9, 6, 1)
     assert (all_of_them.n_failed, all_of_them.n_stopped, all_of_them.n_running) == (2, 1, 1)
+    assert all_of_them.n_interrupted == 1
     assert (all_of_them.n_expired, all_of_them.n_taken_back, all_of_them.n_waiting) == (1, 1, 1)
 
 
