@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.suggest import surface
-from advisor.suggest.elsewhere import Elsewhere, normal_scores
+from advisor.suggest.elsewhere import TRUST, Elsewhere, normal_scores
 from advisor.suggest.encoding import Encoder
 from advisor.suggest.geometry import N_LONELY, loneliness
 from advisor.suggest.kernel import Kernel
@@ -45,7 +45,8 @@ Taken = Callable[[Array], bool]
 """Whether a point, shape (d,), has been tried or suggested."""
 
 N_OPENING: Final = 3
-"""Points of the portfolio; from then on the model, which heeds the past as well, does no worse."""
+"""Points of the portfolio where the past is trusted most; from then on the model, which heeds it as well, does no
+worse."""
 P_OPENING: Final = 1 / 3
 """Chance of coming through below which a past configuration opens nothing: two or three crashes right beside it."""
 N_SPREAD: Final = 5
@@ -201,12 +202,12 @@ class _Model:
         n_seen = len(self.own.points) + len(self.own.wrong) + len(pending)
         n_known = len(self.own.points)
         trust = float(self.elsewhere.belief.sum())
-        n_opening = N_OPENING * trust
-        if self.elsewhere and (n_seen < round(n_opening) or (n_known < 2 and trust >= 0.5)):
+        n_opening = int(N_OPENING * trust / TRUST[1] + FLOOR)  # a little trust opens nothing
+        if self.elsewhere and (n_seen < n_opening or (n_known < 2 and trust >= 0.5)):
             found = self._open(pending, taken)
             if found is not None:
                 return found
-        if n_known < 2 or n_seen < round(n_opening + N_SPREAD * (1.0 - trust)):
+        if n_known < 2 or n_seen < round(N_OPENING * trust + N_SPREAD * (1.0 - trust)):
             return self._spread(pending, taken, rng)
         return self._improve(self._believing(self._choose(choosing), pending), pending, taken, rng)
 

@@ -210,7 +210,7 @@ def test_the_model_without_a_past_proposes_what_it_would_if_there_were_none() ->
 
 
 @pytest.mark.parametrize(
-    ("similarity", "n_portfolio", "n_spread"), [(0.9, 3, 0), (0.465, 2, 2), (0.27, 1, 4), (0.12, 0, 5)]
+    ("similarity", "n_portfolio", "n_spread"), [(0.9, 3, 0), (0.465, 2, 2), (0.36, 1, 3), (0.27, 0, 5)]
 )
 def test_the_less_is_expected_of_the_past_the_more_first_points_are_spread_out(
     similarity: float, n_portfolio: int, n_spread: int
