@@ -127,7 +127,8 @@ class Advisor:
         objective
             Name of the metric that it is about; several for a trade-off.
         direction
-            ``minimize`` or ``maximize``, one for each objective; by default what it was, at first ``minimize``.
+            ``minimize`` or ``maximize``, one for each objective; by default what it was, also of an only objective
+            that is called otherwise from now on; at first ``minimize``.
         space
             Name → ``Float``, ``Int``, ``Choice`` or an Optuna distribution.
         description

@@ -265,7 +265,11 @@ def _names_metrics(given: Mapping[str, Any]) -> bool:
 
 
 def _resolved(name: str, given: Mapping[str, Any], record: Experiment | None) -> dict[str, Any]:
-    """Return what is given as an event says it; a metric keeps the direction that it has unless another is given."""
+    """Return what is given as an event says it.
+
+    Unless another is given, a metric keeps the direction that it has, and one that takes the place of the only
+    objective has the direction of that: whoever corrects a name has not changed which way is better.
+    """
     given = dict(given)
     if "problem" in given:
         given["problem"] = _merged(given["problem"], record)
@@ -276,7 +280,8 @@ def _resolved(name: str, given: Mapping[str, Any], record: Experiment | None) ->
     if asked.metrics is None and not known:
         raise ConfigError(f"a direction was given for {name!r}, but no objective: objective='val_loss' for one")
     metrics = list(known) if asked.metrics is None else asked.metrics
-    directions: Sequence[str] = asked.directions or [known.get(metric, "minimize") for metric in metrics]
+    usual = next(iter(known.values())) if len(known) == len(metrics) == 1 else "minimize"
+    directions: Sequence[str] = asked.directions or [known.get(metric, usual) for metric in metrics]
     if len(directions) != len(metrics):
         raise ConfigError(f"{len(metrics)} objectives and {len(directions)} directions; give one for each")
     pairs = zip(metrics, directions, strict=True)

@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from advisor.asking import PENDING_FOR_S, following
-from storage.errors import RecordError
+from storage.errors import NothingCalledSoError, RecordError
 from storage.records import Event, Experiment, Run, RunState
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def accept(store: RunStore, record: Experiment, suggestion_id: str, *, now: date
     RecordError
         If there is no such suggestion here, or it was rejected, taken back or started.
     """
-    body = suggestion_of(store, record.name, suggestion_id)
+    suggestion_id, body = suggestion_of(store, record.name, suggestion_id)
     why = store.state().closed_suggestions.get(suggestion_id)
     if why is not None:
         raise RecordError(f"suggestion {suggestion_id} is closed ({why}); ask for another one")
@@ -92,7 +92,7 @@ def reject(store: RunStore, name: str, suggestion_id: str, *, now: datetime, rea
     RecordError
         If there is no such suggestion here, or a run follows it.
     """
-    body = suggestion_of(store, name, suggestion_id)
+    suggestion_id, body = suggestion_of(store, name, suggestion_id)
     for run in following(store, name, body["time"]):
         if run.suggestion_id == suggestion_id:
             raise RecordError(f"suggestion {suggestion_id} has a run, #{run.number} ({run.state}); delete that instead")
@@ -101,21 +101,39 @@ def reject(store: RunStore, name: str, suggestion_id: str, *, now: datetime, rea
         store.append([Event.new("suggestion.closed", name, time=now, actor="person", **closed)])
 
 
-def suggestion_of(store: RunStore, name: str, suggestion_id: str) -> Mapping[str, Any]:
-    """Return what was kept of a suggestion of an experiment.
+def suggestion_of(store: RunStore, name: str, beginning: str) -> tuple[str, Mapping[str, Any]]:
+    """Return the id of a suggestion of an experiment and what was kept of it, by its id or the beginning of it.
 
     Raises
     ------
     RecordError
-        If there is none.
+        If there is none, or several begin so.
     """
-    body = store.state().suggestions.get(suggestion_id)
-    if body is None or body["experiment"] != name:
+    made = store.state().suggestions
+    suggestion_id = called(made, beginning)
+    body = {} if suggestion_id is None else made[suggestion_id]
+    if suggestion_id is None or body["experiment"] != name:
         raise RecordError(
-            f"experiment {name!r} has no suggestion {suggestion_id[:80]!r}; 'advisor suggest' says the id of each when "
+            f"experiment {name!r} has no suggestion {beginning[:80]!r}; 'advisor suggest' says the id of each when "
             "it is made"
         )
-    return body
+    return suggestion_id, body
+
+
+def called(made: Mapping[str, Any], beginning: str) -> str | None:
+    """Return the one suggestion that is called or begins so, None where there is none.
+
+    Raises
+    ------
+    NothingCalledSoError
+        If several do.
+    """
+    if beginning in made:
+        return beginning
+    fitting = [key for key in made if beginning and key.startswith(beginning)]
+    if len(fitting) > 1:
+        raise NothingCalledSoError(f"{len(fitting)} suggestions begin with {beginning[:80]!r}; give more of the id")
+    return fitting[0] if fitting else None
 
 
 def unanswered(store: RunStore, name: str, *, now: datetime) -> list[Mapping[str, Any]]:

@@ -22,6 +22,7 @@ import numpy as np
 from advisor.asking import following
 from advisor.errors import ConfigError
 from advisor.notes import NOTE_MAX_CHARS
+from advisor.queueing import called
 from advisor.redact import scrub
 from advisor.suggest.space import Space
 from advisor.tracking.run import ended_state
@@ -64,7 +65,8 @@ class Told:
         error = self._error(over)
         suggestion_id, params = followed(store, experiment.name, self.suggestion_id, self.params)
         if experiment.space:
-            Space.from_json(experiment.space).check(params)
+            space = Space.from_json(experiment.space)
+            space.check({**space.active(params, fill=True), **params})  # a default stands for what is left out
         kept = curves_of(metrics, curves)
         event = Event.new(
             "run.created",
@@ -168,7 +170,7 @@ def followed(
             raise ConfigError("give params, or the suggestion_id that the run followed")
         return None, plain(params)
     made = store.state().suggestions
-    whole = _called(made, suggestion_id)
+    whole = called(made, suggestion_id)
     if whole is None and params is not None:
         return suggestion_id, plain(params)
     body = made[whole] if whole is not None else {}
@@ -181,22 +183,6 @@ def followed(
     _refuse_twice(store, experiment, whole, body)
     suggested = dict(body["params"])
     return whole, suggested if params is None else _as_suggested(suggested, plain(params), whole)
-
-
-def _called(made: Mapping[str, Any], beginning: str) -> str | None:
-    """Return the one suggestion that is called or begins so, None where there is none.
-
-    Raises
-    ------
-    NothingCalledSoError
-        If several do.
-    """
-    if beginning in made:
-        return beginning
-    fitting = [key for key in made if beginning and key.startswith(beginning)]
-    if len(fitting) > 1:
-        raise NothingCalledSoError(f"{len(fitting)} suggestions begin with {beginning[:80]!r}; give more of the id")
-    return fitting[0] if fitting else None
 
 
 def _refuse_twice(store: RunStore, experiment: str, suggestion_id: str, body: Mapping[str, Any]) -> None:

@@ -118,7 +118,8 @@ def _set(
     if is_new:
         note(f"a new experiment: {name}")
     if objective and not direction:
-        _say_direction(objective)
+        kept = adv.experiment(name, create=False).record.objectives
+        _say_direction([each.metric for each in kept if each.direction == "minimize"])
 
 
 def _problem(asked: Mapping[str, Any], record: ExperimentRecord | None, space: Space | None) -> dict[str, Any]:

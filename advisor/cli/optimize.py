@@ -203,7 +203,8 @@ def _print(exp: Experiment, summary: Summary) -> None:
             ],
         )
         if len(ranked) > LISTED:
-            note(f"and {len(ranked) - LISTED} more: advisor runs {exp.name} --sort {objective.metric}")
+            turned = " --desc" if objective.direction == "maximize" else ""
+            note(f"and {len(ranked) - LISTED} more: advisor runs {exp.name} --sort {objective.metric}{turned}")
     best = summary.best
     if best is not None:
         params = ", ".join(f"{name} = {shown(value)}" for name, value in best.params.items())

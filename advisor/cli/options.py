@@ -16,7 +16,7 @@ DirectionOption = Annotated[
     typer.Option(
         "--direction",
         metavar="minimize|maximize",
-        help="Which way is better, one for each objective. Default: minimize.",
+        help="Which way is better, one for each objective. Default: what it was, at first minimize.",
     ),
 ]
 ReduceOption = Annotated[

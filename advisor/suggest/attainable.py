@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from advisor.metric_names import LOSSES, SCORES, TIMES, words_of
+from storage.records import Objective
 
 Range = tuple[float, float]
 """Least and largest value, infinite where that is not known."""
@@ -55,6 +56,15 @@ def attainable(metric: str, seen: Iterable[float]) -> Range:
         low, high = _range(words - NEGATED, min(-value for value in values), max(-value for value in values))
         return -high, -low
     return _range(words, min(values), max(values))
+
+
+def is_last(best: float, possible: Range, objective: Objective) -> bool:
+    """Return whether no value that the objective can take is better than the best one.
+
+    >>> is_last(1.0, (0.0, 1.0), Objective("val_acc", "maximize")), is_last(1.0, (0.0, 1.0), Objective("val_error"))
+    (True, False)
+    """
+    return best >= possible[1] if objective.direction == "maximize" else best <= possible[0]
 
 
 def _range(words: frozenset[str], least: float, largest: float) -> Range:

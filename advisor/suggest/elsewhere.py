@@ -16,6 +16,7 @@ Invariant: nothing here depends on outcomes of the experiment that is advised, e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Final
@@ -38,7 +39,9 @@ MAX_LEARNED: Final = 24
 """Experiments, of ``LEARN_RUNS`` runs each, from which the covariance is learned."""
 LEARN_RUNS: Final = 60
 N_TOP: Final = 3
-"""Runs of each experiment that may open another one."""
+"""Runs of each experiment that may open another one, …"""
+N_CANDIDATES: Final = 9
+"""… and more of each where that makes fewer than so many: those that wait to be started are not proposed again."""
 AGREEMENT: Final = 16.0
 """How fast belief moves to the experiments that order the runs here best: at 10 runs, one that orders a tenth more of
 the pairs rightly is believed e^1.6, five times as much."""
@@ -111,7 +114,7 @@ class Elsewhere:
         """Covariances of runs here, by what they were fitted to; kept by ``engine``."""
         self.belief = _belief(np.array([task.relevance for task in ordered]))
         self._inducing, self._weights = self._fit([(columns, scores) for _, columns, scores, _ in parts])
-        self.opening_points, self.opening_runs = self._candidates(parts)
+        self.opening_points, self.opening_runs, self.opening_drawn = self._candidates(parts)
         every = [coordinates for coordinates, *_ in parts]
         points = encoder.snap(np.vstack(every)) if every else self.opening_points
         self.run_points: Array = encoder.complete(np.random.default_rng(1), points)
@@ -187,18 +190,28 @@ class Elsewhere:
             solved.append(cho_solve(cho_factor(cross.T @ cross + ratio * prior), cross.T @ scores))
         return inducing, np.column_stack(solved)
 
-    def _candidates(self, parts: Sequence[tuple[Array, Array, Array, list[int]]]) -> tuple[Array, list[str]]:
-        """Return the coordinates of the best runs of each experiment, inside today's space, and their ids."""
+    def _candidates(
+        self, parts: Sequence[tuple[Array, Array, Array, list[int]]]
+    ) -> tuple[Array, list[str], list[tuple[str, ...]]]:
+        """Return the best runs of each experiment: coordinates in today's space, ids, and what they did not have."""
         points, ids = [], []
+        n_each = max(N_TOP, math.ceil(N_CANDIDATES / max(len(parts), 1)))
         for k, (coordinates, columns, _, rows) in enumerate(parts):
-            said = self.say(columns)[k]
-            for i in np.argsort(-said, kind="stable")[:N_TOP]:
+            came = np.isfinite(self.tasks[k].outcomes[rows])
+            said = np.where(came, self.say(columns)[k], -np.inf)
+            for i in np.argsort(-said, kind="stable")[: min(n_each, int(came.sum()))]:
                 points.append(coordinates[i])
                 ids.append(str(self.tasks[k].run_ids[rows[i]]))
         if not points:
-            return np.zeros((0, len(self.encoder.names))), []
+            return np.zeros((0, len(self.encoder.names))), [], []
+        known = self.encoder.snap(np.array(points))
         # What an experiment did not have gets a value by chance, another one for each run.
-        return self.encoder.complete(np.random.default_rng(0), self.encoder.snap(np.array(points))), ids
+        whole = self.encoder.complete(np.random.default_rng(0), known)
+        drawn = np.isnan(known) & ~np.isnan(whole)
+        names = [
+            tuple(name for name, is_drawn in zip(self.encoder.names, row, strict=True) if is_drawn) for row in drawn
+        ]
+        return whole, ids, names
 
 
 def _belief(relevance: Array) -> Array:

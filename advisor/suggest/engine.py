@@ -127,6 +127,8 @@ class Proposal:
     """Share of belief in each past experiment, in the order of ``Elsewhere.tasks``."""
     opened_from: str | None = None
     """Id of the past run that a point of the portfolio was."""
+    drawn: tuple[str, ...] = ()
+    """Parameters that this run did not have, so that their values are chance."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -235,6 +237,7 @@ class _Model:
                     p_ok=float(p_ok[i]),
                     weights=self.weights,
                     opened_from=elsewhere.opening_runs[i],
+                    drawn=elsewhere.opening_drawn[i],
                 )
         return None
 

@@ -114,8 +114,8 @@ def _source(question: Question, made: Suggestion, chosen: Chosen, about: str | N
     if made.source == "portfolio" and made.teachers:
         taken = "" if not made.learned_from else f" (run {made.learned_from[-1][:SHORT_ID]})"
         text = (
-            f"Was among the best of another experiment{taken}; of all such configurations it serves those past "
-            "experiments best that are most believed."
+            f"One of those that the runs of another experiment speak for most{taken}; of all such configurations it "
+            "serves those past experiments best that are most believed."
         )
     return text if text and not (made.source == "random-startup" and chosen.why) else _sentence(chosen.why)
 

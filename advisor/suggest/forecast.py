@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from advisor.suggest.attainable import attainable
+from advisor.suggest.attainable import UNKNOWN, Range, attainable, is_last
 from advisor.suggest.curve_features import length_of
 from advisor.suggest.outcome import measured
 from advisor.suggest.siblings import Cut, Siblings, cut_at, siblings_at
@@ -54,7 +54,14 @@ class Forecast:
         return notebook.forecast(self)
 
 
-def from_outcomes(outcomes: NDArray[np.float64], *, best: float | None, objective: Objective, method: str) -> Forecast:
+def from_outcomes(
+    outcomes: NDArray[np.float64],
+    *,
+    best: float | None,
+    objective: Objective,
+    method: str,
+    possible: Range = UNKNOWN,
+) -> Forecast:
     """Return the forecast that ``n`` possible outcomes make up.
 
     The centre is their median; the ends of the interval are the outcomes at the places 0.1 (n + 1) from below and from
@@ -68,6 +75,8 @@ def from_outcomes(outcomes: NDArray[np.float64], *, best: float | None, objectiv
         Shape (n,): one possible final objective a past run.
     best
         The best objective so far.
+    possible
+        Least and largest value that the objective can take at all: nothing betters a best at its end.
     """
     n = outcomes.size
     ordered = np.sort(outcomes)
@@ -77,6 +86,8 @@ def from_outcomes(outcomes: NDArray[np.float64], *, best: float | None, objectiv
     if best is not None:
         n_better = int((outcomes < best).sum() if objective.direction == "minimize" else (outcomes > best).sum())
         p_best = (n_better + 0.5) / (n + 1)  # never a flat 0 or 1 from a handful of runs
+        if is_last(best, possible, objective):
+            p_best = 0.0
     return Forecast(
         float(np.clip(np.median(ordered), low, high)),
         low=low,
@@ -159,11 +170,13 @@ def forecast_run(
         return None, f"not enough runs to tell: {len(cuts)} had a value this early, {MIN_RUNS} are needed"
     known = siblings_at(objective, experiment.reduce, cuts)
     centre, outcomes = known.outcomes(mine)
-    outcomes = np.clip(outcomes, *attainable(objective.metric, [mine.seen, *known.finals.tolist()]))
+    possible = attainable(objective.metric, [mine.seen, *known.finals.tolist()])
+    outcomes = np.clip(outcomes, *possible)
     method = "curve" if known.model is None else "curve-model"
     forecast = from_outcomes(outcomes, best=None, objective=objective, method=method)
     centre = min(max(centre, forecast.low), forecast.high)
-    forecast = replace(forecast, mean=centre, p_best=known.p_best(outcomes))
+    p_best = 0.0 if is_last(known.best, possible, objective) else known.p_best(outcomes)
+    forecast = replace(forecast, mean=centre, p_best=p_best)
     seen = f"from {objective.metric} = {mine.seen:.6g} after {progress}"
     return (
         forecast,

@@ -29,6 +29,7 @@ from advisor.suggest.dimensions import Choice, Dimension, Float, Int
 from advisor.suggest.elsewhere import Task
 from advisor.suggest.infer import infer_space
 from advisor.suggest.keyed import Keyed
+from advisor.suggest.outcome import INTERRUPTED
 from advisor.suggest.space import Space
 from advisor.suggest.surface import milestone
 from storage.describe import words
@@ -257,6 +258,8 @@ def _link(own: str, theirs: Space, renamed: Sequence[str]) -> _Link | None:
 
 
 def _says_something(experiment: Experiment, run: Run) -> bool:
+    if INTERRUPTED in run.tags:
+        return False
     return experiment.went_wrong(run) or len(run.values) == len(experiment.objectives) > 0
 
 

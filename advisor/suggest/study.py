@@ -66,7 +66,7 @@ class Knowledge:
             (self.n_clipped, "lay just outside today's space and counted as its border"),
             (self.n_outside, "lay far outside today's space and taught nothing"),
             (self.n_incomplete, "lacked a parameter of the space and taught nothing"),
-            (self.n_unmeasured, "ended without an objective value and taught nothing"),
+            (self.n_unmeasured, "ended without an objective value, or by hand, and taught nothing"),
         )
         return [f"{count} run{'' if count == 1 else 's'} {what}" for count, what in reasons if count]
 

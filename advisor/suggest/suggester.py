@@ -246,7 +246,12 @@ def _suggestion(
         place=place,
         store_version=store_version,
     )
-    return why(question, made, chosen, about=point.about, notes=said.notes)
+    drawn = () if proposal is None or not proposal.drawn else (_by_chance(proposal.drawn),)
+    return why(question, made, chosen, about=point.about, notes=drawn + said.notes)
+
+
+def _by_chance(names: Sequence[str]) -> str:
+    return f"that run had no {' and no '.join(names)}: drawn by chance"
 
 
 def _teachers(elsewhere: Elsewhere | None, proposal: Any) -> tuple[Teacher, ...]:

@@ -44,8 +44,10 @@ NOISE: Final = 0.3
 """Centre of the prior over the noise: what the parameters leave open, of outcomes that vary by 1."""
 NOISE_SD: Final = 1.0
 SIGNAL_SD: Final = 0.5
+EXACT_UNTIL: Final = 40
+"""Finished runs up to which each new one makes a new model: the newest, near which the next one lies, teach most."""
 GROWTH: Final = 1.25
-"""A forecast is made from a new model when there are a quarter more runs."""
+"""Beyond, a forecast is made from a new model when there are a quarter more."""
 N_EFFECT: Final = 24
 """Values of a parameter over which its effect is averaged; repeats differ by a tenth of the effect."""
 LOG_RATIO: Final = 10.0
@@ -126,7 +128,13 @@ class ParamsModel:
         the jackknife+", 2021), and runs that a sampler proposed are not quite exchangeable with the next.
         ``evals/forecast_coverage.py`` measures what comes of it.
         """
-        return from_outcomes(self.outcomes(params), best=self.best, objective=self.objective, method="parameters")
+        return from_outcomes(
+            self.outcomes(params),
+            best=self.best,
+            objective=self.objective,
+            method="parameters",
+            possible=self._possible,
+        )
 
 
 def fit_params_model(
@@ -190,14 +198,14 @@ def fit_params_model(
 def kept_params_model(experiment: Experiment, runs: Sequence[Run], space: Space) -> tuple[ParamsModel | None, str]:
     """Return ``fit_params_model`` of the runs up to the last milestone of their number, fitted once.
 
-    It is fitted anew when there are a quarter more (``surface.milestone``), so that equal runs give an equal model in
-    every process; the best run is that of all of them.
+    Beyond ``EXACT_UNTIL`` it is fitted anew when there are a quarter more (``surface.milestone``), so that equal runs
+    give an equal model in every process; the best run is that of all of them.
     """
     n_values = len(experiment.objectives)
     sound = (place.run for place in remembered(experiment, space).places(experiment, runs) if not place.wrong)
     # As ``measured``, looked up.
     known = [run for run in sound if run.state is RunState.FINISHED and len(run.values) == n_values]
-    fitted = known[: milestone(len(known), exact_until=MIN_RUNS, growth=GROWTH)][-MAX_RUNS:]
+    fitted = known[: milestone(len(known), exact_until=EXACT_UNTIL, growth=GROWTH)][-MAX_RUNS:]
     key = (experiment.objectives, tuple(map(id, fitted)), repr(space))
     model, note = _kept(Keyed(key, (experiment, tuple(fitted), space)))
     if model is not None and experiment.objective is not None:

@@ -160,6 +160,18 @@ def test_a_metric_keeps_its_direction_when_the_experiment_is_reopened(tmp_path: 
     assert best.objective == 0.9
 
 
+def test_an_only_objective_that_is_called_otherwise_keeps_its_direction(tmp_path: Path) -> None:
+    adv = advisor.open(tmp_path / "store", capture=False)
+
+    def objectives(**given: Any) -> list[tuple[str, str]]:
+        return [(each.metric, each.direction) for each in adv.experiment("toy", **given).record.objectives]
+
+    assert objectives(objective="accuracy", direction="maximize") == [("accuracy", "maximize")]
+    assert objectives(objective="val_acc") == [("val_acc", "maximize")]
+    assert objectives(objective="val_loss", direction="minimize") == [("val_loss", "minimize")]
+    assert objectives(objective=["val_acc", "val_loss"]) == [("val_acc", "minimize"), ("val_loss", "minimize")]
+
+
 def test_a_change_of_the_objective_is_told_where_there_are_runs(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -22,7 +22,7 @@ from advisor.errors import ConfigError
 from storage.records import RunState, Severity
 
 CALM = {"lr": 0.1, "hidden": 16, "momentum": 0.5, "batch": 64, "activation": "tanh"}
-N_RUNS, N_EPOCHS = 10, 20
+N_RUNS, N_EPOCHS = 12, 20
 
 
 def test_the_story_is_told_in_full_and_its_store_agrees(tmp_path: Path) -> None:

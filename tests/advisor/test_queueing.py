@@ -55,6 +55,15 @@ def test_the_ledger_counts_an_accepted_suggestion_as_waiting_however_long_it_wai
     assert (counted.n_waiting, counted.n_started, counted.n_expired) == (1, 0, 0)
 
 
+def test_a_suggestion_is_accepted_or_rejected_by_the_beginning_of_its_id(exp: Experiment) -> None:
+    first, second = exp.suggest(2, seed=1)
+    assert exp.accept(first.id[:8]).suggestion_id == first.id
+    exp.reject(second.id[:8])
+    assert exp.unanswered() == []
+    with pytest.raises(RecordError, match="has no suggestion"):
+        exp.accept("")
+
+
 def test_accepting_twice_queues_once(exp: Experiment) -> None:
     suggestion = exp.suggest(seed=1)[0]
     assert exp.accept(suggestion.id).id == exp.accept(suggestion.id).id

@@ -12,6 +12,7 @@ import pytest
 
 import advisor
 from advisor.app import Advisor
+from advisor.errors import SpaceError
 from advisor.experiment import Experiment
 from storage.errors import AlreadyThereError
 from storage.records import RunState
@@ -71,6 +72,17 @@ def test_of_two_processes_that_tell_a_suggestion_at_once_the_first_is_kept_and_t
             f"suggestion {suggestion_id[:8]} was told already as digits#{run.number} ({kept[1]:.4g}); for another run, "
             "tell its params and no suggestion"
         )
+
+
+def test_a_suggestion_made_before_the_space_grew_is_told_as_it_was(adv: Advisor, exp: Experiment) -> None:
+    made = exp.suggest(seed=1)[0]
+    grown = {**SPACE, "alpha": advisor.Float(1e-6, 1, log=True, default=1e-4)}
+    exp = adv.experiment("digits", space=grown)
+    told = exp.tell(None, 0.5, suggestion_id=made.id)
+    assert dict(told.params) == dict(made.params)
+    exp = adv.experiment("digits", space={**SPACE, "alpha": advisor.Float(1e-6, 1, log=True)})
+    with pytest.raises(SpaceError, match="'alpha' is missing"):
+        exp.tell({"lr": 0.1}, 0.5)
 
 
 def test_a_suggestion_whose_told_run_was_deleted_can_be_told_anew(adv: Advisor, exp: Experiment) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.stats import norm
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Matern
 
-from advisor.suggest.elsewhere import MAX_RUNS, Elsewhere, Task, normal_scores
+from advisor.suggest.elsewhere import MAX_RUNS, N_CANDIDATES, N_TOP, Elsewhere, Task, normal_scores
 from advisor.suggest.encoding import Encoder
 from advisor.suggest.space import Float, Space
 
@@ -122,6 +123,26 @@ def test_a_point_to_open_with_is_a_good_run_of_the_past() -> None:
     assert set(elsewhere.opening_runs) <= set(one.run_ids)
     values = [bowl(*point) for point in elsewhere.opening_points]
     assert min(values) >= float(np.quantile(one.outcomes, 0.85))
+
+
+def test_a_run_that_went_wrong_opens_nothing_however_good_its_neighbours_are() -> None:
+    one = task("one", bowl)
+    best = int(np.argmax(one.outcomes))
+    one.outcomes[best] = math.nan
+    assert one.run_ids[best] not in Elsewhere(ENCODER, [one]).opening_runs
+
+
+def test_a_single_experiment_has_more_points_to_open_with_than_each_of_many() -> None:
+    many = [task(f"t{i}", bowl, seed=i) for i in range(6)]
+    assert len(Elsewhere(ENCODER, many[:1]).opening_runs) == N_CANDIDATES
+    assert len(Elsewhere(ENCODER, many).opening_runs) == 6 * N_TOP
+
+
+def test_it_is_known_what_a_point_to_open_with_got_by_chance() -> None:
+    one = task("one", bowl)
+    half = replace(one, rows=[{"x": row["x"]} for row in one.rows])
+    assert set(Elsewhere(ENCODER, [one]).opening_drawn) == {()}
+    assert set(Elsewhere(ENCODER, [half]).opening_drawn) == {("y",)}
 
 
 def test_runs_that_went_wrong_count_as_the_worst() -> None:

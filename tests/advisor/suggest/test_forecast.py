@@ -10,7 +10,7 @@ import pytest
 from advisor.suggest import forecast_params, forecast_run, importances
 from advisor.suggest.forecast import from_outcomes
 from advisor.suggest.space import Choice, Float, Space
-from advisor.suggest.surrogate import fit_params_model
+from advisor.suggest.surrogate import fit_params_model, kept_params_model
 from storage.records import Curve, Objective, Run, RunState
 from tests.advisor.suggest.helpers import SPACE, curve, experiment, random_runs, run
 
@@ -89,6 +89,21 @@ def test_a_curve_is_not_foretold_to_end_beyond_what_the_objective_can_become() -
     found, _ = forecast_run(experiment(), mine, curves, runs)
     assert found is not None
     assert 0 <= found.low <= found.mean <= found.high
+
+
+def test_nothing_becomes_the_best_where_the_best_is_as_good_as_can_be() -> None:
+    objective = Objective("val_acc", "maximize")
+    outcomes = np.linspace(0.5, 1.0, 9)
+    for best, possible, p_best in ((1.0, (0.0, 1.0), 0.0), (0.9, (0.0, 1.0), 0.25), (1.0, (0.0, 100.0), 0.05)):
+        forecast = from_outcomes(outcomes, best=best, objective=objective, method="curve", possible=possible)
+        assert forecast.p_best == pytest.approx(p_best)
+
+
+def test_a_small_experiment_is_foretold_from_all_its_runs() -> None:
+    for n in (17, 23, 39):
+        model, _ = kept_params_model(experiment(), random_runs(n), SPACE)
+        assert model is not None
+        assert model.n_runs == n
 
 
 def test_the_centre_lies_in_the_interval_whatever_the_outcomes() -> None:

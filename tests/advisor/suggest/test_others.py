@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from advisor.suggest.infer import infer_space
 from advisor.suggest.others import MAX_NOTES, MIN_RUNS, Found, Past, find, likeness, over
+from advisor.suggest.outcome import INTERRUPTED
 from advisor.suggest.space import Choice, Float, Int, Space
 from storage.records import Direction, Experiment, Objective, Run, RunState
 from tests.advisor.suggest.helpers import NOW, run
@@ -98,6 +100,15 @@ def test_what_went_wrong_counts_as_nan_and_what_was_stopped_as_no_better_than_th
 )
 def test_what_says_too_little_is_left_out(other: Past) -> None:
     assert found([other]).tasks == ()
+
+
+def test_what_was_ended_by_hand_says_nothing_of_its_parameters() -> None:
+    other = past("b", value=lambda p: p["lr"])
+    first, *rest = other.runs
+    stopped = replace(first, state=RunState.FAILED, values=(), tags=(INTERRUPTED,))
+    (task,) = found([Past(other.experiment, [stopped, *rest])]).tasks
+    assert first.id not in task.run_ids
+    assert len(task.run_ids) == len(rest)
 
 
 def test_an_experiment_without_objective_or_with_crashes_only_is_left_out() -> None:
