@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import ConfigError, NotEnoughRunsError, SpaceError
 from advisor.suggest.space import Space
-from storage.errors import RecordError, StoreUnavailableError
+from storage.errors import NothingCalledSoError, RecordError, StoreUnavailableError
 from storage.records import Event, Experiment, Run
 
 if TYPE_CHECKING:
@@ -132,6 +132,22 @@ def following(store: RunStore, name: str, since: datetime) -> list[Run]:
     """Return the runs that may follow a suggestion that was made at a moment, the newest first."""
     where = f"created >= '{since.isoformat()}'"
     return store.runs(name, where=where, order_by="created", descending=True, limit=MAX_FOLLOWING)
+
+
+def called(made: Mapping[str, Any], beginning: str) -> str | None:
+    """Return the one suggestion that is called or begins so, None where there is none.
+
+    Raises
+    ------
+    NothingCalledSoError
+        If several do.
+    """
+    if beginning in made:
+        return beginning
+    fitting = [key for key in made if beginning and key.startswith(beginning)]
+    if len(fitting) > 1:
+        raise NothingCalledSoError(f"{len(fitting)} suggestions begin with {beginning[:80]!r}; give more of the id")
+    return fitting[0] if fitting else None
 
 
 def space_of(record: Experiment, runs: Sequence[Run]) -> tuple[Space, tuple[str, ...]]:

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
-from advisor.asking import PENDING_FOR_S, following
-from storage.errors import NothingCalledSoError, RecordError
+from advisor.asking import PENDING_FOR_S, called, following
+from storage.errors import RecordError
 from storage.records import Event, Experiment, Run, RunState
 
 if TYPE_CHECKING:
@@ -118,22 +118,6 @@ def suggestion_of(store: RunStore, name: str, beginning: str) -> tuple[str, Mapp
             "it is made"
         )
     return suggestion_id, body
-
-
-def called(made: Mapping[str, Any], beginning: str) -> str | None:
-    """Return the one suggestion that is called or begins so, None where there is none.
-
-    Raises
-    ------
-    NothingCalledSoError
-        If several do.
-    """
-    if beginning in made:
-        return beginning
-    fitting = [key for key in made if beginning and key.startswith(beginning)]
-    if len(fitting) > 1:
-        raise NothingCalledSoError(f"{len(fitting)} suggestions begin with {beginning[:80]!r}; give more of the id")
-    return fitting[0] if fitting else None
 
 
 def unanswered(store: RunStore, name: str, *, now: datetime) -> list[Mapping[str, Any]]:

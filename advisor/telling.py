@@ -19,10 +19,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from advisor.asking import following
+from advisor.asking import called, following
 from advisor.errors import ConfigError
 from advisor.notes import NOTE_MAX_CHARS
-from advisor.queueing import called
 from advisor.redact import scrub
 from advisor.suggest.space import Space
 from advisor.tracking.run import ended_state

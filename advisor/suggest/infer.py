@@ -1,4 +1,4 @@
-"""A search space for runs that came without one: inferred from the parameters they used.
+"""A search space for runs that came without one: inferred from the parameters they used, or what Optuna says of them.
 
 Left out, with a note each: constants, seeds, parameters that only part of the runs have, free text, and
 values that are not scalars. A parameter that exactly the runs with certain values of one choice have is taken to
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from advisor.errors import SpaceError
 from advisor.references import SEED_NAMES
 from advisor.suggest.conditions import Condition, same
 from advisor.suggest.dimensions import Choice, Dimension, Float, Int, is_whole
@@ -62,10 +63,30 @@ def _inferred(kept: Keyed[tuple[Run, ...]]) -> Inferred:
         values = [run.params[name] for run in runs if run.params.get(name) is not None]
         found, note = _infer(name, values, n_runs=len(runs))
         if found is not None:
+            declared = _declared(name, runs)
+            if declared is not None:
+                found, note = declared, "as the runs' Optuna programs declare it"
             dimensions[name] = found
         notes.append(f"{name}: {note}")
     _add_conditional(runs, dimensions, notes)
     return Inferred(Space(dimensions), tuple(notes))
+
+
+def _declared(name: str, runs: Sequence[Run]) -> Dimension | None:
+    """Return what Optuna programs say that a parameter may be, None where they disagree or a run is outside."""
+    texts = {run.distributions[name] for run in runs if name in run.distributions}
+    if len(texts) != 1:
+        return None
+    from optuna.distributions import json_to_distribution
+
+    from advisor.suggest.space_forms import dimension_of
+
+    try:
+        found = dimension_of(name, json_to_distribution(texts.pop()))
+    except (ValueError, KeyError, TypeError, SpaceError):
+        return None
+    outside = any(found.problem(run.params[name]) is not None for run in runs if run.params.get(name) is not None)
+    return None if outside else found
 
 
 def _add_conditional(runs: Sequence[Run], dimensions: dict[str, Dimension], notes: list[str]) -> None:

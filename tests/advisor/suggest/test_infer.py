@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from optuna.distributions import FloatDistribution, distribution_to_json
 
 from advisor.suggest.conditions import Condition
 from advisor.suggest.infer import infer_space
@@ -27,6 +29,22 @@ def test_values_over_two_decades_get_a_log_scale_with_a_margin() -> None:
     assert space["lr"].log
     assert 2e-5 < space["lr"].low < 1e-4
     assert 1 < space["lr"].high < 5
+
+
+def test_what_an_optuna_program_declares_is_taken_where_it_agrees_with_all_runs() -> None:
+    def tried(*ranges: tuple[float, float]) -> Any:
+        texts = [distribution_to_json(FloatDistribution(low, high, log=True)) for low, high in ranges]
+        runs = [run(i, {"lr": 0.01 * (i + 1)}, 0.5) for i in range(len(texts))]
+        return [replace(one, distributions={"lr": text}) for one, text in zip(runs, texts, strict=True)]
+
+    found = infer_space(tried((1e-5, 10), (1e-5, 10), (1e-5, 10)))
+    assert found.space == {"lr": Float(1e-5, 10, log=True)}
+    assert found.notes == ("lr: as the runs' Optuna programs declare it",)
+    for others in (tried((1e-5, 10), (1e-4, 10), (1e-5, 10)), tried((1e-5, 0.02), (1e-5, 0.02), (1e-5, 0.02))):
+        assert (
+            infer_space(others).space["lr"]
+            == infer_space([replace(one, distributions={}) for one in others]).space["lr"]
+        )
 
 
 def test_whole_numbers_words_and_truth_values_are_told_apart() -> None:
