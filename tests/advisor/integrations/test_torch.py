@@ -172,6 +172,7 @@ with track("loop", store=sys.argv[1], prune=True, model=model, optimizer=optimiz
         optimizer.step()
         run.log({"val_loss": 5.0}, step=epoch)
 print(run.epoch, run.run.number)
+torch.distributed.destroy_process_group()  # threads of a group that is left to the end of a process may abort it
 """
 
 

@@ -151,7 +151,7 @@ def test_calls_beyond_the_memory_bound_are_read_back_from_the_log(
 
 
 LIMITED = """
-    import json, logging, os, resource, sys
+    import errno, json, logging, os, resource, sys
     import advisor
     from advisor.tracking import delivery, run as live
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -161,13 +161,22 @@ LIMITED = """
     run = exp.start(params={})
     run.number
     versions = os.path.join(sys.argv[1], "curves.lance", "_versions")
+    log = os.stat(os.path.join(sys.argv[1], "spool", run.id + ".spool"))
+    full, write = log.st_size + 1000, os.write
+    def limited(fd, content):
+        there = os.fstat(fd)
+        if there.st_ino == log.st_ino and there.st_size + len(content) > full:
+            raise OSError(errno.EFBIG, "File too large")
+        return write(fd, content)
     if sys.argv[2] == "store too":
         os.rename(versions, versions + "-away")
-    size = os.path.getsize(os.path.join(sys.argv[1], "spool", run.id + ".spool"))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 1000, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
+    else:  # that limit would hold for the files of the store as well
+        os.write = limited
     for step in range(1000):
         run.log({"loss": float(step)}, step=step)
     run._delivery.take_soon().wait(10)
+    os.write = write
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     if sys.argv[2] == "store too":
         os.rename(versions + "-away", versions)
