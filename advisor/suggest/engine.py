@@ -85,6 +85,8 @@ UNFORETOLD: Final = 0.3
 PRIOR_STRENGTH: Final = 5.0
 """How many runs a user's belief outweighs (the beta of πBO)."""
 FLOOR: Final = 1e-12
+ROUNDING: Final = 1e-9
+"""What a whole number may lack in floating point."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,7 +206,7 @@ class _Model:
         n_seen = len(self.own.points) + len(self.own.wrong) + len(pending)
         n_known = len(self.own.points)
         trust = float(self.elsewhere.belief.sum())
-        n_opening = int(N_OPENING * trust / TRUST[1] + FLOOR)  # a little trust opens nothing
+        n_opening = int(N_OPENING * trust / TRUST[1] + ROUNDING)  # a little trust opens nothing
         if self.elsewhere and (n_seen < n_opening or (n_known < 2 and trust >= 0.5)):
             found = self._open(pending, taken)
             if found is not None:

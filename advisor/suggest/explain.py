@@ -56,7 +56,13 @@ def nearest_runs(question: Question, params: Mapping[str, Any]) -> tuple[Neighbo
 
 
 def why(
-    question: Question, made: Suggestion, chosen: Chosen, *, about: str | None, notes: Sequence[str] = ()
+    question: Question,
+    made: Suggestion,
+    chosen: Chosen,
+    *,
+    about: str | None,
+    drawn: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> Suggestion:
     """Return the suggestion with its reasons as a short paragraph.
 
@@ -64,12 +70,16 @@ def why(
     ----------
     about
         Id of the run that is repeated or tried again.
+    drawn
+        Parameters that the run which opens the experiment did not have.
     notes
         What else was found on the way: how a space was inferred, what could not be carried over.
     """
     experiment, knowledge = question.experiment, question.knowledge
     metric = experiment.objectives[0].metric
     sentences = [_source(question, made, chosen, about)]
+    if drawn:
+        sentences.append(f"That run had no {' and no '.join(drawn)}: drawn by chance.")
     if made.teachers and made.source in ("portfolio", "gp"):
         sentences.append(_taught(made.teachers, made.slope))
     fixed = [name for name in question.fixed if name in made.params]  # the others have no meaning here

@@ -246,12 +246,8 @@ def _suggestion(
         place=place,
         store_version=store_version,
     )
-    drawn = () if proposal is None or not proposal.drawn else (_by_chance(proposal.drawn),)
-    return why(question, made, chosen, about=point.about, notes=drawn + said.notes)
-
-
-def _by_chance(names: Sequence[str]) -> str:
-    return f"that run had no {' and no '.join(names)}: drawn by chance"
+    drawn = () if proposal is None else proposal.drawn
+    return why(question, made, chosen, about=point.about, drawn=drawn, notes=said.notes)
 
 
 def _teachers(elsewhere: Elsewhere | None, proposal: Any) -> tuple[Teacher, ...]:

@@ -5,7 +5,9 @@ seeds, through the public ``suggest``. Reads ``yahpo/lcbench`` (a surrogate of 3
 runs of 17 environments) under $ADVISOR_EVAL_DATA or ../shared/data; docs/benchmarks-suggest.md says what is measured.
 
 The design of the sampler was chosen on the tasks of lcbench with an even index and seeds 100 and up, and on arlbench
-with seeds 100 and 101. Here seeds start at 0, and the other half of the tasks of lcbench ("unseen") has its own table.
+with seeds 100 to 139; how little an unlike past is trusted, with a look at seeds 0 to 29 of arlbench; from where
+outcomes count as far behind, with a look at all tasks of lcbench, seeds 100 to 107. Here seeds start at 0, and the
+other half of the tasks of lcbench ("unseen") has its own table.
 
     python evals/suggest_transfer [--quick] [--only lcbench,arlbench] [--methods transfer,tpe] [--jobs 2] [--out PATH]
 """

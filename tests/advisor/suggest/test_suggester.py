@@ -502,6 +502,14 @@ def test_with_five_similar_experiments_the_first_suggestion_is_near_their_optimu
     assert "Learned from 5 other experiments" in first.why
 
 
+def test_what_the_run_that_opens_did_not_have_is_said() -> None:
+    wider = Space.of({**SQUARE, "z": Float(0, 1)})
+    (first,) = ask([], wider, others=similar(), experiment=ABOUT)
+    assert first.source == "portfolio"
+    assert "That run had no z: drawn by chance." in first.why
+    assert "drawn by chance" not in ask([], SQUARE, others=similar(), experiment=ABOUT)[0].why
+
+
 def test_the_same_runs_others_and_seed_give_the_same_parameters_in_any_order_of_others() -> None:
     runs = drawn_runs(SQUARE, square_loss, 6)
     one, other = (ask(runs, SQUARE, others=o, experiment=ABOUT, seed=5, n=2) for o in (similar(), similar()[::-1]))

@@ -170,9 +170,10 @@ LIMITED = """
         return write(fd, content)
     if sys.argv[2] == "store too":
         os.rename(versions, versions + "-away")
-        resource.setrlimit(resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
-    else:  # that limit would hold for the files of the store as well
+    if sys.argv[2] == "log only":
         os.write = limited
+    else:  # this holds for the files of the store as well
+        resource.setrlimit(resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
     for step in range(1000):
         run.log({"loss": float(step)}, step=step)
     run._delivery.take_soon().wait(10)
@@ -186,7 +187,20 @@ LIMITED = """
 """
 
 
-@pytest.mark.parametrize(("trouble", "memory"), [("log only", 10**6), ("store too", 10**6), ("store too", 6_000)])
+CUT_SHORT = pytest.mark.xfail(
+    reason="LanceDB may commit a data file that a limit on file sizes cut short, mostly under load", strict=False
+)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "memory"),
+    [
+        ("log only", 10**6),
+        pytest.param("all files", 10**6, marks=CUT_SHORT),
+        ("store too", 10**6),
+        ("store too", 6_000),
+    ],
+)
 def test_what_the_log_cannot_take_is_delivered_from_memory_or_counted(
     tmp_path: Path, trouble: str, memory: int
 ) -> None:
