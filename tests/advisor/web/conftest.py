@@ -22,7 +22,7 @@ from advisor.app import Advisor
 from advisor.web.options import Options
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Locator, Page
     from starlette.testclient import TestClient
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -200,6 +200,20 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
             page.goto("about:blank")
         context.close()
     assert not troubles, "\n".join(troubles)
+
+
+def has(found: Locator, number: int) -> None:
+    """Wait until so many of something are on a page, and fail if it does not come to that."""
+    from playwright.sync_api import expect
+
+    expect(found).to_have_count(number, timeout=WITHIN_MS)
+
+
+def has_focus(found: Locator) -> None:
+    """Wait until something has the focus: what is put into a page takes it a moment after it is there."""
+    from playwright.sync_api import expect
+
+    expect(found).to_be_focused(timeout=WITHIN_MS)
 
 
 def violations(page: Page) -> list[str]:

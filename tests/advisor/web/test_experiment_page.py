@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from storage.records import Event, new_id
-from tests.advisor.web.conftest import Served, violations
+from tests.advisor.web.conftest import Served, has, has_focus, violations
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -61,7 +61,7 @@ def test_runs_are_filtered_sorted_and_their_columns_chosen_and_each_view_is_a_li
     field.fill("params.hidden < 100")
     field.press("Enter")
     page.get_by_text("1–6 of 6").wait_for()
-    assert page.evaluate("document.activeElement.id") == "where"
+    has_focus(page.locator("#where"))
     page.get_by_role("columnheader", name="val_loss").get_by_role("link").click()
     page.wait_for_selector("th[aria-sort=ascending]")
     assert numbers(page) == ["#6", "#7", "#8", "#2", "#1", "#0"]
@@ -75,7 +75,7 @@ def test_runs_are_filtered_sorted_and_their_columns_chosen_and_each_view_is_a_li
     page.get_by_role("columnheader", name="Seed").wait_for()
     again = open_page(page.url, dark=True)
     assert numbers(again) == numbers(page)
-    assert again.get_by_role("columnheader", name="optimizer").count() == 0
+    has(again.get_by_role("columnheader", name="optimizer"), 0)
     page.go_back()
     page.get_by_role("columnheader", name="optimizer").wait_for()
     assert violations(page) == []
@@ -117,21 +117,22 @@ def test_runs_are_chosen_over_pages_and_compared(served: Served, open_page: Open
 def test_a_suggestion_is_asked_for_accepted_and_rejected(served: Served, open_page: OpenPage) -> None:
     exp = served.adv.experiment("digits")
     page = open_page(f"{served.address}/experiments/digits?tab=suggestions", permissions=["clipboard-write"])
-    assert page.locator(".suggestion").count() == 2
-    assert page.get_by_text("80 % within").count() == 2
+    has(page.locator(".suggestion"), 2)
+    has(page.get_by_text("80 % within"), 2)
     assert violations(page) == []
     page.get_by_label("How many").fill("1")
     page.get_by_label("Seed").fill("11")
     page.get_by_role("button", name="Ask for suggestions").click()
     page.get_by_text("One suggestion more.").wait_for()
-    assert page.locator(".suggestion").count() == 3
+    has(page.locator(".suggestion"), 3)
     page.get_by_role("button", name="Copy as command").first.click()
     page.get_by_text("Copied.").wait_for()
     page.get_by_role("button", name="Accept the suggestion 1").press("Enter")
     page.get_by_text("Accepted: run #12 waits to be started.").wait_for()
     page.get_by_role("link", name="#12").wait_for()
-    assert page.evaluate("document.activeElement.id") == "queue"
-    assert (exp.waiting()[0].number, page.locator(".suggestion").count()) == (12, 2)
+    has_focus(page.locator("#queue"))
+    has(page.locator(".suggestion"), 2)
+    assert exp.waiting()[0].number == 12
     page.get_by_role("button", name="Reject the suggestion 1").click()
     page.get_by_text("Rejected; its point is free again.").wait_for()
     assert len(exp.unanswered()) == 1
@@ -195,7 +196,7 @@ def test_rows_are_walked_through_by_keys_and_bars_are_as_long_as_their_shares(
     page = open_page(f"{served.address}/experiments/digits")
     for key in "jjk":
         page.keyboard.press(key)
-    assert page.evaluate("document.activeElement.textContent") == "#11"
+    has_focus(page.get_by_role("link", name="#11", exact=True))
     page.keyboard.press("Enter")
     page.wait_for_url("**/runs/*")
     page = open_page(f"{served.address}/experiments/digits?tab=analysis")
