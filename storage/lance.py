@@ -40,6 +40,7 @@ from storage.migrations import MIGRATIONS, MIGRATIONS_TABLE, SCHEMA_VERSION, Col
 from storage.place import Place
 from storage.ranking import Coded
 from storage.remote import explain, is_remote, persist, table_options
+from storage.whole import cut_short, data_files
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -192,7 +193,7 @@ class Database:
         data = _arrow(rows, columns, dimension)
 
         def commit() -> int:
-            return int(self._table(name).add(data).version)
+            return self._whole(name, self._table(name).add(data).version)
 
         return self._commit(commit, f"append to {name!r} in")
 
@@ -206,7 +207,7 @@ class Database:
 
         def commit() -> int:
             merge = self._table(name).merge_insert(key).when_matched_update_all()
-            return int(merge.when_not_matched_insert_all().execute(data).version)
+            return self._whole(name, merge.when_not_matched_insert_all().execute(data).version)
 
         return self._commit(commit, f"update {name!r} in")
 
@@ -226,9 +227,19 @@ class Database:
         ----------
         keep
             Age up to which old versions stay, for whoever still reads them.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If it did not go through; the table is then as it was before.
         """
+        before = self.version(name)
         with mapped(self.uri, "compact"):
             self._table(name).optimize(cleanup_older_than=keep)
+            short = self._cut_short(name, since=before, version=self.version(name))
+            if short:
+                with self._queue():
+                    self._go_behind(name, short, rows_stay=True)
 
     def read_through(self, name: str, *, at: int | None = None) -> None:
         """Read every value of a table, whatever it is.
@@ -436,6 +447,50 @@ class Database:
 
         return persist(once)
 
+    def _whole(self, name: str, version: int) -> int:
+        """Return the version that a commit made, or take it back if not all of it was written.
+
+        Called while the lock is held, so that nobody has built on it.
+        """
+        short = self._cut_short(name, since=version - 1, version=version)
+        if short:
+            self._go_behind(name, short)
+        return int(version)
+
+    def _cut_short(self, name: str, *, since: int, version: int) -> frozenset[str]:
+        if self.folder is None:  # object stores take a file whole or not at all
+            return frozenset()
+        return cut_short(self.folder / f"{name}.lance", since=since, version=version)
+
+    def _go_behind(self, name: str, short: frozenset[str], *, rows_stay: bool = False) -> None:
+        """Make the newest version without certain files the present one, and say so by an error.
+
+        Parameters
+        ----------
+        rows_stay
+            Whether only a version with as many rows will do: what others have added since is not given up.
+
+        Raises
+        ------
+        OSError
+            Always. It says which version was restored, or that none was.
+        """
+        assert self.folder is not None
+        folder, table = self.folder / f"{name}.lance", self._table(name)
+        why = "the file system cut a data file short (is the disk full, or a quota or a limit on file sizes reached?)"
+        for number in sorted((int(each["version"]) for each in table.list_versions()), reverse=True):
+            if data_files(folder, number) & short:
+                continue
+            try:
+                older = self._table(name, at=number)
+                if not rows_stay or older.count_rows() == table.count_rows():
+                    older.restore()
+                    raise OSError(f"{why}; nothing of it was kept")
+            finally:
+                self.unpin(name)
+            break
+        raise OSError(f"{why}, and the table could not be taken back to what it was before; see 'advisor store verify'")
+
     @contextlib.contextmanager
     def _queue(self) -> Iterator[None]:
         with self._thread_lock:
@@ -490,7 +545,7 @@ class Database:
                 "time": [datetime.now(UTC)],
                 "program": [_program()],
             }
-            self._table("migrations").add(_arrow(row, MIGRATIONS_TABLE))
+            self._whole("migrations", self._table("migrations").add(_arrow(row, MIGRATIONS_TABLE)).version)
         return SCHEMA_VERSION
 
 

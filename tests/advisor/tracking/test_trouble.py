@@ -187,16 +187,11 @@ LIMITED = """
 """
 
 
-CUT_SHORT = pytest.mark.xfail(
-    reason="LanceDB may commit a data file that a limit on file sizes cut short, mostly under load", strict=False
-)
-
-
 @pytest.mark.parametrize(
     ("trouble", "memory"),
     [
         ("log only", 10**6),
-        pytest.param("all files", 10**6, marks=CUT_SHORT),
+        ("all files", 10**6),
         ("store too", 10**6),
         ("store too", 6_000),
     ],
