@@ -62,6 +62,8 @@ def find_run(store: RunStore, reference: str) -> Run:
         named = _named(store, reference)
         if named is not None:
             return named
+        if reference in experiments:
+            raise RunNotFoundError(_of_experiment(store, reference)) from None
         if number is not None and name and experiments:
             raise RunNotFoundError(f"there is no experiment {name!r}; {did_you_mean(name, experiments)}") from None
         begun, mark, rest = reference.rpartition("#")
@@ -74,6 +76,14 @@ def find_run(store: RunStore, reference: str) -> Run:
             return _by_number(store, experiments[0], int(reference))
         hint = f"a run's number is written with its experiment, for instance {experiments[0]}#{reference}"
         raise RunNotFoundError(f"{error}; {hint}") from None
+
+
+def _of_experiment(store: RunStore, name: str) -> str:
+    """Return what to say where an experiment was named and a run is wanted."""
+    newest = store.page(name, descending=True, limit=1)[0]
+    if not newest:
+        return f"{name!r} is an experiment, and it has no runs yet"
+    return f"{name!r} is an experiment; say which of its runs is meant, for instance {name}#{newest[0].number}"
 
 
 def _named(store: RunStore, name: str) -> Run | None:

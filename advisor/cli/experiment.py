@@ -240,7 +240,7 @@ def _said(exp: Experiment) -> dict[str, str]:
     problem = Problem.of(exp.record.problem)
     said = {
         "constraints": ", ".join(map(str, problem.constraints)),
-        "to try first": "; ".join(_values(point) for point in problem.try_first),
+        "to try first": "; ".join(_values(point) + _tried(exp, point) for point in problem.try_first),
         "fixed": _values(problem.fixed),
         "elsewhere": ", ".join(f"{name} is {' or '.join(others)}" for name, others in problem.renamed.items()),
         "priors": ", ".join(f"{name} near {prior.center:g}" for name, prior in problem.priors.items()),
@@ -248,6 +248,14 @@ def _said(exp: Experiment) -> dict[str, str]:
         "repeats": str(problem.repeats) if problem.repeats > 1 else "",
     }
     return {what: words for what, words in said.items() if words}
+
+
+def _tried(exp: Experiment, point: Mapping[str, Any]) -> str:
+    """Return, in brackets, which run has had the parameters of a point; nothing where none has."""
+    for run in exp.runs() if point else ():
+        if all(run.params.get(name) == value for name, value in point.items()):
+            return f" (run #{run.number})"
+    return ""
 
 
 def _values(params: Mapping[str, Any]) -> str:

@@ -32,6 +32,8 @@ BEST: Final = "*"
 """Stands after the best objective of an experiment."""
 DIVERGED: Final = "!"
 """Stands after the objective of a run whose last value is not finite, where an earlier one stands for it."""
+SO_FAR: Final = "…"
+"""Stands after the last value of a run that goes on."""
 ARROWS: Final = {"minimize": "min", "maximize": "max"}
 
 
@@ -118,11 +120,20 @@ def _note_direction(objective: Objective | None, sort: str) -> None:
         note(f"the smallest {objective.metric} first; --desc lists the best first")
 
 
+def _value(run: Run, record: Record) -> float | None:
+    """Return the objective; of a run that goes on what it logged of it last."""
+    if run.state.is_over or run.objective is not None or record.objective is None:
+        return run.objective
+    return run.metrics.get(record.objective.metric)
+
+
 def _mark(run: Run, record: Record, *, is_best: bool) -> str:
     from storage.records import RunState
 
     if is_best:
         return BEST
+    if not run.state.is_over and _value(run, record) is not None:
+        return SO_FAR
     is_finite = run.objective is not None and math.isfinite(run.objective)
     return DIVERGED if is_finite and run.state is RunState.FINISHED and record.went_wrong(run) else " "
 
@@ -134,7 +145,8 @@ def _print(adv: Advisor, runs: Sequence[Run], *, single: bool) -> None:
     objectives = {name: each.record.objective for name, each in experiments.items()}
     objective = objectives[runs[0].experiment] if single else None
     marks = {run.id: _mark(run, experiments[run.experiment].record, is_best=run.id in best) for run in runs}
-    params, metrics = varying_first(runs)[:MAX_PARAMS], _metrics(runs, objectives)[:MAX_METRICS]
+    params = _params(runs, experiments[runs[0].experiment].record.space if single else None)
+    metrics = _metrics(runs, objectives)[:MAX_METRICS]
     named = any(run.name for run in runs)
     columns = [
         Column("#", right=True),
@@ -156,7 +168,7 @@ def _print(adv: Advisor, runs: Sequence[Run], *, single: bool) -> None:
             *((_shortened(run.name),) if named else ()),
             *(() if single else (run.experiment,)),
             run.state,
-            shown(run.objective) + marks[run.id],
+            shown(_value(run, experiments[run.experiment].record)) + marks[run.id],
             *(run.params.get(name) for name in params),
             *(run.metrics.get(name) for name in metrics),
             run.started,
@@ -170,6 +182,15 @@ def _print(adv: Advisor, runs: Sequence[Run], *, single: bool) -> None:
         note(f"{BEST} best run; {count(len(runs), 'run')}")
     if DIVERGED in marks.values():
         note(f"{DIVERGED} it ended with a value that is not finite; shown is the last one that was")
+    if SO_FAR in marks.values():
+        note(f"{SO_FAR} it goes on; shown is the last value that it logged")
+
+
+def _params(runs: Sequence[Run], space: Mapping[str, Any] | None) -> list[str]:
+    """Return the parameters that get a column: as the space has them, those that vary where not all have room."""
+    names = varying_first(runs)[:MAX_PARAMS]
+    place = {name: i for i, name in enumerate(space or ())}
+    return sorted(names, key=lambda name: (place.get(name, len(place)), name))
 
 
 def _shortened(name: str | None) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import re
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,6 +43,9 @@ def register(app: typer.Typer) -> None:
         alone: Annotated[
             bool, typer.Option("--alone", help="Learn from this experiment only, not from the others of the store.")
         ] = False,
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Show them without keeping them: nothing counts as taken.")
+        ] = False,
         explain: Annotated[
             bool, typer.Option("--explain", help="Draw the forecast, what each parameter does, and who taught it.")
         ] = False,
@@ -65,7 +69,8 @@ def register(app: typer.Typer) -> None:
             if accept is not None or reject is not None:
                 return _answered(session, exp, accept, reject)
             fixed = assigned(fix, "--fix", exp.space()[0]) if fix else None
-            found = exp.suggest(n, sampler=sampler, seed=seed, fixed=fixed, retry=retry, transfer=not alone)
+            asked: dict[str, Any] = {"sampler": sampler, "seed": seed, "fixed": fixed, "retry": retry}
+            found = exp.suggest(n, **asked, transfer=not alone, keep=not dry_run)
             if session.as_json:
                 print_json([suggestion.as_json() for suggestion in found])
             else:
@@ -73,6 +78,9 @@ def register(app: typer.Typer) -> None:
                 if explain:
                     best = exp.best()
                     draw(found, exp.record.objectives[0], None if best is None else best.objective)
+                if dry_run:
+                    note("not kept: the next who asks may be given the same, and the ledger does not know of it")
+                    return 0
                 note("kept as taken for an hour, so that nobody is given the same point twice")
                 ids = ", ".join(suggestion.id for suggestion in found)
                 note(f"made again later by: advisor suggest {experiment} --again ID, here {ids}")
@@ -120,5 +128,18 @@ def _print(found: Sequence[Suggestion]) -> None:
         interval = None if forecast is None else f"{forecast.low:.4g} to {forecast.high:.4g}"
         rows.append([i, *(suggestion.params.get(name) for name in names), mean, interval, suggestion.source])
     print_table(columns, rows)
-    for i, suggestion in enumerate(found, start=1):
-        say(f"{i}. {suggestion.why}" if len(found) > 1 else suggestion.why)
+    shared, own = _reasons([suggestion.why for suggestion in found])
+    if shared:
+        say(shared)
+    for i, reasons in enumerate(own, start=1):
+        if reasons:
+            say(f"{i}. {reasons}" if len(found) > 1 else reasons)
+
+
+def _reasons(texts: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the sentences that all of some paragraphs hold, and what is left of each."""
+    if len(texts) == 1:
+        return "", list(texts)
+    sentences = [re.split(r"(?<=\.) (?=[A-Z])", text) for text in texts]
+    shared = [each for each in sentences[0] if all(each in others for others in sentences)]
+    return " ".join(shared), [" ".join(each for each in own if each not in shared) for own in sentences]

@@ -112,6 +112,8 @@ TOO_GOOD_NATS = 0.7
 """… and by a factor of 2: the best run of a sweep is close to the next best, a leak is not."""
 ERROR_MAX_CHARS = 160
 """Of an exception's last line in a title."""
+NO_REASON_OF_OPTUNA = "Optuna keeps no reason: the objective raised, or its value was NaN"
+"""What is known of a trial that Optuna says has failed."""
 MAX_SMOOTHED = 2_000
 """Longer curves are smoothed by the medians of this many equal stretches."""
 TAIL_SHARE = 0.1
@@ -584,9 +586,10 @@ def failed(error: str | None) -> Symptom:
 
 
 def said_of(run: Run) -> str | None:
-    """Return why a run did not end well; of one that was told without an error, what its last note says."""
+    """Return why a run did not end well: its error, the last note of one that was told, what Optuna leaves."""
     told = run.source == "told" and run.state in (RunState.FAILED, RunState.CRASHED)
-    return run.error or (run.notes[-1] if told and run.notes else None)
+    of_optuna = NO_REASON_OF_OPTUNA if run.source == "optuna" and run.state is RunState.FAILED else None
+    return run.error or (run.notes[-1] if told and run.notes else of_optuna)
 
 
 def _last_line(error: str | None) -> str:

@@ -301,6 +301,15 @@ def _point(what: str, params: Mapping[str, Any], space: Space | None) -> Mapping
     return {name: plain(space[name], params[name]) for name in space if name in params}
 
 
+def _instead(name: str, others: Any, space: Space) -> str:
+    """Return what may have been meant: the two names the other way round, or one that is written alike."""
+    names = (others,) if isinstance(others, str) else others
+    for other in names if isinstance(names, (list, tuple)) else ():
+        if other in space:
+            return f"{other!r} is the name here, so say it the other way round: {name!r} is what others call it"
+    return did_you_mean(name, space)
+
+
 def _renamed(given: Any, space: Space | None) -> Mapping[str, tuple[str, ...]]:
     if given is not None and not isinstance(given, Mapping):
         raise ConfigError(f"renamed = {given!r} maps no parameters to other names; give {{'lr': 'learning_rate'}}")
@@ -308,7 +317,7 @@ def _renamed(given: Any, space: Space | None) -> Mapping[str, tuple[str, ...]]:
     owner: dict[str, str] = {}
     for name, others in (given or {}).items():
         if space is not None and name not in space:
-            raise SpaceError(f"renamed: the space has no parameter {name!r}; {did_you_mean(str(name), space)}")
+            raise SpaceError(f"renamed: the space has no parameter {name!r}; {_instead(str(name), others, space)}")
         names = (others,) if isinstance(others, str) else others
         if not isinstance(names, (list, tuple)) or not names or not all(isinstance(o, str) and o for o in names):
             raise ConfigError(

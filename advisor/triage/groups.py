@@ -49,6 +49,8 @@ class Group:
     n_of: int
     """Runs of the experiment."""
     n_findings: int
+    n_mild: int
+    """Runs whose findings of it would call nobody, such as those that a person ended."""
     since: datetime
     """When the first of them was found."""
     latest: datetime
@@ -73,7 +75,8 @@ class Group:
         """What is wrong in one line; the experiment is not named."""
         if self.n_runs == 1 and self.members:
             return self.members[0].finding.title
-        return f"{self.n_runs:,} of {self.n_of:,} runs: {self.slug}"
+        mild = f" ({self.n_mild:,} of them mild)" if self.is_urgent and self.n_mild else ""
+        return f"{self.n_runs:,} of {self.n_of:,} runs: {self.slug}{mild}"
 
     def as_json(self) -> dict[str, Any]:
         """Return the public JSON form."""
@@ -86,6 +89,7 @@ class Group:
             "n_runs": self.n_runs,
             "n_of": self.n_of,
             "n_findings": self.n_findings,
+            "n_mild": self.n_mild,
             "since": self.since,
             "latest": self.latest,
             "urgent": self.is_urgent,
@@ -168,16 +172,19 @@ def _newest(several: Sequence[Seen], n: int) -> list[Seen]:
 
 
 def _group(cause: Cause, several: Sequence[Seen], newest: Sequence[Seen], runs: Mapping[str, Run], n_of: int) -> Group:
+    affected = {seen.finding.run_id for seen in several}
+    urgent = {seen.finding.run_id for seen in several if may_be_pushed(seen.finding, Severity.WARNING)}
     return Group(
         cause[0],
         code=cause[1],
         severity=max({seen.finding.severity for seen in several}, key=lambda severity: severity.rank),
-        n_runs=len({seen.finding.run_id for seen in several}),
+        n_runs=len(affected),
         n_of=n_of,
         n_findings=len(several),
+        n_mild=len(affected - urgent),
         since=min(seen.open_since for seen in several),
         latest=max(seen.open_since for seen in several),
-        is_urgent=any(may_be_pushed(seen.finding, Severity.WARNING) for seen in several),
+        is_urgent=bool(urgent),
         members=tuple(
             Member(seen.finding, run=runs[seen.finding.run_id], since=seen.open_since)
             for seen in newest

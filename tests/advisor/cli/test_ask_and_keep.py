@@ -23,6 +23,20 @@ def test_a_suggestion_is_printed_with_its_reasons(program, store: Path) -> None:
     assert "advisor tell digits" in done.err
 
 
+def test_what_all_suggestions_have_in_common_is_said_once(program, store: Path) -> None:
+    out = program("--store", store, "suggest", "digits", "-n", 3, "--seed", 1).out
+    assert out.count("Learned from 16 runs here") == 1
+    assert all(out.count(f"\n{i}. Forecast of val_loss: ") == 1 for i in (1, 2, 3))
+
+
+def test_suggestions_can_be_looked_at_without_being_kept(program, store: Path) -> None:
+    asked = ("--store", store, "suggest", "digits", "--seed", 1)
+    seen = program(*asked, "--dry-run")
+    assert "not kept" in seen.err
+    assert program(*asked, "--dry-run", "--json").data[0]["params"] == program(*asked, "--json").data[0]["params"]
+    assert program("--store", store, "ledger", "digits", "--json").data["suggestions"]["n_made"] == 1
+
+
 def test_parameters_can_be_kept_at_a_value(program, store: Path) -> None:
     arguments = ("suggest", "digits", "--fix", "lr=1e-2", "--fix", "opt=adam", "--json")
     assert program("--store", store, *arguments).data[0]["params"] == {"lr": 0.01, "opt": "adam"}
@@ -57,6 +71,12 @@ def test_where_nobody_can_tell_there_is_a_reason_and_no_forecast(program, made_s
     assert done.data == {"mean": None, "low": None, "high": None, "p_best": None}
     assert done.err.startswith("no forecast: ")
     assert program("--store", made_store, "forecast", "bare-run").out == ""
+
+
+@pytest.mark.parametrize("command", ["forecast", "show"])
+def test_an_experiment_where_a_run_is_wanted_is_told_apart(program, store: Path, command: str) -> None:
+    error = program("--store", store, command, "digits").error
+    assert error == "error: 'digits' is an experiment; say which of its runs is meant, for instance digits#15"
 
 
 def test_a_run_is_told_and_found_again(program, store: Path) -> None:

@@ -87,6 +87,35 @@ def test_parameters_that_vary_come_first_and_are_bounded(program, tmp_path: Path
     assert "same" not in header
 
 
+def test_parameters_stand_as_in_the_space_whichever_run_comes_first(program, tmp_path: Path) -> None:
+    import advisor
+
+    with advisor.open(tmp_path / "store") as adv:
+        space = {"width": advisor.Int(1, 9), "lr": advisor.Float(0, 1), "act": advisor.Choice("relu", "tanh")}
+        exp = adv.experiment("toy", objective="loss", space=space)
+        exp.tell({"act": "relu", "lr": 0.1, "width": 3}, 0.5)
+        exp.tell({"lr": 0.2, "width": 3, "act": "tanh"}, 0.5)
+    for more in ((), ("--limit", 1), ("--sort", "params.lr", "--desc")):
+        header = lines(program("runs", "toy", "--store", tmp_path / "store", *more).out)[0]
+        assert [name for name in header if name in space] == ["width", "lr", "act"]
+
+
+def test_a_run_that_goes_on_shows_its_last_value(program, tmp_path: Path) -> None:
+    import advisor
+
+    with advisor.open(tmp_path / "store") as adv:
+        exp = adv.experiment("toy", objective="loss")
+        exp.tell({"lr": 0.1}, 0.5)
+        with exp.start(params={"lr": 0.2}) as run:
+            run.log({"loss": 0.25})
+            run._delivery.take_soon().wait(10)
+            done = program("runs", "toy", "--store", tmp_path / "store")
+            assert "0.25…" in done.out
+            assert "0.5*" in done.out
+            assert "… it goes on; shown is the last value that it logged" in done.err
+        assert "0.25*" in program("runs", "toy", "--store", tmp_path / "store").out
+
+
 def test_a_limited_table_says_how_many_are_not_shown(program, made_store: Path) -> None:
     done = program("--store", made_store, "runs", "digits", "--limit", 3)
     assert len(lines(done.out)) == 4

@@ -59,13 +59,21 @@ def test_the_problem_is_said_shown_and_taken_back(program, store: Path) -> None:
         (("--unfix", "lr"), "--unfix 'lr': it is not fixed; fixed are no parameters"),
         (("--try-first", "lr"), "--try-first is not JSON"),
         (("--try-first", "[1]"), "--try-first is a JSON list"),
-        (("--rename", "x=lrr"), "the space has no parameter 'lrr'"),
+        (("--rename", "x=lrr"), "the space has no parameter 'lrr'; did you mean 'lr'?"),
+        (("--rename", "lr=eta"), "no parameter 'eta'; 'lr' is the name here, so say it the other way round: 'eta' is"),
         (("--prior", "opt=sgd"), "the prior of 'opt' is 'sgd'"),
         (("--cost", "val_loss"), "is the objective itself"),
     ],
 )
 def test_a_mistake_is_one_line(program, made_store: Path, arguments: tuple[str, ...], message: str) -> None:
     assert message in program("--store", made_store, "experiment", "digits", *arguments).error
+
+
+def test_points_that_have_been_tried_say_by_which_run(program, store: Path) -> None:
+    call = ("--store", store, "experiment", "digits", "--try-first", '{"lr": 0.123}', "--try-first", '{"lr": 0.2}')
+    program(*call)
+    program("--store", store, "tell", "digits", "--params", '{"lr": 0.2, "opt": "sgd"}', "--value", 1)
+    assert "lr = 0.123; lr = 0.2 (run #16)" in program("--store", store, "experiment", "digits").out
 
 
 def test_a_conditional_space_is_shown_with_its_conditions(program, tmp_path: Path) -> None:

@@ -30,3 +30,14 @@ def test_of_many_runs_with_the_same_trouble_some_are_named(program, tmp_path: Pa
     shown = program("--store", str(tmp_path / "store"), "triage").out
     assert "5 of 5 runs: failed (#" in " ".join(shown.split())
     assert ", …)" in shown
+
+
+def test_of_runs_with_the_same_trouble_those_that_a_person_ended_are_counted(program, tmp_path: Path) -> None:
+    with advisor.open(tmp_path / "store", capture=False) as adv:
+        exp = adv.experiment("sweep", objective="loss")
+        for error in ("boom", "KeyboardInterrupt", "KeyboardInterrupt"):
+            exp.start(params={"lr": 0.1}).fail(error)
+    at = ("--store", str(tmp_path / "store"), "triage")
+    assert "3 of 3 runs: failed (2 of them mild) (#2, #1, #0)" in " ".join(program(*at).out.split())
+    (group,) = json.loads(program(*at, "--json").out)["findings"]
+    assert (group["n_runs"], group["n_mild"], group["urgent"]) == (3, 2, True)
