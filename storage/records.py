@@ -451,16 +451,20 @@ class Experiment:
     def ranks(self, run: Run) -> bool:
         """Return whether a run may be called better or worse than others.
 
-        It may if it finished by itself, did not diverge, and has a value for every objective.
+        It may if it finished by itself, did not diverge, has a value for every objective, and breaks no constraint
+        that it told Optuna of.
         """
         n_values = max(len(self.objectives), 1)
-        return run.state is RunState.FINISHED and len(run.values) == n_values and not self.went_wrong(run)
+        is_whole = run.state is RunState.FINISHED and len(run.values) == n_values
+        return is_whole and not run.breaks_its_constraints and not self.went_wrong(run)
 
 
 UNRECORDED_END: Final = "end_not_recorded"
 """Key in a run's ``meta``: its tool does not say when a run ends, so silence is no sign of trouble."""
 ENDED_BY_HAND: Final = "interrupted: "
 """What the error of a run begins with that ended with the program that had started it, as a person told that one."""
+CONSTRAINTS: Final = "constraints"
+"""Key in the attributes of a trial under which Optuna keeps a list of them; ``constraints:NAME`` has one each."""
 CurveLoader = Callable[[str], Mapping[str, Curve]]
 
 
@@ -535,6 +539,27 @@ class Run:
     def objective(self) -> float | None:
         """The first objective's value; None where there is none yet, NaN where it is not a number."""
         return self.values[0] if self.values else None
+
+    @property
+    def constraints(self) -> Mapping[str, float]:
+        """What the run told Optuna of its constraints, by name: above 0 where it breaks one.
+
+        Those of ``constraints_func`` have no names but their places, "0" and on.
+        """
+        out: dict[str, float] = {}
+        for attrs in (self.meta, self.system_attrs):  # an import's are in ``meta``
+            unnamed = attrs.get(CONSTRAINTS)
+            if isinstance(unnamed, (list, tuple)):
+                out |= {str(i): value for i, value in enumerate(unnamed) if isinstance(value, (int, float))}
+            for key, value in attrs.items():
+                if key.startswith(f"{CONSTRAINTS}:") and isinstance(value, (int, float)):
+                    out[key.removeprefix(f"{CONSTRAINTS}:")] = value
+        return out
+
+    @property
+    def breaks_its_constraints(self) -> bool:
+        """Whether one of ``constraints`` is above 0 or NaN; one that was not told of is kept, as Optuna has it."""
+        return any(not value <= 0 for value in self.constraints.values())
 
     @property
     def name(self) -> str | None:

@@ -32,6 +32,8 @@ BEST: Final = "*"
 """Stands after the best objective of an experiment."""
 DIVERGED: Final = "!"
 """Stands after the objective of a run whose last value is not finite, where an earlier one stands for it."""
+BROKEN: Final = "~"
+"""Stands after the objective of a run that breaks a constraint."""
 SO_FAR: Final = "…"
 """Stands after the last value of a run that goes on."""
 ARROWS: Final = {"minimize": "min", "maximize": "max"}
@@ -128,12 +130,15 @@ def _value(run: Run, record: Record) -> float | None:
 
 
 def _mark(run: Run, record: Record, *, is_best: bool) -> str:
+    from advisor.suggest.problem import Problem
     from storage.records import RunState
 
     if is_best:
         return BEST
     if not run.state.is_over and _value(run, record) is not None:
         return SO_FAR
+    if Problem.of(record.problem).feasible(run) is False:
+        return BROKEN
     is_finite = run.objective is not None and math.isfinite(run.objective)
     return DIVERGED if is_finite and run.state is RunState.FINISHED and record.went_wrong(run) else " "
 
@@ -182,6 +187,8 @@ def _print(adv: Advisor, runs: Sequence[Run], *, single: bool) -> None:
         note(f"{BEST} best run; {count(len(runs), 'run')}")
     if DIVERGED in marks.values():
         note(f"{DIVERGED} it ended with a value that is not finite; shown is the last one that was")
+    if BROKEN in marks.values():
+        note(f"{BROKEN} it breaks a constraint")
     if SO_FAR in marks.values():
         note(f"{SO_FAR} it goes on; shown is the last value that it logged")
 

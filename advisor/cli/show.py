@@ -79,6 +79,8 @@ def _print(run: Run, *, objective: Any) -> None:
     }
     print_pairs(None, {name: value for name, value in about.items() if value is not None})
     print_pairs("parameters", run.params)
+    bounds = {name: f"{shown(value)}, {'kept' if value <= 0 else 'broken'}" for name, value in run.constraints.items()}
+    print_pairs("constraints, kept up to 0", bounds)
     try:
         curves = run.curves
     except CurveDamagedError as error:

@@ -112,7 +112,7 @@ TOO_GOOD_NATS = 0.7
 """… and by a factor of 2: the best run of a sweep is close to the next best, a leak is not."""
 ERROR_MAX_CHARS = 160
 """Of an exception's last line in a title."""
-NO_REASON_OF_OPTUNA = "Optuna keeps no reason: the objective raised, or its value was NaN"
+NO_REASON_OF_OPTUNA = "Optuna told no reason: the objective raised, or its value was no number"
 """What is known of a trial that Optuna says has failed."""
 MAX_SMOOTHED = 2_000
 """Longer curves are smoothed by the medians of this many equal stretches."""

@@ -216,7 +216,7 @@ def _trials(experiment: Experiment, runs: Sequence[Run], known: Mapping[str, Dim
             if run.state is RunState.PRUNED and len(run.values) == 1:
                 at = max(run.reports, default=0)
                 given |= {"state": TrialState.PRUNED, "intermediate_values": {at: run.values[0]}}
-            if problem.constraints and problem.feasible(run) is not None:
+            if (problem.constraints or run.constraints) and problem.feasible(run) is not None:
                 given["constraints"] = problem.violated(run)
             trials.append(create_trial(values=list(run.values), **given))
     return trials

@@ -121,10 +121,11 @@ def own_runs(
     bad = [each for each in ordered if each.wrong]
     runs = [each.run for each in good]
     width = len(encoder.names)
+    told = sorted({name for run in runs for name in run.constraints})
     violations = np.zeros((0, 0))
-    if problem.constraints:
-        found = [problem.violations(run) for run in runs]
-        violations = np.array(found).reshape(len(runs), len(problem.constraints))
+    if problem.constraints or told:
+        found = [(*problem.violations(run), *(run.constraints.get(name, 0.0) for name in told)) for run in runs]
+        violations = np.array(found).reshape(len(runs), len(problem.constraints) + len(told))
     costs = None
     if problem.cost is not None:
         known = [problem.cost_of(run) for run in runs]

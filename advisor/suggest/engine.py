@@ -178,6 +178,17 @@ class _Fitted:
     said: Array
     evidence: float
     """Log density of each run given all others, summed, on the scale that it was fitted to."""
+    constraints: tuple[surface.Surface, ...] = ()
+    """A model of each constraint's violation."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Bound:
+    """A model of one constraint's violation, and what it was fitted to."""
+
+    model: surface.Surface
+    columns: Array
+    values: Array
 
 
 class _Model:
@@ -345,6 +356,7 @@ class _Model:
         not fitted to it, since the border of what runs is sharp.
         """
         wrong = self.own.wrong[-MAX_OWN:]
+        fitted = replace(fitted, constraints=self._bounds(pending))
         if not len(pending) and not len(wrong):
             return fitted
         columns = self.encoder.columns(np.vstack([pending, wrong]))
@@ -371,10 +383,9 @@ class _Model:
         if not kept.any():
             return float(fitted.scores.min())
         likely = np.flatnonzero(kept)[np.argsort(-self.scores[kept], kind="stable")[:MAX_BEST]]
-        known = self.own.points[likely]
-        if not violations.size:  # of runs that go on nobody knows whether they keep them
-            known = np.vstack([known, pending])
-        columns = self.encoder.columns(known)
+        if violations.size and len(pending):  # of those that go on, those that probably keep them
+            pending = pending[_p_feasible(fitted, self.encoder.columns(pending)) > 0.5]
+        columns = self.encoder.columns(np.vstack([self.own.points[likely], pending]))
         mean, _ = fitted.model.predict(columns, self._said(columns, fitted))
         return float(mean.max())
 
@@ -385,31 +396,40 @@ class _Model:
         value = np.log(deviation) + log_improvement((mean - best) / deviation)
         value = value + self.care * np.log(np.maximum(self.survival.probability(columns), FLOOR))
         if self.own.violations.size:
-            value = value + np.log(np.maximum(self._p_feasible(columns), FLOOR))
+            value = value + np.log(np.maximum(_p_feasible(fitted, columns), FLOOR))
         if self._costs is not None:
             value = value - self._costs.predict(columns, np.zeros(len(columns)))[0]
         if self.setting.log_prior is not None:
             value = value + self.setting.log_prior(points) * PRIOR_STRENGTH / max(len(self.scores), 1)
         return np.asarray(value)
 
-    def _p_feasible(self, columns: Array) -> Array:
-        """Return the probability that all constraints are kept."""
-        from scipy.special import ndtr
-
-        out = np.ones(len(columns))
-        for process in self._constraints:
-            mean, deviation = process.predict(columns, np.zeros(len(columns)))
-            out = out * ndtr(-mean / deviation)
-        return out
+    def _bounds(self, pending: Array) -> tuple[surface.Surface, ...]:
+        """Return the models of the constraints as if the runs that go on had come out as expected."""
+        if not len(pending):
+            return tuple(bound.model for bound in self._constraints)
+        columns, nothing = self.encoder.columns(pending), np.zeros(len(pending))
+        believed = []
+        for bound in self._constraints:
+            values = np.concatenate([bound.values, bound.model.predict(columns, nothing)[0]])
+            both, kernel = np.vstack([bound.columns, columns]), bound.model.kernel
+            believed.append(surface.fit(both, values, np.zeros(values.size), kernel, cold=True, kernel=kernel))
+        return tuple(believed)
 
     @functools.cached_property
-    def _constraints(self) -> list[surface.Surface]:
-        """A Gaussian process of each constraint's violation, in units of its spread."""
+    def _constraints(self) -> list[_Bound]:
+        """A Gaussian process of each constraint's violation, in units of its spread.
+
+        Its covariance is fitted: a bound is often exact where the objective is noisy, and with the objective's noise
+        the search would be sent beyond it again and again.
+        """
         found = []
         for values in self.own.violations.T:
             known = np.flatnonzero(np.isfinite(values))[-MAX_OWN:]
             if known.size >= 2:
-                found.append(self._plain(known, values[known] / (float(values[known].std()) or 1.0)))
+                columns = self.encoder.columns(self.own.points[known])
+                scaled = values[known] / (float(values[known].std()) or 1.0)
+                model = surface.fit(columns, scaled, np.zeros(known.size), self.kernel, cold=True)
+                found.append(_Bound(model, columns, scaled))
         return found
 
     @functools.cached_property
@@ -430,10 +450,21 @@ class _Model:
             point,
             source="gp",
             p_ok=float(self.survival.probability(columns)[0]),
-            p_feasible=float(self._p_feasible(columns)[0]) if self.own.violations.size else None,
+            p_feasible=float(_p_feasible(fitted, columns)[0]) if self.own.violations.size else None,
             slope=None if fitted.cold else fitted.model.slope,
             weights=self.weights,
         )
+
+
+def _p_feasible(fitted: _Fitted, columns: Array) -> Array:
+    """Return the probability that all constraints are kept."""
+    from scipy.special import ndtr
+
+    out = np.ones(len(columns))
+    for model in fitted.constraints:
+        mean, deviation = model.predict(columns, np.zeros(len(columns)))
+        out = out * ndtr(-mean / deviation)
+    return out
 
 
 def _scores(own: Own, *, by_rank: bool) -> Array:

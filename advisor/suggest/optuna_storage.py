@@ -34,8 +34,10 @@ from optuna.study._frozen import FrozenStudy  # the return type that BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from advisor.redact import redact
+from advisor.suggest.outcome import INTERRUPTED
 from advisor.suggest.trial_buffer import FLUSH_AFTER_S, LiveTrial, TrialBuffer
 from advisor.suggest.trial_cache import StudyTrials, TrialCache
+from advisor.suggest.trial_failure import reason_of_failure, was_interrupted
 from advisor.suggest.trials import (
     METRIC_NAMES,
     TO_RUN_STATE,
@@ -230,8 +232,10 @@ class AdvisorStorage(BaseStorage):
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """Change a run's state; of two processes that start a waiting run only one is told True.
 
-        All that the run has reported is in the store before this returns, in the same commit.
+        All that the run has reported is in the store before this returns, in the same commit. Of one that failed the
+        reason is kept where it can be told; what Ctrl-C ended is tagged, so that nothing is learned from it.
         """
+        reason = reason_of_failure() if state is TrialState.FAIL else None
         with self._lock:
             run = self._live(trial_id).run
             if state is TrialState.RUNNING and run.state is not RunState.WAITING:
@@ -239,8 +243,13 @@ class AdvisorStorage(BaseStorage):
             body: dict[str, Any] = {"state": str(TO_RUN_STATE[state])}
             if state.is_finished():
                 body["values"] = [float(value) for value in values or ()]
+            tags = []
+            if reason is not None:
+                body["error"] = reason
+            if was_interrupted(reason):
+                tags = [Event.new("run.tagged", run.experiment, run.id, actor=ACTOR, tags=[INTERRUPTED])]
             event = Event.new("run.state", run.experiment, run.id, actor=ACTOR, **body)
-            now = self._append(*merged(self._buffer.changes(trial_id)), event)
+            now = self._append(*merged(self._buffer.changes(trial_id)), *tags, event)
             self._buffer.drop(trial_id)
             return event.id not in now.refused or self._raise_if_over(run, now)
 

@@ -142,20 +142,28 @@ class Problem:
     def violations(self, run: Run) -> tuple[float, ...]:
         """Return by how much a run breaks each constraint, in the constraint's unit.
 
-        Above 0 where it does; NaN where the run has no value of that metric, or the value is NaN.
+        Above 0 where it does; NaN where the run has no value of that metric, or the value is NaN. Those that the
+        run told Optuna of are not among them (``Run.constraints``).
         """
         return tuple(c.violation(run.metrics.get(c.metric, math.nan)) for c in self.constraints)
 
     def violated(self, run: Run) -> dict[str, float]:
-        """Return ``violations`` by constraint as Optuna takes them: infinite for a value that is NaN or not there."""
-        pairs = zip(self.constraints, self.violations(run), strict=True)
-        return {str(constraint): math.inf if math.isnan(value) else value for constraint, value in pairs}
+        """Return ``violations`` by constraint as Optuna takes them: infinite for a value that is NaN or not there.
+
+        Those that the run itself told Optuna of are among them.
+        """
+        pairs = zip(map(str, self.constraints), self.violations(run), strict=True)
+        both = (*pairs, *run.constraints.items())
+        return {name: math.inf if math.isnan(value) else value for name, value in both}
 
     def feasible(self, run: Run) -> bool | None:
         """Whether a run keeps all constraints; None where a metric that would tell was not logged.
 
-        A value that is NaN keeps no bound. Without constraints every run is feasible.
+        A value that is NaN keeps no bound. Without constraints every run is feasible. Those that the run told Optuna
+        of count as well.
         """
+        if run.breaks_its_constraints:
+            return False
         known = [c.violation(run.metrics[c.metric]) <= 0 for c in self.constraints if c.metric in run.metrics]
         if not all(known):
             return False

@@ -186,7 +186,8 @@ def _finished_trials(
 
 def _violated(problem: Problem, run: Run) -> dict[str, float] | None:
     """Return by how much a run breaks each constraint, as Optuna takes it; None where that cannot be told."""
-    return problem.violated(run) if problem.constraints and problem.feasible(run) is not None else None
+    some = problem.constraints or run.constraints
+    return problem.violated(run) if some and problem.feasible(run) is not None else None
 
 
 def _of(distributions: Mapping[str, BaseDistribution], params: Mapping[str, Any]) -> dict[str, BaseDistribution]:

@@ -185,6 +185,7 @@ def _run(trial: FrozenTrial, record: Experiment) -> Run:
         state=_STATES[trial.state],
         params=dict(trial.params),
         values=values,
+        system_attrs=trial.system_attrs,
         tags=(INTERRUPTED,) if trial.user_attrs.get(INTERRUPTED) else (),
         created=started.astimezone(UTC),
         ended=None if trial.datetime_complete is None else trial.datetime_complete.astimezone(UTC),

@@ -100,6 +100,19 @@ def test_parameters_stand_as_in_the_space_whichever_run_comes_first(program, tmp
         assert [name for name in header if name in space] == ["width", "lr", "act"]
 
 
+def test_runs_that_break_a_constraint_are_marked(program, tmp_path: Path) -> None:
+    import advisor
+
+    with advisor.open(tmp_path / "store") as adv:
+        exp = adv.experiment("toy", objective="loss", constraints="latency <= 5")
+        exp.tell({"lr": 0.1}, 0.5, metrics={"latency": 6})
+        exp.tell({"lr": 0.2}, 0.75, metrics={"latency": 4})
+    done = program("runs", "toy", "--store", tmp_path / "store")
+    assert "0.5~" in done.out
+    assert "0.75*" in done.out
+    assert "~ it breaks a constraint" in done.err
+
+
 def test_a_run_that_goes_on_shows_its_last_value(program, tmp_path: Path) -> None:
     import advisor
 

@@ -4,16 +4,20 @@ import json
 import math
 import shutil
 import sqlite3
+import warnings
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 from optuna.distributions import distribution_to_json, json_to_distribution
 
+import advisor
 from advisor.errors import SourceError
+from advisor.sources.importing import Importer
 from advisor.sources.optuna import OptunaReader
 from advisor.sources.port import Options, Piece, SourceRun
 from storage.records import RunState
@@ -110,6 +114,29 @@ def test_a_study_says_what_is_optimised_and_its_curve_is_the_objectives(folder: 
     waiting, _ = trials["Überraschung /1", 9]
     assert (waiting.state, waiting.params, waiting.values) == (RunState.WAITING, {"x": 0.25}, None)
     assert trials["Überraschung /1", 7][0].seed == 7
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_constraints_of_imported_trials_count(tmp_path: Path, named: bool) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        if named:
+            trial.set_constraint("enough", 0.5 - x)
+        return x
+
+    told = None if named else lambda trial: (0.5 - trial.params["x"],)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sampler = optuna.samplers.TPESampler(seed=1, constraints_func=told)
+        study = optuna.create_study(storage=f"sqlite:///{tmp_path / 'study.db'}", study_name="s", sampler=sampler)
+        study.optimize(objective, n_trials=12)
+    with advisor.open(tmp_path / "store", capture=False) as adv:
+        with Importer(adv, tmp_path / "study.db") as importer:
+            importer.sync()
+        best = adv.experiment("s").best()
+        assert best is not None
+        assert best.meta["trial"] == study.best_trial.number
+        assert study.best_value > min(trial.value or 0 for trial in study.trials)
 
 
 def source_of(path: Path) -> Any:

@@ -302,6 +302,27 @@ def test_a_constraint_moves_proposals_to_where_it_is_kept() -> None:
     assert all(each.p_feasible is not None and 0 <= each.p_feasible <= 1 for each in found)
 
 
+def test_an_exact_constraint_is_not_broken_again_and_again() -> None:
+    encoder = Encoder(SQUARE)
+    points = np.random.default_rng(0).random((8, 2))
+    broken = []
+    for turn in range(10):
+        mine = own(encoder, points, -points[:, 0], violations=0.5 - points[:, :1])  # the best lie beyond it
+        point = propose(setting(encoder, mine), taken=free, seed=turn)[0].point
+        broken.append(point[0] < 0.5)
+        points = np.vstack([points, point])
+    assert sum(broken) <= 6
+    assert 0.5 <= points[points[:, 0] >= 0.5, 0].min() < 0.51
+
+
+def test_several_proposals_are_not_all_sent_beyond_a_constraint() -> None:
+    encoder = Encoder(SQUARE)
+    points = np.random.default_rng(0).random((12, 2))
+    mine = own(encoder, points, -points[:, 0], violations=0.5 - points[:, :1])
+    found = propose(setting(encoder, mine), taken=free, seed=0, n=6)
+    assert sum(each.point[0] >= 0.5 for each in found) >= 2
+
+
 def test_a_constraint_that_no_run_has_kept_is_approached() -> None:
     encoder = Encoder(SQUARE)
     points = np.random.default_rng(0).random((12, 2)) * [0.4, 1.0] + [0.6, 0.0]

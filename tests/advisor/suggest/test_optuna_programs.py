@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
@@ -34,7 +37,8 @@ from optuna.samplers import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from advisor.optuna import AdvisorStorage
+import advisor
+from advisor.optuna import AdvisorStorage, TransferSampler
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::optuna.exceptions.ExperimentalWarning", "ignore::DeprecationWarning:optuna", "ignore::FutureWarning:optuna"
@@ -155,6 +159,78 @@ def test_a_constraint_that_a_trial_sets_decides_what_is_best(storage: AdvisorSto
     study.optimize(objective, n_trials=8)
     seen = optuna.load_study(study_name="s", storage=_again(storage))
     assert seen.best_value == min(trial.params["x"] for trial in study.trials if trial.params["x"] >= 0.5)
+
+
+def _constrained(storage: AdvisorStorage | None, sampler: BaseSampler, *, named: bool) -> optuna.Study:
+    """Return a study of x, the smaller the better, that must be 0.5 or more."""
+
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        trial.set_user_attr("lacks", 0.5 - x)
+        if named:
+            trial.set_constraint("enough", 0.5 - x)
+        return x
+
+    study = optuna.create_study(storage=storage, study_name="s", sampler=sampler)
+    study.optimize(objective, n_trials=20)
+    return study
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_constraints_that_trials_tell_of_count_for_what_is_best_and_suggested(tmp_path: Path, named: bool) -> None:
+    told = None if named else lambda trial: (trial.user_attrs["lacks"],)
+    with advisor.open(tmp_path / "store", capture=False) as adv:
+        storage = AdvisorStorage(adv.store)
+        study = _constrained(storage, TPESampler(seed=1, constraints_func=told), named=named)
+        exp = adv.experiment("s")
+        best = exp.best()
+        assert best is not None
+        assert best.number == study.best_trial.number
+        assert [run.number for run in exp.front()] == [best.number]
+        assert exp.runs(order_by="objective")[0].objective < 0.5
+        assert list(best.constraints) == ["enough" if named else "0"]
+        (made,) = exp.suggest(seed=2)
+        assert made.params["x"] > 0.4
+        assert made.p_feasible is not None
+        assert adv.store.verify().problems == ()
+
+
+def test_constraints_are_heeded_in_studies_that_the_transfer_sampler_serves() -> None:
+    study = _constrained(None, TransferSampler(seed=1), named=True)
+    assert 0.5 <= study.best_value < 0.505
+    assert np.mean([trial.params["x"] > 0.49 for trial in study.trials[8:]]) > 0.8
+
+
+def test_why_a_trial_failed_is_kept(tmp_path: Path) -> None:
+    def objective(trial: optuna.Trial) -> Any:
+        x = trial.suggest_float("x", 0, 1)
+        if trial.number == 1:
+            raise RuntimeError("no space left, token=sk-0123456789abcdefghijklmnop")
+        if trial.number == 4:
+            raise KeyboardInterrupt
+        return {2: math.nan, 3: "text"}.get(trial.number, x)
+
+    with advisor.open(tmp_path / "store", capture=False) as adv:
+        study = optuna.create_study(storage=AdvisorStorage(adv.store), study_name="s", sampler=RandomSampler(seed=0))
+        with pytest.raises(KeyboardInterrupt):
+            study.optimize(objective, n_trials=9, catch=(RuntimeError,))
+        with pytest.warns(UserWarning, match="not acceptable"):
+            study.tell(study.ask(), math.nan)
+        study.tell(study.ask(), state=TrialState.FAIL)
+        fine, raised, no_number, text, ended, told, unknown = adv.experiment("s").runs()
+        assert fine.error is None
+        assert raised.error is not None
+        assert "in objective" in raised.error
+        assert raised.error.rstrip().endswith("RuntimeError: no space left, token=[redacted]")
+        assert no_number.error == told.error == "the value of the objective was NaN, which Optuna takes for a failure"
+        assert text.error == "the value of the objective was of type str, which is no number"
+        assert ended.error is not None
+        assert (ended.error.rstrip().endswith("KeyboardInterrupt"), ended.tags) == (True, ("interrupted",))
+        assert unknown.error is None
+        found = {f.run_id: (f.title, str(f.severity)) for f in adv.experiment("s").check().findings}
+        assert found[raised.id] == ("it failed: RuntimeError: no space left, token=[redacted]", "error")
+        assert found[ended.id] == ("it failed: KeyboardInterrupt", "info")
+        assert found[unknown.id][0].startswith("it failed: Optuna told no reason")
 
 
 def test_queued_trials_are_run_first_and_with_their_own_parameters(storage: AdvisorStorage) -> None:
