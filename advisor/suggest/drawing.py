@@ -15,6 +15,7 @@ import numpy as np
 from advisor.errors import SpaceError
 from advisor.suggest.keyed import Keyed
 from advisor.suggest.problem import Problem
+from advisor.suggest.samplers import saying_what_is_missing
 from advisor.suggest.space import Choice, Space
 from advisor.suggest.study import Knowledge, build_study
 from storage.records import Experiment, RunState
@@ -187,8 +188,10 @@ def _asked(study: optuna.Study, free: Space) -> Iterator[dict[str, Any]]:
         yield {}
         return
     for _ in range(MAX_REDRAWS):
-        trial = study.ask() if free.is_conditional else study.ask(fixed_distributions=free.to_distributions())
-        yield free.suggest(trial)
+        with saying_what_is_missing(type(study.sampler).__name__):
+            trial = study.ask() if free.is_conditional else study.ask(fixed_distributions=free.to_distributions())
+            params = free.suggest(trial)
+        yield params
         study.tell(trial, state=TrialState.FAIL)  # reached only if it was not new: nobody will run it
 
 

@@ -34,6 +34,7 @@ from optuna.study._frozen import FrozenStudy  # the return type that BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from advisor.redact import redact
+from advisor.suggest.others import UNNAMED
 from advisor.suggest.outcome import INTERRUPTED
 from advisor.suggest.trial_buffer import FLUSH_AFTER_S, LiveTrial, TrialBuffer
 from advisor.suggest.trial_cache import StudyTrials, TrialCache
@@ -59,8 +60,6 @@ if TYPE_CHECKING:
     from storage.store import RunStore
 
 ACTOR: Final = "optuna"
-NAME_PREFIX: Final = "no-name-"
-"""What Optuna calls studies without a name."""
 
 
 class AdvisorStorage(BaseStorage):
@@ -102,7 +101,7 @@ class AdvisorStorage(BaseStorage):
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
         """Create an experiment; objectives are called ``value``, or ``value_0``, ``value_1`` and so on."""
-        name = f"{NAME_PREFIX}{uuid.uuid4()}" if study_name is None else study_name
+        name = f"{UNNAMED}{uuid.uuid4()}" if study_name is None else study_name
         objectives = objectives_json(default_metric_names(len(directions)), list(directions))
         event = Event.new("experiment.created", name, actor=ACTOR, objectives=objectives, reduce="last", space=None)
         with self._lock:

@@ -42,6 +42,8 @@ MIN_RUNS: Final = 8
 """Runs below which a past experiment says too little."""
 MIN_OVERLAP: Final = 0.1
 """Part of the space that it has to cover at least."""
+UNNAMED: Final = "no-name-"
+"""What the names that Optuna gives begin with; the rest is drawn by chance and says nothing."""
 MAX_OTHERS: Final = 48
 """Other experiments that are looked at, the most alike by what is said of them."""
 MAX_OTHER_RUNS: Final = 20_000
@@ -85,7 +87,8 @@ def question(experiment: Experiment) -> str:
     'digits mlp. MLP on the UCI digits. '
     """
     metric = "" if experiment.objective is None else words(experiment.objective.metric)
-    return f"{words(experiment.name)}. {experiment.description}. {metric}"
+    name = "" if experiment.name.startswith(UNNAMED) else words(experiment.name)
+    return f"{name}. {experiment.description}. {metric}"
 
 
 def likeness(experiment: Experiment, others: Sequence[Experiment], vectors: Vectors | None = None) -> list[float]:

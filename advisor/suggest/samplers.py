@@ -126,12 +126,26 @@ def _by_name(name: str, seed: int) -> Chosen:
         raise ConfigError(
             f"unknown sampler {name!r}; {did_you_mean(name, {*known, *by_short, 'auto', 'transfer'}, show=30)}"
         )
-    try:
+    with saying_what_is_missing(class_name):
         sampler = _made(getattr(samplers, class_name), seed=seed)
-    except ImportError as exc:
-        first_line = str(exc).split("\n")[0]
-        raise MissingExtraError(f"{class_name} needs a package that is not installed: {first_line}") from exc
     return Chosen(sampler, name=class_name, source=_short(class_name), why=f"{class_name} was asked for")
+
+
+@contextmanager
+def saying_what_is_missing(sampler: str) -> Iterator[None]:
+    """Say which package a sampler of Optuna's lacks; some import it only when they are asked for a first point.
+
+    Raises
+    ------
+    MissingExtraError
+        If one is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        hint = f"; pip install {error.name}" if error.name else ""
+        first_line = str(error).split("\n")[0]
+        raise MissingExtraError(f"{sampler} needs a package that is not installed: {first_line}{hint}") from error
 
 
 def _made(factory: Callable[..., BaseSampler], *, seed: int, **options: Any) -> BaseSampler:

@@ -38,6 +38,7 @@ from optuna.samplers import (
 from optuna.trial import FrozenTrial, TrialState
 
 import advisor
+from advisor.errors import MissingExtraError
 from advisor.optuna import AdvisorStorage, TransferSampler
 
 pytestmark = pytest.mark.filterwarnings(
@@ -199,6 +200,33 @@ def test_constraints_are_heeded_in_studies_that_the_transfer_sampler_serves() ->
     study = _constrained(None, TransferSampler(seed=1), named=True)
     assert 0.5 <= study.best_value < 0.505
     assert np.mean([trial.params["x"] > 0.49 for trial in study.trials[8:]]) > 0.8
+
+
+def test_studies_without_a_name_are_served_alike_from_the_same_seed(tmp_path: Path) -> None:
+    """Optuna draws their names by chance, which say nothing of the question."""
+    with advisor.open(tmp_path / "store", capture=False) as adv:
+        for name, best in (("digits", 0.2), ("letters", 0.7)):
+            exp = adv.experiment(name, objective="loss", space={"x": advisor.Float(0, 1)})
+            for i in range(8):
+                exp.tell({"x": i / 8}, abs(i / 8 - best))
+        found = []
+        for _ in range(2):
+            sampler = TransferSampler(adv.store, description="a toy", seed=0)
+            study = optuna.create_study(sampler=sampler)
+            study.optimize(lambda trial: (trial.suggest_float("x", 0, 1) - 0.5) ** 2, n_trials=6)
+            found.append([trial.params["x"] for trial in study.trials])
+        assert found[0] == found[1]
+
+
+def test_a_sampler_that_lacks_a_package_says_which(tmp_path: Path) -> None:
+    class Lacking(RandomSampler):
+        def infer_relative_search_space(self, study: Any, trial: Any) -> Any:
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    with advisor.open(tmp_path / "store", capture=False) as adv:
+        exp = adv.experiment("toy", objective="loss", space={"x": advisor.Float(0, 1)})
+        with pytest.raises(MissingExtraError, match="Lacking needs a package that is not installed"):
+            exp.suggest(sampler=Lacking())
 
 
 def test_why_a_trial_failed_is_kept(tmp_path: Path) -> None:
