@@ -20,7 +20,7 @@ TOLD: dict[str, tuple[str, ...]] = {
         r"#13 ",
         r"best: #\d+, val_loss 0\.\d+",
         r"try next: \{'lr': .*'solver': '(sgd|adam)'\}",
-        r"because: A Gaussian process on 14 runs",
+        r"because: By a Gaussian process on 14 runs",
         r"what mattered: \{'(lr|solver)': ",
     ),
     "03_find_what_went_wrong.py": (
@@ -39,7 +39,7 @@ TOLD: dict[str, tuple[str, ...]] = {
     ),
     "05_optuna_study.py": (
         r"Optuna says:  best trial #(\d+), accuracy (0\.9\d+), [^\n]*\nadvisor says: best run #\1, accuracy \2",
-        r"because: A Gaussian process on 20 runs",
+        r"because: By a Gaussian process on 20 runs",
     ),
     "06_search_and_filter.py": (
         r'"slow at prediction time"\n +0\.\d\d  #4 KNeighborsClassifier',

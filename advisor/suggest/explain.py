@@ -117,8 +117,9 @@ def _source(question: Question, made: Suggestion, chosen: Chosen, about: str | N
             "earlier runs."
         ),
         "gp": (
-            f"A Gaussian process on {_runs(len(knowledge.places))} expects more of this point than of any other, its "
-            "uncertainty and the chance of a crash counted in."
+            f"By a Gaussian process on {_runs(len(knowledge.places))} this point is the most worth trying"
+            f"{' beside those before it' if made.place else ''}: what it expects there, its uncertainty and the chance "
+            "of a crash counted in."
         ),
     }.get(made.source)
     if made.source == "portfolio" and made.teachers:
