@@ -465,6 +465,7 @@ ENDED_BY_HAND: Final = "interrupted: "
 """What the error of a run begins with that ended with the program that had started it, as a person told that one."""
 CONSTRAINTS: Final = "constraints"
 """Key in the attributes of a trial under which Optuna keeps a list of them; ``constraints:NAME`` has one each."""
+_CONSTRAINT: Final = f"{CONSTRAINTS}:"
 CurveLoader = Callable[[str], Mapping[str, Curve]]
 
 
@@ -552,14 +553,15 @@ class Run:
             if isinstance(unnamed, (list, tuple)):
                 out |= {str(i): value for i, value in enumerate(unnamed) if isinstance(value, (int, float))}
             for key, value in attrs.items():
-                if key.startswith(f"{CONSTRAINTS}:") and isinstance(value, (int, float)):
-                    out[key.removeprefix(f"{CONSTRAINTS}:")] = value
+                if key.startswith(_CONSTRAINT) and isinstance(value, (int, float)):
+                    out[key.removeprefix(_CONSTRAINT)] = value
         return out
 
     @property
     def breaks_its_constraints(self) -> bool:
         """Whether one of ``constraints`` is above 0 or NaN; one that was not told of is kept, as Optuna has it."""
-        return any(not value <= 0 for value in self.constraints.values())
+        told = bool(self.system_attrs or self.meta)  # asked of thousands of runs, few of which have either
+        return told and any(not value <= 0 for value in self.constraints.values())
 
     @property
     def name(self) -> str | None:
