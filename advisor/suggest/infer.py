@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -81,8 +81,11 @@ def _inferred(kept: Keyed[tuple[Run, ...]]) -> Inferred:
     said = [f"{name}: {note}" for name, note in notes.items()]
     early = sum(run.state.is_over for run in runs) - sum(run.state.is_over for run in counted)
     if early:
-        these = "1 run" if early == 1 else f"{early} runs"
-        said.append(f"{these} ended early, with only a part of the parameters, and {_be(early)} not counted in this")
+        these, have, are = ("1 run", "has", "it is") if early == 1 else (f"{early} runs", "have", "they are")
+        said.append(
+            f"{these} did not come through and {have} only a part of the parameters of others, so {are} not counted in "
+            "this"
+        )
     space = Space({name: dimensions[name] for name in names if name in dimensions})
     return Inferred(space, tuple(said), ranges)
 
@@ -103,8 +106,9 @@ def whole(runs: Sequence[Run], ranges: Mapping[str, Dimension]) -> list[Run]:
         if not unsure:
             continue
         compared = sorted(words & few)
-        longer = {_at(run, compared) for more, others in sets.items() if few < more for run in others}
-        early |= {run.id for run in unsure if _at(run, compared) in longer}
+        longer = (run for more, others in sets.items() if few < more for run in others)
+        alone = _unmet({_at(run, compared) for run in unsure}, longer, compared)
+        early |= {run.id for run in unsure if _at(run, compared) not in alone}
     return [run for run in runs if run.id not in early]
 
 
@@ -127,10 +131,6 @@ def _exactly(count: int, among: Sequence[Run], runs: Sequence[Run]) -> str:
     return f"exactly the {count} runs" if len(among) == len(runs) else f"of {_these(among, runs)} exactly the {count}"
 
 
-def _be(count: int) -> str:
-    return "is" if count == 1 else "are"
-
-
 def few_words(runs: Sequence[Run], ranges: Mapping[str, Dimension]) -> set[str]:
     """Return the parameters that others may depend on: declared as choices, or a few words or truth values each."""
     seen: dict[str, set[Any]] = {}
@@ -146,6 +146,16 @@ def few_words(runs: Sequence[Run], ranges: Mapping[str, Dimension]) -> set[str]:
             elif name not in ranges:
                 numbers.add(name)
     return {name for name, values in seen.items() if name not in numbers and len(values) <= MAX_CHOICES}
+
+
+def _unmet(wanted: set[tuple[Any, ...]], runs: Iterable[Run], names: Sequence[str]) -> set[tuple[Any, ...]]:
+    """Return which combinations of values no run has; it looks no further than it must."""
+    left = set(wanted)
+    for run in runs:
+        if not left:
+            break
+        left.discard(_at(run, names))
+    return left
 
 
 def _at(run: Run, names: Sequence[str]) -> tuple[Any, ...]:

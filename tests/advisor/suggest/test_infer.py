@@ -148,7 +148,10 @@ def test_a_run_that_did_not_come_through_takes_no_parameter_away(state: RunState
     for runs in ([*early, *trials], [replace(one, distributions={}) for one in (*early, *trials)]):
         found = infer_space(runs)
         assert list(found.space) == ["a", "b"]
-        said = "3 runs ended early, with only a part of the parameters, and are not counted in this"
+        said = (
+            "3 runs did not come through and have only a part of the parameters of others, so they are not counted in "
+            "this"
+        )
         assert (found.notes[-1] == said) == state.is_over
     branches = [_classified(i) for i in range(30)]
     early = [_classified(30 + i, state, n_asked=i % 3) for i in range(9)]
