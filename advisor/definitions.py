@@ -90,12 +90,21 @@ class Definitions:
         if record is None and not sure:
             record, sure = self._store.state().experiments.get(name), True
         if "problem" in given:
-            given = {**given, "problem": _checked(name, given, record)}
+            given = {**given, "problem": _checked(name, given, record, self._runs_of(record))}
         self._define(name, given, record)
 
     @property
     def _store(self) -> RunStore:
         return self._opening.get()
+
+    def _runs_of(self, record: Experiment | None) -> list[Run]:
+        """Return the runs of an experiment without a declared space, as far as the store is open."""
+        if record is None or record.space or self._opening.opened is None:
+            return []
+        try:
+            return list(self._store.state().runs_of(record.name))
+        except StoreUnavailableError:
+            return []
 
     def record_to_start(self, name: str, params: Mapping[str, Any]) -> Experiment:
         """Return what a run of the experiment starts with, from the store only where it must be asked.
@@ -294,7 +303,7 @@ def _merged(given: Mapping[str, Any], record: Experiment | None) -> dict[str, An
     return Problem.of({**before, **given}).to_json()
 
 
-def _checked(name: str, given: Mapping[str, Any], record: Experiment | None) -> dict[str, Any]:
+def _checked(name: str, given: Mapping[str, Any], record: Experiment | None, runs: Sequence[Run]) -> dict[str, Any]:
     """Return the parts of a problem that are given as the store keeps them, an empty part as an empty value."""
     declared = given.get("space", None if record is None else record.space)
     space = Space.from_json(declared) if declared else None
@@ -302,8 +311,27 @@ def _checked(name: str, given: Mapping[str, Any], record: Experiment | None) -> 
     if "objectives" in given:
         objectives = read_objectives(_resolved(name, {"objectives": given["objectives"]}, record)["objectives"])
     parts = Problem.checked(given["problem"], space, objectives).to_json()
+    if space is None and record is not None:
+        before = Problem.of(record.problem).to_json()  # what was said before stays as it is
+        _hold_against({key: value for key, value in parts.items() if value != before.get(key)}, runs)
     nothing: dict[str, Any] = {"constraints": [], "try_first": [], "cost": None, "repeats": 1}
     return {key: parts.get(key, nothing.get(key, {})) for key in given["problem"]}
+
+
+def _hold_against(parts: Mapping[str, Any], runs: Sequence[Run]) -> None:
+    """Refuse parts of a problem that name a parameter that no run has, or a value that Optuna programs cannot ask for.
+
+    Any other value goes: the runs to come may have it.
+    """
+    from advisor.suggest.declared import declared
+
+    known = {name for run in runs for name in run.params}
+    if not known:
+        return
+    said = Problem.checked(parts, names=known)
+    ranges = declared(runs)
+    if ranges:
+        Problem.checked(said.within(ranges).to_json(), Space(ranges))
 
 
 def _tell_new_space(record: Experiment, space: Mapping[str, Any], runs: Sequence[Run]) -> None:

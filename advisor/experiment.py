@@ -415,7 +415,8 @@ class Experiment:
         Raises
         ------
         SpaceError
-            If the parameters do not fit the declared space.
+            If the parameters do not fit the declared space or, where there is none, the ranges that the Optuna
+            programs of the runs declare.
         ConfigError
             If a finished run comes without a value, the values are not as many as the objectives, a metric is no
             number, or the parameters are others than the suggestion's.
@@ -557,8 +558,11 @@ class Experiment:
         if record.space:
             return
         known = {name for run in self._store.state().runs_of(self.name) for name in run.params}
+        cases = {name.casefold() for name in known}
         for name in params:
-            if known and name not in known and get_close_matches(name, known, n=1, cutoff=0.75):
+            if name in known:
+                continue
+            if name.casefold() in cases or get_close_matches(name, known, n=1, cutoff=0.75):
                 raise SpaceError(
                     f"no run of {self.name!r} has a parameter {name!r}; {did_you_mean(name, known)} "
                     "A new one is accepted once a search space is declared."

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -20,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 from advisor.asking import called, following
-from advisor.errors import ConfigError
+from advisor.errors import ConfigError, SpaceError
 from advisor.notes import NOTE_MAX_CHARS
 from advisor.redact import scrub
 from advisor.suggest.space import Space
@@ -30,6 +31,8 @@ from storage.curves import summaries
 from storage.errors import AlreadyThereError, NothingCalledSoError
 from storage.records import Curve, CurveChunk, Event, Experiment, Run, RunState, new_id
 from storage.store import RunStore
+
+log = logging.getLogger(__name__)
 
 SAME: Final = 1e-9
 """Relative distance up to which two values of a parameter are the same: JSON was written and read in between."""
@@ -66,6 +69,8 @@ class Told:
         if experiment.space:
             space = Space.from_json(experiment.space)
             space.check({**space.active(params, fill=True), **params})  # a default stands for what is left out
+        elif suggestion_id not in store.state().suggestions:  # what was suggested need not fit what is known today
+            _check_declared(store, experiment.name, params)
         kept = curves_of(metrics, curves)
         event = Event.new(
             "run.created",
@@ -113,6 +118,30 @@ class Told:
                 f"{len(values)} values were given for {len(experiment.objectives)} objectives; give one for each"
             )
         return values
+
+
+def _check_declared(store: RunStore, experiment: str, params: Mapping[str, Any]) -> None:
+    """Hold parameters against what the Optuna programs of the runs declare; what is new altogether is said.
+
+    Raises
+    ------
+    SpaceError
+        If one is missing, outside its range, or without a meaning.
+    """
+    from advisor.suggest.told import check_told
+
+    runs = list(store.state().runs_of(experiment))
+    try:
+        check_told(runs, params)
+    except SpaceError as error:
+        raise SpaceError(
+            f"{error} (no space is declared, so this is what the Optuna programs of {experiment!r} say; "
+            f"'advisor experiment {experiment} --space FILE' declares another)"
+        ) from error
+    if any(run.distributions for run in runs):
+        known = {name for run in runs for name in run.params}
+        for name in (name for name in params if name not in known):
+            log.warning("no run of %r had a parameter %r before; it is kept", experiment, name)
 
 
 def _run_id(store: RunStore, experiment: str, suggestion_id: str | None) -> str:

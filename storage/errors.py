@@ -107,7 +107,8 @@ def did_you_mean(given: str, allowed: Iterable[str], *, show: int = 8, written: 
     names = sorted(set(allowed))
     if not names:
         return "there is none yet."
-    close = get_close_matches(given, names, n=3, cutoff=0.6)
+    close = [name for name in names if name.casefold() == given.casefold()]
+    close = close or get_close_matches(given, names, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(repr(written(name)) for name in close) + "?"
     more = f" … ({len(names)} in all)" if len(names) > show else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any, Final, Literal, Self, cast
@@ -92,7 +92,14 @@ class Problem:
         )
 
     @classmethod
-    def checked(cls, data: Mapping[str, Any], space: Space | None = None, objectives: Sequence[Objective] = ()) -> Self:
+    def checked(
+        cls,
+        data: Mapping[str, Any],
+        space: Space | None = None,
+        objectives: Sequence[Objective] = (),
+        *,
+        names: Collection[str] | None = None,
+    ) -> Self:
         """Return the problem that a person described, or refuse it.
 
         Parameters
@@ -105,6 +112,8 @@ class Problem:
             What parameters there are; without one, names and values of parameters are taken as they come.
         objectives
             The experiment's; its only objective cannot be what a run costs.
+        names
+            Without a space: which parameters there are, whatever their values.
 
         Raises
         ------
@@ -114,14 +123,26 @@ class Problem:
         for key in data:
             if key not in KEYS:
                 raise ConfigError(f"a problem has no part {key!r}; {did_you_mean(key, KEYS)}")
+        names = names if space is None else space
         return cls(
             constraints=_constraints(data.get("constraints")),
-            try_first=_points(data.get("try_first"), space),
-            fixed=checked_fixed(data.get("fixed"), space),
-            renamed=_renamed(data.get("renamed"), space),
-            priors=_priors(data.get("priors"), space),
+            try_first=_points(data.get("try_first"), space, names),
+            fixed=_fixed(data.get("fixed"), space, names),
+            renamed=_renamed(data.get("renamed"), names),
+            priors=_priors(data.get("priors"), space, names),
             cost=_cost(data.get("cost"), objectives),
             repeats=_repeats(data.get("repeats")),
+        )
+
+    def within(self, names: Collection[str]) -> Self:
+        """Return what is said of some parameters only; of a point to try first, the part that names them."""
+        points = ({name: value for name, value in point.items() if name in names} for point in self.try_first)
+        return replace(
+            self,
+            try_first=tuple(point for point in points if point),
+            fixed={name: value for name, value in self.fixed.items() if name in names},
+            renamed={name: others for name, others in self.renamed.items() if name in names},
+            priors={name: prior for name, prior in self.priors.items() if name in names},
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -269,11 +290,11 @@ def _float(text: str) -> float | None:
         return None
 
 
-def _points(given: Any, space: Space | None) -> tuple[Mapping[str, Any], ...]:
+def _points(given: Any, space: Space | None, names: Collection[str] | None) -> tuple[Mapping[str, Any], ...]:
     points = [given] if isinstance(given, Mapping) and given else given or []
     if not isinstance(points, (list, tuple)) or not all(isinstance(point, Mapping) for point in points):
         raise ConfigError(f"try_first = {given!r} holds something else than points; give [{{'lr': 0.1}}, …]")
-    return tuple(_point(f"point {i} of try_first", point, space) for i, point in enumerate(points, 1))
+    return tuple(_point(f"point {i} of try_first", point, space, names) for i, point in enumerate(points, 1))
 
 
 def checked_fixed(given: Any, space: Space | None) -> Mapping[str, Any]:
@@ -284,12 +305,18 @@ def checked_fixed(given: Any, space: Space | None) -> Mapping[str, Any]:
     ConfigError, SpaceError
         In one sentence, what cannot be fixed.
     """
+    return _fixed(given, space, space)
+
+
+def _fixed(given: Any, space: Space | None, names: Collection[str] | None) -> Mapping[str, Any]:
     if given is not None and not isinstance(given, Mapping):
         raise ConfigError(f"fixed = {given!r} maps no parameters to values; give {{'lr': 0.1}}")
-    return _point("fixed", given, space) if given else {}
+    return _point("fixed", given, space, names) if given else {}
 
 
-def _point(what: str, params: Mapping[str, Any], space: Space | None) -> Mapping[str, Any]:
+def _point(
+    what: str, params: Mapping[str, Any], space: Space | None, names: Collection[str] | None
+) -> Mapping[str, Any]:
     """Return parameters as plain values of the space, some of which may be missing."""
     if not params:
         raise ConfigError(f"{what} is empty; name at least one parameter with its value")
@@ -297,11 +324,11 @@ def _point(what: str, params: Mapping[str, Any], space: Space | None) -> Mapping
     for name, value in scalars.items():
         if not (value is None or isinstance(value, (bool, str)) or number(value) is not None):
             raise ConfigError(f"{what}: {name} = {value!r} is no finite number, text, truth value or null")
+    for name in scalars:
+        if names is not None and name not in names:
+            raise SpaceError(f"{what}: unknown parameter {name!r}; {did_you_mean(name, names)}")
     if space is None:
         return scalars
-    for name in scalars:
-        if name not in space:
-            raise SpaceError(f"{what}: unknown parameter {name!r}; {did_you_mean(name, space)}")
     try:
         space.check(params, partial=True)
     except SpaceError as error:
@@ -309,23 +336,23 @@ def _point(what: str, params: Mapping[str, Any], space: Space | None) -> Mapping
     return {name: plain(space[name], params[name]) for name in space if name in params}
 
 
-def _instead(name: str, others: Any, space: Space) -> str:
+def _instead(name: str, others: Any, known: Collection[str]) -> str:
     """Return what may have been meant: the two names the other way round, or one that is written alike."""
     names = (others,) if isinstance(others, str) else others
     for other in names if isinstance(names, (list, tuple)) else ():
-        if other in space:
+        if other in known:
             return f"{other!r} is the name here, so say it the other way round: {name!r} is what others call it"
-    return did_you_mean(name, space)
+    return did_you_mean(name, known)
 
 
-def _renamed(given: Any, space: Space | None) -> Mapping[str, tuple[str, ...]]:
+def _renamed(given: Any, known: Collection[str] | None) -> Mapping[str, tuple[str, ...]]:
     if given is not None and not isinstance(given, Mapping):
         raise ConfigError(f"renamed = {given!r} maps no parameters to other names; give {{'lr': 'learning_rate'}}")
     out: dict[str, tuple[str, ...]] = {}
     owner: dict[str, str] = {}
     for name, others in (given or {}).items():
-        if space is not None and name not in space:
-            raise SpaceError(f"renamed: the space has no parameter {name!r}; {_instead(str(name), others, space)}")
+        if known is not None and name not in known:
+            raise SpaceError(f"renamed: the space has no parameter {name!r}; {_instead(str(name), others, known)}")
         names = (others,) if isinstance(others, str) else others
         if not isinstance(names, (list, tuple)) or not names or not all(isinstance(o, str) and o for o in names):
             raise ConfigError(
@@ -340,13 +367,13 @@ def _renamed(given: Any, space: Space | None) -> Mapping[str, tuple[str, ...]]:
     return out
 
 
-def _priors(given: Any, space: Space | None) -> Mapping[str, Prior]:
+def _priors(given: Any, space: Space | None, names: Collection[str] | None) -> Mapping[str, Prior]:
     if given is not None and not isinstance(given, Mapping):
         raise ConfigError(f"priors = {given!r} maps no parameters to values; give {{'lr': 0.01}}")
-    return {str(name): _prior(str(name), prior, space) for name, prior in (given or {}).items()}
+    return {str(name): _prior(str(name), prior, space, names) for name, prior in (given or {}).items()}
 
 
-def _prior(name: str, given: Any, space: Space | None) -> Prior:
+def _prior(name: str, given: Any, space: Space | None, names: Collection[str] | None) -> Prior:
     if isinstance(given, Prior):
         given = {"center": given.center, "spread": given.spread}
     parts = dict(given) if isinstance(given, Mapping) else {"center": given}
@@ -357,9 +384,9 @@ def _prior(name: str, given: Any, space: Space | None) -> Prior:
         raise ConfigError(
             f"the prior of {name!r} has a spread of {parts['spread']!r}; give a share of the range above 0"
         )
+    if names is not None and name not in names:
+        raise SpaceError(f"priors: the space has no parameter {name!r}; {did_you_mean(name, names)}")
     if space is not None:
-        if name not in space:
-            raise SpaceError(f"priors: the space has no parameter {name!r}; {did_you_mean(name, space)}")
         dimension = space[name]
         if isinstance(dimension, Choice):
             raise SpaceError(f"priors: {name} is a choice; only a numeric parameter has a prior")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,3 +138,44 @@ def test_a_run_that_is_told_brings_the_metrics_that_constraints_are_about(adv: A
     assert adv.store.verify().ok
     with pytest.raises(ConfigError, match="metric 'ms' = 'fast' is no number"):
         exp.tell({"lr": 0.1}, 0.1, metrics={"ms": "fast"})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"fixed": {"lrr": 1}}, "fixed: unknown parameter 'lrr'; did you mean 'lr'?"),
+        (
+            {"try_first": [{"lr": 0.1}, {"zz": 3}]},
+            "point 2 of try_first: unknown parameter 'zz'; there are 'epochs', 'lr'.",
+        ),
+        ({"priors": {"zz": 3}}, "priors: the space has no parameter 'zz'; there are 'epochs', 'lr'."),
+        ({"renamed": {"learning_rate": "lr"}}, "renamed: the space has no parameter 'learning_rate'; 'lr' is the name"),
+    ],
+)
+def test_without_a_space_what_no_run_has_is_refused(adv: Advisor, given: dict[str, object], message: str) -> None:
+    exp = adv.experiment("free", objective="loss", priors={"zz": 2})  # there is no run that could tell
+    for i in range(3):
+        exp.tell({"lr": 0.1 + 0.1 * i, "epochs": 5}, 0.5)
+    with pytest.raises(SpaceError, match=re.escape(message)):
+        adv.experiment("free", **given)  # type: ignore[arg-type]
+    adv.experiment("free", priors={"zz": 2})  # as before
+    adv.experiment("free", fixed={"epochs": 7}, try_first={"lr": 5}, priors={"lr": 5})
+    assert problem_of(adv, "free")["fixed"] == {"epochs": 7}
+
+
+def test_without_a_space_what_an_optuna_program_cannot_ask_for_is_refused(adv: Advisor) -> None:
+    exp = adv.experiment("asked", objective="loss")
+    for _ in range(3):
+        trial = exp.ask()
+        n, act = trial.suggest_int("n", 5, 30), trial.suggest_categorical("act", ["relu", "tanh"])
+        exp.start(trial, notes=f"{n} {act}").finish()
+    exp.tell({"n": 7, "act": "relu", "warmup": 3}, 0.5)
+    for given, message in (
+        ({"fixed": {"n": 2}}, "fixed: n = 2 is outside [5, 30]; choose a value inside, or widen the space"),
+        ({"try_first": {"n": 7, "warmup": 9, "act": "gelu"}}, "act = 'gelu' is not one of 'relu', 'tanh'"),
+        ({"priors": {"act": 1}}, "priors: act is a choice; only a numeric parameter has a prior"),
+    ):
+        with pytest.raises(SpaceError, match=re.escape(message)):
+            adv.experiment("asked", **given)  # type: ignore[arg-type]
+    adv.experiment("asked", fixed={"n": 7, "warmup": 9})
+    assert problem_of(adv, "asked")["fixed"] == {"n": 7, "warmup": 9}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 from collections.abc import Iterator
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 import advisor
 from advisor.app import Advisor
 from advisor.errors import SpaceError
 from advisor.experiment import Experiment
+from advisor.optuna import AdvisorStorage
 from storage.errors import AlreadyThereError
 from storage.records import RunState
 
@@ -94,3 +97,85 @@ def test_a_suggestion_whose_told_run_was_deleted_can_be_told_anew(adv: Advisor, 
     assert [run.id for run in exp.runs()] == [right.id]
     with pytest.raises(AlreadyThereError, match="told already as digits#1 "):
         exp.tell(None, 0.17, suggestion_id=made.id)
+
+
+def _branches(trial: optuna.Trial) -> float:
+    if trial.suggest_categorical("clf", ["svc", "rf"]) == "rf":
+        return 0.1 * trial.suggest_int("n", 5, 30) + trial.suggest_float("sub", 0, 1)
+    return trial.suggest_float("C", 1e-3, 1e3, log=True)
+
+
+@pytest.fixture
+def branches(tmp_path: Path, adv: Advisor) -> Experiment:
+    """Runs of an Optuna program; no space is declared."""
+    storage = AdvisorStorage(tmp_path / "store")
+    sampler = optuna.samplers.RandomSampler(seed=1)
+    optuna.create_study(study_name="branches", storage=storage, sampler=sampler).optimize(_branches, n_trials=24)
+    storage.close()
+    return adv.experiment("branches", create=False)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"clf": "rf", "n": 7, "sub": 7}, r"^sub = 7 is outside \[0, 1\]; choose a value inside, or widen the space"),
+        ({"clf": "rf", "n": "two", "sub": 0.5}, r"^n = 'two' is not a whole number; give one in \[5, 30\]"),
+        ({"clf": "rf", "n": 2, "sub": 0.5}, r"^n = 2 is outside \[5, 30\]"),
+        ({"clf": "svm", "C": 1}, "^clf = 'svm' is not one of 'svc', 'rf'"),
+        ({"clf": "rf", "n": 7}, "^parameter 'sub' is missing; with what is given the space needs clf, n, sub"),
+        ({"C": 1}, "^parameter 'clf' is missing"),
+        ({"clf": "svc", "C": 1, "n": 7}, "^n has no meaning with clf = 'svc'; leave it out"),
+        ({"clf": "svc", "c": 1}, "^no run of 'branches' has a parameter 'c'; did you mean 'C'?"),
+        ({"clf": "rf", "n": 7, "subs": 0.5}, "^no run of 'branches' has a parameter 'subs'; did you mean 'sub'?"),
+        ({"clf": "svc", "C": None}, "^C = None is not a number"),
+    ],
+)
+def test_what_optuna_programs_declare_holds_for_what_is_told_where_no_space_is_declared(
+    branches: Experiment, params: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SpaceError, match=message) as refused:
+        branches.tell(params, 0.5)
+    if "no run of" not in message:
+        assert str(refused.value).endswith(
+            "(no space is declared, so this is what the Optuna programs of 'branches' say; "
+            "'advisor experiment branches --space FILE' declares another)"
+        )
+    assert len(branches.runs()) == 24
+
+
+def test_a_point_of_the_programs_is_told_and_so_is_a_suggestion_and_a_parameter_that_is_new(
+    branches: Experiment, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert branches.tell({"clf": "rf", "n": 5.0, "sub": 1}, 0.5).number == 24
+    made = branches.suggest(seed=1)[0]
+    assert dict(branches.tell(None, 0.5, suggestion_id=made.id).params) == dict(made.params)
+    assert not caplog.records
+    with caplog.at_level(logging.WARNING):
+        told = branches.tell({"clf": "svc", "C": 1, "warmup": 100}, 0.4)
+    assert told.params["warmup"] == 100
+    assert [each.getMessage() for each in caplog.records] == [
+        "no run of 'branches' had a parameter 'warmup' before; it is kept"
+    ]
+
+
+def test_an_unseen_branch_needs_nothing_of_the_others(tmp_path: Path, adv: Advisor) -> None:
+    storage = AdvisorStorage(tmp_path / "store")
+    study = optuna.create_study(study_name="branches", storage=storage)
+    for _ in range(6):
+        study.enqueue_trial({"clf": "svc"})
+    study.optimize(_branches, n_trials=6)
+    storage.close()
+    exp = adv.experiment("branches", create=False)
+    with pytest.raises(SpaceError, match="parameter 'C' is missing"):
+        exp.tell({"clf": "svc"}, 0.5)
+    assert exp.tell({"clf": "rf", "n": 7, "sub": 0.5}, 0.5).number == 6
+
+
+def test_where_no_program_declares_anything_everything_is_told(adv: Advisor) -> None:
+    exp = adv.experiment("free", objective="loss")
+    for i in range(8):
+        exp.tell({"a": 0.1 * i, "b": i}, 0.5)
+    assert dict(exp.tell({"a": 7, "b": "two", "zz": 1}, 0.5).params) == {"a": 7, "b": "two", "zz": 1}
+    assert dict(exp.tell({"a": 7}, 0.5).params) == {"a": 7}
+    with pytest.raises(SpaceError, match="did you mean 'a'"):
+        exp.tell({"A": 7, "b": 1}, 0.5)
