@@ -410,9 +410,7 @@ class LiveRun:
 
     # -- the end
 
-    def finish(
-        self, *, value: float | Sequence[float] | None = None, state: RunState | str = RunState.FINISHED
-    ) -> None:
+    def finish(self, *, value: float | Sequence[float] | None = None, state: RunState | str | None = None) -> None:
         """End the run and wait until the store has it.
 
         Parameters
@@ -421,7 +419,8 @@ class LiveRun:
             The objective's value (one each, for several), where it is not to be read off the curve.
             NaN is accepted, and never best.
         state
-            ``finished``, ``pruned``, ``failed``.
+            ``finished``, ``pruned``, ``failed``. None is ``pruned`` where the last ``should_stop`` was True and nothing
+            was logged since, otherwise ``finished``: as at the end of a ``with`` block.
 
         Raises
         ------
@@ -431,6 +430,8 @@ class LiveRun:
             If ``state`` is none in which a run is over, or the values are not as many as the objectives.
         """
         values = None if value is None else [as_float(v) for v in (value if isinstance(value, Sequence) else [value])]
+        if state is None:
+            state = RunState.PRUNED if self._advised_stop else RunState.FINISHED
         self._end(ended_state(state), values=values)
 
     def fail(self, reason: str | BaseException) -> None:
@@ -452,7 +453,7 @@ class LiveRun:
         if error is not None:
             self.fail(error)
         else:
-            self.finish(state=RunState.PRUNED if self._advised_stop else RunState.FINISHED)
+            self.finish()
 
     def __repr__(self) -> str:
         number = "" if self._number is None else f"#{self._number}"
