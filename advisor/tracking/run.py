@@ -427,9 +427,10 @@ class LiveRun:
         RunFinishedError
             If the run has ended already, by this or another process.
         RecordError
-            If ``state`` is none in which a run is over, or the values are not as many as the objectives.
+            If ``state`` is none in which a run is over, a value is no number, or the values are not as many as the
+            objectives.
         """
-        values = None if value is None else [as_float(v) for v in (value if isinstance(value, Sequence) else [value])]
+        values = as_values(value)
         if state is None:
             state = RunState.PRUNED if self._advised_stop else RunState.FINISHED
         self._end(ended_state(state), values=values)
@@ -687,6 +688,20 @@ def as_float(value: Any) -> float:
     if type(value) is float:
         return value
     return float(value.detach() if hasattr(value, "detach") else value)
+
+
+def as_values(value: Any, *, refused: Callable[[str], Exception] = RecordError) -> list[float] | None:
+    """Return the objective's value, or those of several objectives, as floats, or refuse what is no number."""
+    if value is None:
+        return None
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    try:
+        return [as_float(one) for one in (value if several else [value])]
+    except (TypeError, ValueError, OverflowError):
+        raise refused(
+            f"value {value!r:.60} is a {type(value).__name__}; give a number, or a list of them, one for each of "
+            "several objectives (a note takes text)"
+        ) from None
 
 
 def not_a_number(values: Mapping[str, Any]) -> str:

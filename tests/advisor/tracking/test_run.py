@@ -304,6 +304,14 @@ def test_stopping_is_advised_for_a_hopeless_run_with_the_reason(adv: Advisor) ->
     assert kept.body["value"] == 10.0
 
 
+def test_a_final_value_that_is_no_number_is_refused_and_the_run_goes_on(adv: Advisor) -> None:
+    run = adv.experiment("toy", objective="loss").start(params={})
+    with pytest.raises(RecordError, match="value 'good' is a str; give a number"):
+        run.finish(value="good")  # type: ignore[arg-type]  # what a user may write
+    run.finish(value=1.0)
+    assert run.state is RunState.FINISHED
+
+
 def advised_to_stop(exp: Experiment) -> LiveRun:
     """Return a run that goes on and has just been advised to stop."""
     run = exp.start(params={})
