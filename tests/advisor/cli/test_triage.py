@@ -26,7 +26,7 @@ def test_a_suggestion_that_waits_is_told_beside_no_open_trouble(program, tmp_pat
     with advisor.open(tmp_path / "store", capture=False) as adv:
         adv.experiment("sweep", objective="loss", space={"lr": advisor.Float(0, 1)}).suggest()
     shown = program("--store", str(tmp_path / "store"), "triage")
-    assert shown.err.splitlines() == ["no trouble is open; 1 suggestion waits"]
+    assert shown.err.splitlines() == ["no trouble is open; a suggestion waits"]
     assert shown.out.startswith("suggestion ")
 
 
