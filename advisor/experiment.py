@@ -418,8 +418,8 @@ class Experiment:
             If the parameters do not fit the declared space or, where there is none, the ranges that the Optuna
             programs of the runs declare.
         ConfigError
-            If a finished run comes without a value, the values are not as many as the objectives, a metric is no
-            number, or the parameters are others than the suggestion's.
+            If a finished run comes without a value, the values are not as many as the objectives, a value or a metric
+            is no number, or the parameters are others than the suggestion's.
         RecordError
             If the state is none in which a run is over, there is no such suggestion, or a run followed it already.
         """
@@ -748,6 +748,11 @@ class Experiment:
             Share of the siblings' usual length that may be looked at; by default all there is.
         keep
             Whether to write the forecast into the store, so that it can be held against what the run came to.
+
+        Raises
+        ------
+        ConfigError
+            If ``at`` is no number above 0 and at most 1.
         """
         return self.explain_forecast(run, at=at, keep=keep)[0]
 
@@ -756,7 +761,10 @@ class Experiment:
     ) -> tuple[Forecast | None, str]:
         """Return the forecast, and what it rests on or why there is none; parameters as for ``forecast``."""
         from advisor.suggest import forecast_run
+        from advisor.suggest.conditions import number
 
+        if at is not None and not 0 < (number(at) or 0) <= 1:
+            raise ConfigError(f"at = {at!r:.60} is no share of the training; give a number above 0 and at most 1")
         one = run if isinstance(run, Run) else self.run(run)
         if at is None and one.state.is_over:
             return None, f"run #{one.number} has ended ({one.state}); ask about its first part: at=0.3, or --at 0.3"
@@ -844,9 +852,20 @@ class Experiment:
         worth
             Gain an hour of training that makes going on worth it, in the objective's unit; None leaves the cost to
             the reader.
+
+        Raises
+        ------
+        ConfigError
+            If ``worth`` is no finite number.
         """
         from advisor.suggest import advise_search
+        from advisor.suggest.conditions import number
 
+        if worth is not None and number(worth) is None:
+            raise ConfigError(
+                f"worth = {worth!r:.60} is no finite number; give the gain an hour of training that makes going on "
+                "worth it, in the objective's unit"
+            )
         record = self.record
         return advise_search(
             record, self._newest(newest), suggestions=self._suggested(), space=self._space_or_none(), worth=worth

@@ -118,6 +118,8 @@ def find(store: RunStore, reference: str) -> Experiment | Run:
     try:
         return find_run(store, reference)
     except RunNotFoundError as error:
+        if reference.rpartition("#")[0] in experiments:  # the experiment is known, its run is not
+            raise
         if _deleted_book(store.state(), reference) is not None:
             raise ExperimentNotFoundError(
                 f"experiment {reference!r} is deleted; 'advisor restore {quote(reference)}' brings it back"

@@ -25,7 +25,7 @@ from advisor.errors import ConfigError, SpaceError
 from advisor.notes import NOTE_MAX_CHARS
 from advisor.redact import scrub
 from advisor.suggest.space import Space
-from advisor.tracking.run import ended_state
+from advisor.tracking.run import as_values, ended_state
 from advisor.tracking.values import plain
 from storage.curves import summaries
 from storage.errors import AlreadyThereError, NothingCalledSoError
@@ -110,9 +110,9 @@ class Told:
                 f"experiment {experiment.name!r} has no objective that a value could be of; set one with "
                 f"'advisor experiment {experiment.name} --objective val_loss --direction minimize'"
             )
-        if self.value is None:
+        values = as_values(self.value, refused=ConfigError)
+        if values is None:
             return None
-        values = [float(each) for each in (self.value if isinstance(self.value, Sequence) else [self.value])]
         if len(values) != len(experiment.objectives):
             raise ConfigError(
                 f"{len(values)} values were given for {len(experiment.objectives)} objectives; give one for each"

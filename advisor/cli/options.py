@@ -7,6 +7,13 @@ from typing import Annotated
 
 import typer
 
+_IN_FULL = {"min": "minimize", "max": "maximize"}
+
+
+def _in_full(directions: list[str] | None) -> list[str] | None:
+    return [_IN_FULL.get(one, one) for one in directions] if directions else directions
+
+
 ObjectiveOption = Annotated[
     list[str] | None,
     typer.Option("--objective", metavar="METRIC", help="What the experiment is about; repeated for a trade-off."),
@@ -16,7 +23,9 @@ DirectionOption = Annotated[
     typer.Option(
         "--direction",
         metavar="minimize|maximize",
-        help="Which way is better, one for each objective. Default: what it was, at first minimize.",
+        callback=_in_full,
+        help="Which way is better, one for each objective; min and max will do. Default: what it was, at first "
+        "minimize.",
     ),
 ]
 ReduceOption = Annotated[

@@ -59,7 +59,8 @@ def _tell(now: Triage, *, all_: bool) -> None:
         ]
         print_table(columns, [[g.severity.value, g.code, g.experiment, _what(g), g.since] for g in groups])
     if now.is_calm:
-        note("nothing needs you")
+        waits = ("", "; a suggestion waits", "; suggestions wait")[min(len(now.suggestions), 2)]  # the newest only
+        note(f"no trouble is open{waits}")
     for pulse in now.silent:
         name = f"{pulse.run.experiment}#{pulse.run.number}"
         say(f"silent: {name}, nothing logged for {duration(pulse.silent_s)}, usually {duration(pulse.rhythm_s)}")

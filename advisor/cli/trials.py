@@ -60,8 +60,9 @@ class _Counting:
     def count(self, attempt: Attempt) -> bool:
         """Take in how an attempt ended; return whether it is the best by now."""
         run = attempt.run
-        self.n_done += not attempt.interrupted
-        self.n_failed += attempt.failed
+        # A trial counts once: at its last attempt, and also where an interrupt ended that one.
+        self.n_done += not attempt.retried and (not attempt.interrupted or attempt.number > 1)
+        self.n_failed += attempt.failed and not attempt.retried
         if self.objective is None or run.objective is None or not self.record.ranks(run):
             return False
         if self.best is None or self.best[1] is None or self.objective.better(run.objective, self.best[1]):
@@ -84,14 +85,14 @@ class PlainLines(_Counting):
 
     def started(self, trial: Trial) -> None:
         """Say which parameters a run has."""
-        note(f"run #{trial.run.number} started: {_params(trial.run.params)}")
+        note(f"{_named(trial.run.number, trial.number)} started: {_params(trial.run.params)}")
 
     def ended(self, attempt: Attempt) -> None:
         """Say how a run ended."""
         is_best, run = self.count(attempt), attempt.run
         value = "" if run.objective is None else f"{self._name} {shown(run.objective)}"
         words = [f"{run.state} in {duration(run.duration_s)}", value, attempt.reason, "the best so far" * is_best]
-        note(f"[{self.progress}] run #{run.number} {', '.join(word for word in words if word)}")
+        note(f"[{self.progress}] {_named(run.number, attempt.number)} {', '.join(word for word in words if word)}")
 
     def said(self, text: str) -> None:
         """Say it."""
@@ -155,6 +156,10 @@ class LiveTable(_Counting):
         if self.n_failed:
             words.append(f"{self.n_failed} failed")
         return "  ".join([*words, duration(round(time.monotonic() - self.began))])
+
+
+def _named(run: int, attempt: int) -> str:
+    return f"run #{run}" + (f" (attempt {attempt})" if attempt > 1 else "")
 
 
 def _params(params: Mapping[str, Any]) -> str:

@@ -41,7 +41,9 @@ class State:
             return
         run = self.last = self.stack.pop()
         if not run.live.state.is_over:
-            run.live.finish(state=STATES.get(status.upper(), STATES["FINISHED"]))
+            state = STATES.get(status.upper(), STATES["FINISHED"])
+            # MLflow has no word for a run that followed advice to stop: it is FINISHED there, too.
+            run.live.finish(state=None if state is STATES["FINISHED"] else state)
 
     def run(self, run_id: str | None) -> ActiveRun | None:
         """Return the run that goes on under an id, or the active one; None where none is active.

@@ -319,7 +319,7 @@ class WandbRun(LiveRun):
         quiet: bool | None = None,
         *,
         value: float | Sequence[float] | None = None,
-        state: RunState | str = RunState.FINISHED,
+        state: RunState | str | None = None,
     ) -> None:
         """End the run: as failed where there is an exit code other than 0. A run that has ended stays as it is."""
         if self.state.is_over:

@@ -631,8 +631,12 @@ def _not_applicable(
                 yield code.code, f"too short: {metric} has {n} finite values, at least {least} are needed"
     if names and (training_loss(curves, objective) is None or validation_loss(curves, objective) is None):
         yield codes.OVERFITTING.code, "needs a training loss and a validation loss, told apart by their names"
-    if objective is None or siblings is None or len(siblings.values) < TOO_GOOD_SIBLINGS:
-        why = "no objective" if objective is None else f"fewer than {TOO_GOOD_SIBLINGS} siblings with its objective"
+    if objective is None:
+        yield codes.TOO_GOOD.code, "no objective"
+    elif objective.metric not in curves:
+        yield codes.TOO_GOOD.code, f"no curve of {objective.metric}, its objective" if curves else "no curves"
+    elif siblings is None or len(siblings.values) < TOO_GOOD_SIBLINGS:
+        why = f"fewer than {TOO_GOOD_SIBLINGS} finished siblings with a curve of {objective.metric}, its objective"
         yield codes.TOO_GOOD.code, why
     if gradient_norm(curves) is None:
         for code in (codes.EXPLODED, codes.VANISHED):

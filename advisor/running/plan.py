@@ -96,6 +96,8 @@ class Attempt:
     """Whether a signal that nobody here sent, or the time limit, ended it: such ones are retried."""
     interrupted: bool
     """Whether the sweep was interrupted while it ran."""
+    retried: bool
+    """Whether another attempt with the same parameters follows: the trial is not over."""
 
     @property
     def failed(self) -> bool:

@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
@@ -47,6 +48,8 @@ WAIT_S: Final = 0.5
 """How soon a signal that came while nothing ended is said."""
 ONE_SIGNAL_S: Final = 0.5
 """Signals so close together are one: ``timeout`` sends its own twice, to the program and to its group."""
+ATTEMPT: Final = "attempt:"
+"""How the tag of a retry begins; its number follows."""
 UNIX_ADDRESS_MAX: Final = 90
 """Characters that the folder of sockets may have; the address of one has room for 104 on macOS."""
 
@@ -297,7 +300,7 @@ class _Sweep:
         if seed is None:
             own = None if self._plan.seed is None or isinstance(suggestion, Mapping) else suggestion.seed
             seed = secrets.randbelow(2**31) if own is None else own
-        tags = [self._tag] if number == 1 else [self._tag, f"attempt:{number}"]
+        tags = [self._tag] if number == 1 else [self._tag, f"{ATTEMPT}{number}"]
         self._train(self._experiment.start(suggestion, seed=seed, tags=tags), suggestion, seed=seed, number=number)
 
     def _take_up(self) -> bool:
@@ -357,7 +360,9 @@ class _Sweep:
             log=trial.log,
             killed=trial.killed,
             interrupted=trial.ending is Ending.INTERRUPTED,
+            retried=False,
         )
+        attempt = replace(attempt, retried=self._is_retried(trial, attempt))
         self._attempts.append(attempt)
         if self._watcher is not None:
             self._watcher.ended(attempt)
@@ -369,9 +374,16 @@ class _Sweep:
             self._give_up_misnamed(attempt)
         elif len(self._reasons) >= self._plan.max_failures:
             self._give_up(attempt)
-        elif attempt.killed and trial.number <= self._plan.retries and not self._orders.stop and not self._stopped:
+        elif attempt.retried:
             _say(self._watcher, f"run #{run.number} is tried again with the same parameters: {attempt.reason}")
             self._start(tried, number=trial.number + 1, seed=run.seed)
+
+    def _is_retried(self, trial: Trial, attempt: Attempt) -> bool:
+        """Return whether an attempt that has just ended is followed by another one."""
+        if not (attempt.failed and attempt.killed and attempt.number <= self._plan.retries):
+            return False
+        gives_up = trial.is_misnamed or len(self._reasons) + 1 >= self._plan.max_failures
+        return not (gives_up or self._orders.stop or self._stopped)
 
     def _give_up(self, last: Attempt) -> None:
         n = len(self._reasons)
@@ -406,8 +418,13 @@ class _Sweep:
 
         What was interrupted does not count, nor what ended because its advisor was killed.
         """
-        mine = [run for run in self._experiment.runs() if self._tag in run.tags]
+        mine = [run for run in self._experiment.runs() if self._tag in run.tags and not _repeats_own(run)]
         return len({run.suggestion_id or run.id for run in mine if _counts(run, with_running=with_running)})
+
+
+def _repeats_own(run: Run) -> bool:
+    """Return whether a run is the retry of one with parameters that nobody suggested, which counts by itself."""
+    return not run.suggestion_id and any(tag.startswith(ATTEMPT) for tag in run.tags)
 
 
 def _counts(run: Run, *, with_running: bool) -> bool:

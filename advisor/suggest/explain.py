@@ -82,9 +82,12 @@ def why(
         sentences.append(f"That run had no {' and no '.join(drawn)}: drawn by chance.")
     if made.teachers and made.source in ("portfolio", "gp"):
         sentences.append(_taught(made.teachers, made.slope))
-    fixed = [name for name in question.fixed if name in made.params]  # the others have no meaning here
+    fixed = [name for name in question.fixed if name in made.params]
     if fixed:
         sentences.append(f"Fixed: {', '.join(f'{name} = {_figure(made.params[name])}' for name in fixed)}.")
+    idle = [f"{name} = {_figure(value)}" for name, value in question.fixed.items() if name not in made.params]
+    if idle:
+        sentences.append(f"Fixed as well, but without a meaning here: {', '.join(idle)}.")
     sentences.append(_learned(knowledge))
     if made.p_ok is not None and made.p_ok < RISKY:
         sentences.append(f"It comes through with a probability of {made.p_ok:.0%}: runs near it went wrong.")

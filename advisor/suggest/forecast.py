@@ -153,6 +153,8 @@ def forecast_run(
         return None, f"experiment {experiment.name!r} has no objective"
     own = curves.get(run.id, {}).get(objective.metric)
     if own is None or len(own) == 0:
+        if run.state.is_over:
+            return None, f"the run has no curve of {objective.metric}, and a forecast begins with its first part"
         return None, f"{objective.metric} has not been logged yet"
     others = _finished(experiment, run, curves, siblings)
     if len(others) < MIN_RUNS:

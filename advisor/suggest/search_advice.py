@@ -115,9 +115,9 @@ def advise_search(
     and k further runs the best is then expected to be ``scale · (1/(m+1) + … + 1/(m+k))`` better (A. Rényi, "On the
     theory of order statistics", 1953), less where the best of all is older than they are. The tail of an objective
     with an optimum ends somewhere, so this tends to promise too much and to stop late. What the last k runs did
-    improve counts where it is more, and so does what the last suggestions expected of themselves
-    (``expected_improvement``), k times their mean. None of them is more than what is left: an accuracy does not exceed
-    1, a loss that was never negative stays so (``attainable``).
+    improve on the 20 or more before them counts where it is more, and so does what the last suggestions expected of
+    themselves (``expected_improvement``), k times their mean. None of them is more than what is left: an accuracy does
+    not exceed 1, a loss that was never negative stays so (``attainable``).
 
     *Noise.* The standard deviation between repeats of a configuration (pooled), or, where nothing was repeated, 2 % of
     the distance from the median run to the best one.
@@ -233,8 +233,9 @@ def _gain(losses: NDArray[np.float64], end: float) -> float:
     further = math.fsum(1 / (recent.size + i) for i in range(1, HORIZON + 1))
     behind = max(float(recent[0] - losses.min()), 0.0)  # where the best is older than the recent runs
     beyond = scale * further * math.exp(-behind / scale) if scale > 0 else 0.0
-    before = losses[:-HORIZON]
-    improved = float(before.min() - losses.min()) if before.size else 0.0
+    # What the first runs gained on each other is no measure: from a poor start it is a hundred times what is left.
+    before = losses[: max(losses.size - HORIZON, MIN_RUNS)]
+    improved = float(before.min() - losses.min())
     return min(max(beyond, improved, 0.0), float(losses.min()) - end)
 
 

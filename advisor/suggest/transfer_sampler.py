@@ -5,7 +5,7 @@ Imports Optuna as it loads; ``advisor.optuna`` loads it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,10 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.search_space import IntersectionSearchSpace
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from advisor.errors import ConfigError
 from advisor.suggest.dimensions import plain
 from advisor.suggest.drawing import elsewhere_of, from_engine
 from advisor.suggest.others import Past, find, past_of
@@ -25,8 +27,6 @@ from advisor.suggest.space import Space
 from storage.records import Experiment, Objective, Run, RunState
 
 if TYPE_CHECKING:
-    from optuna.study import Study
-
     from storage.store import RunStore
 
 _STATES: Mapping[TrialState, RunState] = {
@@ -46,7 +46,7 @@ class TransferSampler(BaseSampler):
     store
         Where past experiments are: a store, its address, or None for none.
     studies
-        Past Optuna studies, beside those of the store.
+        Past Optuna studies, beside those of the store: one, or several in a list.
     description
         What the study is about, in plain words; with the study's name it tells which past experiments are alike.
     space
@@ -54,6 +54,11 @@ class TransferSampler(BaseSampler):
         similar past experiment, parameter by parameter, and later ones the parameters that all trials have.
     seed
         Of the random numbers.
+
+    Raises
+    ------
+    ConfigError
+        If ``studies`` holds something else than studies.
 
     Notes
     -----
@@ -74,7 +79,7 @@ class TransferSampler(BaseSampler):
         self,
         store: RunStore | str | Path | None = None,
         *,
-        studies: Sequence[Study] = (),
+        studies: Study | Sequence[Study] = (),
         description: str = "",
         space: Mapping[str, Any] | None = None,
         seed: int | None = None,
@@ -84,7 +89,7 @@ class TransferSampler(BaseSampler):
 
             store = open_store(store, create=False)
         self._store = store
-        self._studies = tuple(studies)
+        self._studies = _checked(studies)
         self._description = description
         self._space = None if space is None else Space.of(space)
         self._seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
@@ -159,6 +164,18 @@ class TransferSampler(BaseSampler):
             if space:
                 return space
         return None
+
+
+def _checked(studies: Any) -> tuple[Study, ...]:
+    """Return past studies, or refuse what is none before the first trial asks for it."""
+    found = tuple(studies) if isinstance(studies, Iterable) and not isinstance(studies, str) else (studies,)
+    for each in found:
+        if not isinstance(each, Study):
+            raise ConfigError(
+                f"studies holds {each!r:.60}, a {type(each).__name__}; give Optuna studies, for instance "
+                "[optuna.load_study(study_name=…, storage=…)]"
+            )
+    return found
 
 
 def _record(study: Study, description: str) -> Experiment:

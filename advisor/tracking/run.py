@@ -410,9 +410,7 @@ class LiveRun:
 
     # -- the end
 
-    def finish(
-        self, *, value: float | Sequence[float] | None = None, state: RunState | str = RunState.FINISHED
-    ) -> None:
+    def finish(self, *, value: float | Sequence[float] | None = None, state: RunState | str | None = None) -> None:
         """End the run and wait until the store has it.
 
         Parameters
@@ -421,16 +419,20 @@ class LiveRun:
             The objective's value (one each, for several), where it is not to be read off the curve.
             NaN is accepted, and never best.
         state
-            ``finished``, ``pruned``, ``failed``.
+            ``finished``, ``pruned``, ``failed``. None is ``pruned`` where the last ``should_stop`` was True and nothing
+            was logged since, otherwise ``finished``: as at the end of a ``with`` block.
 
         Raises
         ------
         RunFinishedError
             If the run has ended already, by this or another process.
         RecordError
-            If ``state`` is none in which a run is over, or the values are not as many as the objectives.
+            If ``state`` is none in which a run is over, a value is no number, or the values are not as many as the
+            objectives.
         """
-        values = None if value is None else [as_float(v) for v in (value if isinstance(value, Sequence) else [value])]
+        values = as_values(value)
+        if state is None:
+            state = RunState.PRUNED if self._advised_stop else RunState.FINISHED
         self._end(ended_state(state), values=values)
 
     def fail(self, reason: str | BaseException) -> None:
@@ -452,7 +454,7 @@ class LiveRun:
         if error is not None:
             self.fail(error)
         else:
-            self.finish(state=RunState.PRUNED if self._advised_stop else RunState.FINISHED)
+            self.finish()
 
     def __repr__(self) -> str:
         number = "" if self._number is None else f"#{self._number}"
@@ -686,6 +688,20 @@ def as_float(value: Any) -> float:
     if type(value) is float:
         return value
     return float(value.detach() if hasattr(value, "detach") else value)
+
+
+def as_values(value: Any, *, refused: Callable[[str], Exception] = RecordError) -> list[float] | None:
+    """Return the objective's value, or those of several objectives, as floats, or refuse what is no number."""
+    if value is None:
+        return None
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    try:
+        return [as_float(one) for one in (value if several else [value])]
+    except (TypeError, ValueError, OverflowError):
+        raise refused(
+            f"value {value!r:.60} is a {type(value).__name__}; give a number, or a list of them, one for each of "
+            "several objectives (a note takes text)"
+        ) from None
 
 
 def not_a_number(values: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -250,6 +251,18 @@ def test_a_forecast_says_when_nobody_can_tell(adv: Advisor) -> None:
     forecast, note = exp.explain_forecast(0, at=0.5)
     assert forecast is None
     assert "not enough" in note or "too few" in note
+
+
+@pytest.mark.parametrize("at", ["x", 0, 1.5, float("nan"), True])
+def test_a_share_that_is_none_is_refused(adv: Advisor, at: Any) -> None:
+    with pytest.raises(ConfigError, match="is no share of the training; give a number above 0 and at most 1"):
+        trained(adv, 1).forecast(0, at=at)
+
+
+@pytest.mark.parametrize("worth", ["a", float("nan"), [1]])
+def test_a_worth_that_is_no_number_is_refused(adv: Advisor, worth: Any) -> None:
+    with pytest.raises(ConfigError, match="is no finite number; give the gain an hour"):
+        adv.experiment("toy", objective="loss").stop_advice(worth=worth)
 
 
 def test_a_run_that_goes_on_may_itself_be_asked_about(adv: Advisor) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 import advisor
 from advisor.app import Advisor
-from advisor.errors import SpaceError
+from advisor.errors import ConfigError, SpaceError
 from advisor.experiment import Experiment
 from advisor.optuna import AdvisorStorage
 from storage.errors import AlreadyThereError
@@ -49,6 +49,14 @@ def _tell(store: Path, suggestion_ids: list[str], value: float, together: Barrie
                 said.put((suggestion_id, value, run.number, ""))
             except AlreadyThereError as error:
                 said.put((suggestion_id, value, None, str(error)))
+
+
+@pytest.mark.parametrize("value", ["good", [0.1, "good"], {"loss": 0.1}])
+def test_a_value_that_is_no_number_is_refused_in_one_sentence(exp: Experiment, value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^value .* is a (str|list|dict); give a number") as refused:
+        exp.tell({"lr": 0.1}, value)
+    assert "\n" not in str(refused.value)
+    assert exp.runs() == []
 
 
 def test_of_two_processes_that_tell_a_suggestion_at_once_the_first_is_kept_and_the_second_is_told(

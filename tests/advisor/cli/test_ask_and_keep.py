@@ -143,6 +143,12 @@ def test_an_experiment_is_set(program, store: Path) -> None:
     assert program("--store", store, "runs", "bare", "--json").data[0]["objective"] == 0.1
 
 
+def test_short_words_for_directions_will_do(program, store: Path) -> None:
+    both = ("--objective", "acc", "--direction", "max", "--objective", "loss", "--direction", "min")
+    found = program("--store", store, "experiment", "both", *both, "--json").data
+    assert [each["direction"] for each in found["objectives"]] == ["maximize", "minimize"]
+
+
 def test_a_missing_objective_and_an_inferred_space_are_said(program, made_store: Path) -> None:
     err = program("--store", made_store, "experiment", "bare").err
     assert "no objective is set" in err

@@ -80,6 +80,11 @@ def test_a_mistake_is_one_line_and_exit_code_2(program, made_store: Path, what: 
     assert len(done.err.splitlines()) == 1
 
 
+def test_a_comparison_names_the_run_that_is_missing(program, made_store: Path) -> None:
+    done = program("--store", made_store, "compare", "digits#1", "digits#99")
+    assert done.error == "error: experiment 'digits' has no run number 99; it has 16 runs"
+
+
 def test_a_reading_command_makes_no_store(program, tmp_path: Path) -> None:
     for arguments in (["runs"], ["check"], ["experiment"], ["store", "info"], ["export", "x"]):
         assert "no store at" in program(*arguments, "--store", tmp_path / "none").error

@@ -57,6 +57,15 @@ def test_no_run_that_came_through_is_a_failure(program) -> None:
     assert done.err.splitlines()[-1] == "error: no run finished"
 
 
+def test_progress_counts_trials_that_are_over_and_names_attempts(program) -> None:
+    killed = python("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    done = program("--store", "new", "optimize", "digits", "-n", 2, "--retries", 1, *NEW, *QUICK, *killed)
+    ends = [line.split(" crashed in")[0] for line in done.err.splitlines() if line.startswith("[")]
+    assert ends == ["[0/2] run #0", "[1/2] run #1 (attempt 2)", "[1/2] run #2", "[2/2] run #3 (attempt 2)"]
+    assert "run #1 (attempt 2) started: lr=" in done.err
+    assert "2 of 2 done, 4 runs in" in done.err
+
+
 def test_failures_in_a_row_are_a_failure(program) -> None:
     options = ("-n", 9, "--max-failures", 2, *NEW, *QUICK)
     done = program("--store", "new", "optimize", "digits", *options, *python("raise SystemExit(3)"))

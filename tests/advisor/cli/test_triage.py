@@ -17,9 +17,17 @@ def test_what_needs_a_person_is_listed_and_taken_back(program, tmp_path: Path) -
     assert "#0: it failed: boom" in " ".join(shown.out.split())
     assert json.loads(program(*at, "triage", "--json").out)["findings"][0]["code"] == "ADV111"
     program(*at, "ack", run.id)
-    assert "nothing needs you" in program(*at, "triage", "--all").err
+    assert program(*at, "triage", "--all").err.splitlines()[0] == "no trouble is open"
     program(*at, "ack", run.id, "--undo")
     assert "it failed: boom" in program(*at, "triage").out
+
+
+def test_a_suggestion_that_waits_is_told_beside_no_open_trouble(program, tmp_path: Path) -> None:
+    with advisor.open(tmp_path / "store", capture=False) as adv:
+        adv.experiment("sweep", objective="loss", space={"lr": advisor.Float(0, 1)}).suggest()
+    shown = program("--store", str(tmp_path / "store"), "triage")
+    assert shown.err.splitlines() == ["no trouble is open; a suggestion waits"]
+    assert shown.out.startswith("suggestion ")
 
 
 def test_of_many_runs_with_the_same_trouble_some_are_named(program, tmp_path: Path) -> None:

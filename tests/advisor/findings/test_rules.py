@@ -251,6 +251,24 @@ def test_far_better_than_all_siblings_is_too_good_and_merely_best_is_not(value: 
     assert {f.code for f in judgement.findings} & {"ADV113"} == codes
 
 
+@pytest.mark.parametrize(
+    ("curves", "n_siblings", "reason"),
+    [
+        ({}, 0, "no curves"),
+        ({"other": a_curve("other", np.ones(9))}, 12, "no curve of val_loss, its objective"),
+        (
+            {"val_loss": a_curve("val_loss", np.ones(9))},
+            7,
+            "fewer than 8 finished siblings with a curve of val_loss, its objective",
+        ),
+    ],
+)
+def test_why_nothing_is_said_of_too_good(curves: dict[str, Curve], n_siblings: int, reason: str) -> None:
+    siblings = Siblings(20, values=tuple(np.linspace(0.1, 0.5, n_siblings)))
+    judgement = judge(a_run(), curves, objective=OBJECTIVE, siblings=siblings, now=NOW)
+    assert [each.reason for each in judgement.not_judged if each.check == "ADV113"] == [reason]
+
+
 def test_a_metric_that_states_the_time_of_a_step_is_heard() -> None:
     for metric, early, late in (("step_time", 0.2, 0.4), ("throughput", 100.0, 50.0)):
         curve = a_curve(metric, np.concatenate([np.full(60, early), np.full(60, late)]))

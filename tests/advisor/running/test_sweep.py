@@ -134,6 +134,13 @@ if not os.path.exists("been"):
     assert (again.attempts, again.n_done, again.ok) == ((), 1, True)  # two attempts are one trial
 
 
+def test_the_retries_of_a_queued_run_are_one_trial_with_it(exp: advisor.Experiment, optimize: Optimize) -> None:
+    exp.queue({"lr": 0.1, "opt": "sgd"})
+    summary = optimize("os.kill(os.getpid(), signal.SIGSEGV)", retries=2)
+    assert [(a.number, a.retried) for a in summary.attempts] == [(1, True), (2, True), (3, False)]
+    assert summary.n_done == 1
+
+
 def test_retries_are_bounded_and_not_for_errors(optimize: Optimize) -> None:
     kill = "os.kill(os.getpid(), signal.SIGSEGV)"
     assert [a.number for a in optimize(kill, retries=2).attempts] == [1, 2, 3]

@@ -397,6 +397,13 @@ def test_without_enough_to_go_on_there_is_a_reason(n: int, own: list[float], rea
     assert forecast_run(experiment(), live, curves, runs) == (None, reason)
 
 
+def test_a_run_that_is_over_has_no_curve_rather_than_none_yet() -> None:
+    runs, curves = _decaying(12)
+    told = run(99, {}, 1.0)
+    found, why = forecast_run(experiment(), told, curves, [*runs, told], at=0.3)
+    assert (found, why) == (None, "the run has no curve of loss, and a forecast begins with its first part")
+
+
 def test_a_fraction_outside_the_training_is_refused() -> None:
     with pytest.raises(ValueError, match="not a fraction"):
         forecast_run(experiment(), run(0, {}, 1.0), {}, [], at=1.5)

@@ -8,6 +8,7 @@ import optuna
 import pytest
 
 from advisor.errors import ConfigError
+from advisor.optuna import TransferSampler
 from advisor.suggest.samplers import MAX_PARAMETERS, N_STARTUP, choose_sampler
 from advisor.suggest.space import Float, Space
 from tests.advisor.suggest.helpers import SPACE
@@ -66,3 +67,20 @@ def test_what_cannot_be_had_is_said_in_one_sentence(name: str, n_objectives: int
     with pytest.raises(ConfigError) as caught:
         choose_sampler(SPACE, 0, seed=0, name_or_object=name, n_objectives=n_objectives)
     assert message in str(caught.value)
+
+
+def test_one_past_study_is_as_good_as_a_list_of_one() -> None:
+    past = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    past.optimize(lambda trial: (trial.suggest_float("x", -1, 1) - 0.5) ** 2, n_trials=12)
+    points = []
+    for studies in (past, [past]):
+        study = optuna.create_study(sampler=TransferSampler(studies=studies, seed=1))
+        study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=3)
+        points.append([trial.params for trial in study.trials])
+    assert points[0] == points[1]
+
+
+@pytest.mark.parametrize("studies", ["bc", ["bc"], 3, None])
+def test_what_is_no_study_is_refused_before_the_first_trial(studies: Any) -> None:
+    with pytest.raises(ConfigError, match=r"studies holds .* give Optuna studies"):
+        TransferSampler(studies=studies)

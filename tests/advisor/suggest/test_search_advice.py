@@ -54,6 +54,13 @@ def test_a_search_that_improves_goes_on(way: Direction) -> None:
     assert advice.reason.startswith("go on: ")
 
 
+def test_what_the_first_runs_gained_on_each_other_is_not_expected_again() -> None:
+    values = [9.0, 8.2, *(1.0 + 0.01 * (i % 7) for i in range(20))]
+    advice = advise_search(experiment(), searched(values))
+    assert advice.expected_gain is not None
+    assert 0 < advice.expected_gain < 0.05
+
+
 def test_a_search_must_stand_still_for_a_while_and_not_at_its_beginning() -> None:
     values = flat(EARLIEST + PATIENCE)
     assert not advise_search(experiment(), searched(values[: EARLIEST + PATIENCE - 2]))

@@ -271,6 +271,21 @@ def test_what_a_call_fixes_leaves_out_what_the_experiment_keeps_fixed_where_that
     found = ask([], CONDITIONAL, experiment=kept, n=6)
     assert {each.params.get("momentum") for each in found} == {None, 0.5}
     assert all(("Fixed: momentum = 0.5." in each.why) == ("momentum" in each.params) for each in found)
+    idle = "Fixed as well, but without a meaning here: momentum = 0.5."
+    assert all((idle in each.why) == ("momentum" not in each.params) for each in found)
+
+
+def test_of_two_fixed_parameters_that_exclude_each_other_the_one_that_is_left_out_is_named() -> None:
+    space = Space.of({
+        "clf": Choice("svc", "rf"),
+        "C": Float(0.1, 10, log=True, when={"clf": "svc"}),
+        "n": Int(10, 100, when={"clf": "rf"}),
+    })  # fmt: skip
+    found = ask([], space, fixed={"C": 1.0, "n": 20}, n=2)
+    assert {each.params["clf"] for each in found} == {"svc", "rf"}
+    for each in found:
+        kept, left = ("C = 1", "n = 20") if each.params["clf"] == "svc" else ("n = 20", "C = 1")
+        assert f"Fixed: {kept}. Fixed as well, but without a meaning here: {left}." in each.why
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ import pytest
 import advisor
 from advisor.app import Advisor
 from advisor.errors import ConfigError, SpaceError
+from advisor.experiment import Experiment
+from advisor.tracking.run import LiveRun
 from storage.errors import RecordError, RunFinishedError, StoreUnavailableError
 from storage.records import Event, RunState
 
@@ -300,6 +302,43 @@ def test_stopping_is_advised_for_a_hopeless_run_with_the_reason(adv: Advisor) ->
     assert kept.run_id == run.id
     assert kept.body["reason"] == run.stop_reason
     assert kept.body["value"] == 10.0
+
+
+def test_a_final_value_that_is_no_number_is_refused_and_the_run_goes_on(adv: Advisor) -> None:
+    run = adv.experiment("toy", objective="loss").start(params={})
+    with pytest.raises(RecordError, match="value 'good' is a str; give a number"):
+        run.finish(value="good")  # type: ignore[arg-type]  # what a user may write
+    run.finish(value=1.0)
+    assert run.state is RunState.FINISHED
+
+
+def advised_to_stop(exp: Experiment) -> LiveRun:
+    """Return a run that goes on and has just been advised to stop."""
+    run = exp.start(params={})
+    run.log({"loss": float("nan")}, step=0)
+    assert run.should_stop()
+    return run
+
+
+def test_a_run_that_followed_advice_ends_the_same_way_by_finish_as_by_its_with_block(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    with advised_to_stop(exp):
+        pass
+    advised_to_stop(exp).finish()
+    advised_to_stop(exp).finish(value=2.0)
+    assert [run.state for run in exp.runs()] == ["pruned"] * 3
+    assert exp.run(2).values == (2.0,)
+    assert exp.ledger().stops.n_followed == 3
+
+
+def test_a_state_that_is_given_wins_over_advice_that_was_followed(adv: Advisor) -> None:
+    exp = adv.experiment("toy", objective="loss")
+    advised_to_stop(exp).finish(state="finished")
+    advised_to_stop(exp).finish(state="failed")
+    going_on = advised_to_stop(exp)
+    going_on.log({"loss": 1.0}, step=1)
+    going_on.finish()
+    assert [run.state for run in exp.runs()] == ["finished", "failed", "finished"]
 
 
 def test_advice_that_is_not_followed_is_kept_once(adv: Advisor) -> None:

@@ -184,7 +184,7 @@ def test_an_empty_store_says_how_to_begin_and_fills_while_one_looks(
         with advisor.open(tmp_path / "new", capture=False) as other:
             other.experiment("first", objective="loss")
         page.get_by_role("link", name="first").first.wait_for()
-        page.get_by_role("heading", name="Nothing needs you").wait_for()
+        page.get_by_role("heading", name="No trouble is open").wait_for()
         assert violations(page) == []
         page.close()
 
