@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,7 +25,7 @@ from storage.curves import is_of_machine, of_training
 from storage.errors import CurveDamagedError
 
 if TYPE_CHECKING:
-    from storage.records import Curve, Run
+    from storage.records import Curve, Objective, Run
 
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="Id of a run, the beginning of its id, or EXPERIMENT#NUMBER.")
@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
             if session.as_json:
                 print_json(_as_json(found))
             else:
-                _print(found, objective=adv.store.experiment(found.experiment).objective)
+                _print(found, objectives=adv.store.experiment(found.experiment).objectives)
 
 
 def _as_json(run: Run) -> dict[str, Any]:
@@ -64,12 +64,21 @@ def _as_json(run: Run) -> dict[str, Any]:
     }
 
 
-def _print(run: Run, *, objective: Any) -> None:
+def _objectives(run: Run, objectives: Sequence[Objective]) -> dict[str, float | None]:
+    """Return the value of each objective by its name."""
+    if not objectives:
+        return {"objective": run.objective}
+    return {
+        each.metric: run.values[place] if place < len(run.values) else None for place, each in enumerate(objectives)
+    }
+
+
+def _print(run: Run, *, objectives: Sequence[Objective]) -> None:
     say(f"run #{run.number} of {run.experiment}: {run.state}")
     about = {
         "name": run.name,
         "id": run.id,
-        "objective" if objective is None else objective.metric: run.objective,
+        **_objectives(run, objectives),
         "seed": run.seed,
         "started": run.started,
         "duration": duration(run.duration_s),
