@@ -17,6 +17,7 @@ from typing import Any
 
 from advisor.references import SEED_NAMES
 from advisor.suggest.noise import far_worse
+from advisor.suggest.pareto import front
 from storage.records import Experiment, Objective, Run, RunState
 
 MIN_OWN_REPEATS = 3
@@ -42,7 +43,9 @@ class Standing:
     """The order of an experiment's runs and what it rests on."""
 
     objective: Objective | None
+    """The first one, by which the runs are ranked."""
     _: KW_ONLY
+    experiment: Experiment
     runs: tuple[Run, ...]
     """By number."""
     ranked: tuple[Run, ...]
@@ -54,6 +57,16 @@ class Standing:
     def best(self) -> Run | None:
         """The best run, None where no run can be ranked."""
         return self.ranked[0] if self.ranked else None
+
+    @property
+    def has_several(self) -> bool:
+        """Whether there are several objectives: then the order by the first one is not all."""
+        return len(self.experiment.objectives) > 1
+
+    @cached_property
+    def front(self) -> tuple[Run, ...]:
+        """The runs that no other one beats in every objective, the best by the first objective first."""
+        return tuple(front(self.experiment, self.ranked))
 
     @property
     def baseline(self) -> Run | None:
@@ -154,7 +167,7 @@ def standing(experiment: Experiment, runs: Sequence[Run]) -> Standing:
     ordered = tuple(sorted(runs, key=lambda run: run.number))
     objective = experiment.objective
     if objective is None:
-        return Standing(None, runs=ordered, ranked=(), repeats=())
+        return Standing(None, experiment=experiment, runs=ordered, ranked=(), repeats=())
     sign = 1.0 if objective.direction == "minimize" else -1.0
     able = [run for run in ordered if experiment.ranks(run)]
     ranked = tuple(sorted(able, key=lambda run: (sign * value_of(run), run.number)))
@@ -163,7 +176,11 @@ def standing(experiment: Experiment, runs: Sequence[Run]) -> Standing:
         groups.setdefault(configuration(run), []).append(run)
     repeats = (_repeats(group) for group in groups.values() if len(group) > 1)
     return Standing(
-        objective, runs=ordered, ranked=ranked, repeats=tuple(sorted(repeats, key=lambda group: sign * group.mean))
+        objective,
+        experiment=experiment,
+        runs=ordered,
+        ranked=ranked,
+        repeats=tuple(sorted(repeats, key=lambda group: sign * group.mean)),
     )
 
 
