@@ -20,6 +20,7 @@ from advisor.cli.output import (
     shown,
 )
 from advisor.cli.session import Session, command, find_run
+from advisor.nested import flat
 from advisor.shapes import run_json
 from storage.curves import is_of_machine, of_training
 from storage.errors import CurveDamagedError
@@ -32,6 +33,8 @@ RunArgument = Annotated[
 ]
 LEFT_OUT = ("git.diff", "libraries", "env", "absent")
 """Parts of the environment that are too long for a terminal, or say what is not there; --json has them."""
+MAX_ATTRIBUTES = 40
+"""Attributes that are shown; --json has all."""
 
 
 def register(app: typer.Typer) -> None:
@@ -114,6 +117,7 @@ def _print(run: Run, *, objectives: Sequence[Objective]) -> None:
         say(f"note: {text}")
     print_pairs("environment", dict(_flat(run.environment)))
     print_pairs("from elsewhere", dict(_flat(run.meta)))
+    _print_attributes(run)
     for entry in run.data:
         print_pairs("data", dict(_flat(entry)))
     for entry in run.artifacts:
@@ -122,6 +126,14 @@ def _print(run: Run, *, objectives: Sequence[Objective]) -> None:
         say("error")
         for line in run.error.splitlines():
             say_indented(_indented(line))
+
+
+def _print_attributes(run: Run) -> None:
+    """Print what an Optuna program, an import or a script keeps with the run."""
+    known = {name: value for name, value in flat(run.user_attrs).items() if name != "name" or value != run.name}
+    print_pairs("attributes", dict(list(known.items())[:MAX_ATTRIBUTES]))
+    if len(known) > MAX_ATTRIBUTES:
+        note(f"{count(len(known) - MAX_ATTRIBUTES, 'attribute')} more; --json has all")
 
 
 def _machine(curves: Mapping[str, Curve]) -> dict[str, str]:
