@@ -216,9 +216,10 @@ def _forecast_sentences(ledger: Ledger, sheet: FactSheet) -> Iterator[str]:
 def _search_sentences(advice: SearchAdvice | None, sheet: FactSheet) -> Iterator[str]:
     if advice is None or "search_gain" not in sheet:
         return
+    rests = "" if advice.noise_from_repeats else " by a rule of thumb, since no repeats tell"
     cost = ", and take about {{search_cost}} one after the other" if "search_cost" in sheet else ""
     verdict = "Stop searching" if advice.stop else "Go on searching"
     yield (
         verdict + ": the next {{search_horizon}} runs are expected to improve the best by {{search_gain}}, where "
-        "differences of {{search_noise}} mean nothing" + cost + "."
+        "differences of {{search_noise}} mean nothing" + rests + cost + "."
     )

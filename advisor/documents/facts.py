@@ -147,12 +147,13 @@ def _spread(where: Standing) -> Iterator[Fact]:
 
 def _noise(where: Standing) -> Iterator[Fact]:
     objective = where.objective
-    if objective is None or where.noise is None:
+    if objective is None or not where.near_repeats:
         return
     metric = metric_of(objective)
     label = f"noise of {metric}, the standard deviation between repeats"
     source = f"{len(where.near_repeats)} repeated configurations"
-    yield measured("noise", where.noise, label, objective, source, kind="delta")
+    if where.noise is not None:
+        yield measured("noise", where.noise, label, objective, source, kind="delta")
     yield counted(
         "n_repeated", len(where.near_repeats), "number of repeated configurations", "configurations", "runs.params"
     )

@@ -14,6 +14,10 @@ from advisor.documents.fact import FactSheet
 from advisor.documents.standing import Standing
 from storage.records import FindingState, Run, RunState
 
+REPEATS_AGREE = (
+    "Repeats of a configuration agree to the last digit: the objective is deterministic, or they ran with the same "
+    "seed. How large chance is they do not tell"
+)
 ENOUGH_RUNS = 5
 """Below this many ranked runs nothing is said about which parameter mattered."""
 
@@ -63,7 +67,9 @@ def _order_caution(sheet: FactSheet, where: Standing) -> str:
     if len(where.ranked) < 2:
         return "There is a single run to judge by: nothing can be compared yet."
     if "n_front" in sheet:
-        return _front_caution(sheet)
+        return _front_caution(sheet, where)
+    if where.repeats_agree:
+        return REPEATS_AGREE + "."
     if "noise" not in sheet:
         return (
             "No configuration near the best was run twice: differences may be noise. Repeat the leading "
@@ -88,7 +94,9 @@ def _order_caution(sheet: FactSheet, where: Standing) -> str:
     )
 
 
-def _front_caution(sheet: FactSheet) -> str:
+def _front_caution(sheet: FactSheet, where: Standing) -> str:
+    if where.repeats_agree:
+        return REPEATS_AGREE.replace("the objective is", "{{metric}} is") + "."
     if "noise" not in sheet:
         return (
             "No configuration near the best {{metric}} was run twice: which runs are on the front may be noise. "
@@ -149,14 +157,16 @@ def run_summary(sheet: FactSheet, where: Standing) -> tuple[str, ...]:
     )
 
 
-def run_caution(sheet: FactSheet, run: Run) -> str:
+def run_caution(sheet: FactSheet, where: Standing, run: Run) -> str:
     """Return how far the run's figures and rank can be trusted, empty where nothing is to be said."""
-    return (too_good(run, "{{run}}") + _rank_caution(sheet)).strip()
+    return (too_good(run, "{{run}}") + _rank_caution(sheet, where)).strip()
 
 
-def _rank_caution(sheet: FactSheet) -> str:
+def _rank_caution(sheet: FactSheet, where: Standing) -> str:
     if "rank" not in sheet or "best_other" not in sheet:
         return ""
+    if where.repeats_agree:
+        return REPEATS_AGREE + "."
     if "noise" not in sheet:
         return "No configuration near the best was run twice: differences may be noise."
     return "Repeats of a configuration have a standard deviation of {{noise}}: differences of that order may be chance."

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from advisor.references import SEED_NAMES
-from advisor.suggest.noise import far_worse
+from advisor.suggest.noise import agree, far_worse
 from advisor.suggest.pareto import front
 from storage.records import Experiment, Objective, Run, RunState
 
@@ -35,7 +35,12 @@ class Repeats:
     _: KW_ONLY
     mean: float
     deviation: float
-    """Sample standard deviation of the objective."""
+    """Sample standard deviation of the objective; 0 where they agree."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all of them have the same value."""
+        return self.deviation == 0
 
 
 @dataclass(frozen=True)
@@ -108,13 +113,21 @@ class Standing:
         """Standard deviation of the objective between repetitions; None where nothing near the best was repeated.
 
         The best configuration's own where it was repeated at least ``MIN_OWN_REPEATS`` times,
-        otherwise the median over ``near_repeats``.
+        otherwise the median over ``near_repeats``. None too where all of these agree, see
+        ``advisor.suggest.noise.agree``.
         """
-        own = self.best_repeats
-        if own is not None and len(own.runs) >= MIN_OWN_REPEATS:
+        near, own = self.near_repeats, self.best_repeats
+        if not near or self.repeats_agree:
+            return None
+        if own is not None and len(own.runs) >= MIN_OWN_REPEATS and not own.agrees:
             return own.deviation
-        near = self.near_repeats
-        return statistics.median(group.deviation for group in near) if near else None
+        middle = statistics.median(group.deviation for group in near)
+        return middle or statistics.fmean(group.deviation for group in near)
+
+    @cached_property
+    def repeats_agree(self) -> bool:
+        """Whether configurations near the best were repeated, and each gave one value only."""
+        return bool(self.near_repeats) and all(group.agrees for group in self.near_repeats)
 
     @cached_property
     def near_repeats(self) -> tuple[Repeats, ...]:
@@ -227,5 +240,7 @@ def _key(value: Any) -> str:
 def _repeats(group: Sequence[Run]) -> Repeats:
     values = [value_of(run) for run in group]
     mean = math.fsum(value / len(values) for value in values)
-    deviation = math.hypot(*(value - mean for value in values)) / math.sqrt(len(values) - 1)
+    deviation = 0.0
+    if not agree([values]):
+        deviation = math.hypot(*(value - mean for value in values)) / math.sqrt(len(values) - 1)
     return Repeats(tuple(group), mean=mean, deviation=deviation)

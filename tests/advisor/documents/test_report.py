@@ -209,6 +209,15 @@ def test_repeats_decide_whether_a_lead_is_believed(make: Any) -> None:
     assert "Over its 3 repeats the best configuration has a mean of 0.31" in text(0.9)
 
 
+def test_repeats_that_agree_say_so_and_back_no_lead(make: Any) -> None:
+    runs = [make.run(n, 0.3, params={"lr": 0.1}) for n in range(3)]
+    text = write_experiment_report(make.material([*runs, make.run(3, 0.4, params={"lr": 1.0})])).text
+    assert "Repeats of a configuration agree to the last digit" in text
+    assert "How large chance is they do not tell." in text
+    assert "standard deviation" not in text
+    assert "was run twice" not in text
+
+
 def test_maximised_objectives_are_reported_the_right_way_round(make: Any) -> None:
     experiment = make.experiment(objectives=(Objective("acc", "maximize"),))
     text = write_experiment_report(make.material(experiment=experiment)).text
