@@ -239,9 +239,8 @@ class Definitions:
                 [(o["metric"], o["direction"]) for o in changed["objectives"]],
             )
         )
-        log.warning(
-            "the objective of %r changes from %s to %s; its %d runs are valued anew", record.name, before, after, n_runs
-        )
+        anew = "its one run is" if n_runs == 1 else f"its {n_runs} runs are"
+        log.warning("the objective of %r changes from %s to %s; %s valued anew", record.name, before, after, anew)
 
     def _updating(self, store: RunStore, record: Experiment, changed: Mapping[str, Any]) -> list[Event]:
         """Return what says that it changed; where runs are valued by an average, work it out for those that ended."""

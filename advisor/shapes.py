@@ -28,4 +28,5 @@ def run_json(run: Run) -> dict[str, Any]:
         "ended": run.ended,
         "duration_s": run.duration_s,
         "error": run.error,
+        "user_attrs": run.user_attrs,
     }

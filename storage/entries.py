@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -17,7 +17,18 @@ from typing import Any, Final
 import msgspec
 
 from storage.events import read_objectives, read_time
-from storage.records import EMPTY, CurveLoader, Experiment, Finding, FindingState, Run, RunState, Severity, no_curves
+from storage.records import (
+    EMPTY,
+    CurveLoader,
+    Experiment,
+    Finding,
+    FindingState,
+    Objective,
+    Run,
+    RunState,
+    Severity,
+    no_curves,
+)
 
 
 @dataclass(slots=True)
@@ -58,6 +69,8 @@ _TIMES: Final = ("created", "started", "ended")
 _FINDING: Final = ("id", "code", "title", "detector", "metric", "step", "p_value", "score", "verdict")
 
 _SEAL: Final = struct.Struct("<cI")
+
+_NO_OBJECTIVES: Final[Mapping[int, Sequence[Objective]]] = MappingProxyType({})
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
@@ -112,8 +125,18 @@ def encode(entry: Entry) -> bytes:
         return sealed(b"j" + json.dumps(out).encode())
 
 
-def decode(data: bytes, *, load_curves: CurveLoader = no_curves) -> Entry:
+def decode(
+    data: bytes,
+    *,
+    load_curves: CurveLoader = no_curves,
+    objectives: Mapping[int, Sequence[Objective]] = _NO_OBJECTIVES,
+) -> Entry:
     """Return the entry that ``encode`` wrote; it is clean.
+
+    Parameters
+    ----------
+    objectives
+        Those of each experiment, by its number: what was told of a run has their names among its metrics.
 
     Raises
     ------
@@ -123,13 +146,14 @@ def decode(data: bytes, *, load_curves: CurveLoader = no_curves) -> Entry:
     data = unsealed(data)
     raw: dict[str, Any] = _decode(data[1:]) if data[:1] == b"m" else json.loads(data[1:])
     summary = raw.get("summary", {})
+    told = tuple(raw["told"]) if "told" in raw else None
     reports = raw.get("reports")
     fields: dict[str, Any] = {name: raw[name] for name in _PLAIN if name in raw}
     fields |= {name: MappingProxyType(raw[name]) if name in raw else EMPTY for name in _MAPPINGS}
     fields |= {name: tuple(raw.get(name, ())) for name in _TUPLES}
     fields |= {name: datetime.fromisoformat(raw[name]) for name in _TIMES if name in raw}
     fields |= {
-        "metrics": last_values(summary),
+        "metrics": last_values(summary, objectives.get(raw["exp"], ()), told),
         "data": tuple(MappingProxyType(each) for each in raw.get("data", ())),
         "artifacts": tuple(MappingProxyType(each) for each in raw.get("artifacts", ())),
         "reports": MappingProxyType(dict(zip(*reports, strict=True))) if reports else EMPTY,
@@ -141,22 +165,29 @@ def decode(data: bytes, *, load_curves: CurveLoader = no_curves) -> Entry:
         run,
         exp=raw["exp"],
         seen={seen[i : i + _ID] for i in range(0, len(seen), _ID)} if isinstance(seen, str) else set(seen),
-        told=tuple(raw["told"]) if "told" in raw else None,
+        told=told,
         deleted=datetime.fromisoformat(raw["deleted"]) if "deleted" in raw else None,
         hidden=raw["hidden"],
         dirty=False,
     )
 
 
-def last_values(summary: Mapping[str, Mapping[str, Any]]) -> Mapping[str, float]:
-    """Return the last value of each curve that has any, NaN where it is not known."""
-    return MappingProxyType(
-        {
-            name: float("nan") if figures.get("last") is None else float(figures["last"])
-            for name, figures in summary.items()
-            if figures.get("n")
-        }
-    )
+def last_values(
+    summary: Mapping[str, Mapping[str, Any]],
+    objectives: Sequence[Objective] = (),
+    told: Sequence[float] | None = None,
+) -> Mapping[str, float]:
+    """Return the last value of each curve that has any, NaN where it is not known.
+
+    An objective that was told and has no curve stands among them with what was told: there is no later value of it.
+    """
+    logged = {
+        name: float("nan") if figures.get("last") is None else float(figures["last"])
+        for name, figures in summary.items()
+        if figures.get("n")
+    }
+    named = {} if told is None else {each.metric: value for each, value in zip(objectives, told, strict=False)}
+    return MappingProxyType(named | logged)
 
 
 _ID: Final = 32

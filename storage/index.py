@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.describe import configuration, describe, told_codes, written
-from storage.entries import Entry, decode, encode, sealed, unsealed
+from storage.entries import Entry, book_in, decode, encode, sealed, unsealed
 from storage.errors import RecordError, StoreUnavailableError
 from storage.lance import Column, Database, among, quoted
 from storage.migrations import Columns
@@ -75,6 +75,9 @@ RUNS_ONLY: Final = "number >= 0"
 VISIBLE: Final = "number >= 0 and not hidden"
 CHECKPOINT_ID: Final = ""
 """What stands for a run's id in the row of the checkpoint; no run is called so."""
+FORM: Final = 2
+"""What the rows say, kept with the checkpoint. A table of another form, also one that an earlier version of the program
+wrote to since, is made anew. In 2, objectives that were told are among a run's metrics."""
 LOOK_UP: Final = 500
 """Ids that one query looks up."""
 REMEMBERED_ROWS: Final = 400_000
@@ -108,6 +111,8 @@ class KeptFold:
         """Whether that version is there no more: whoever stands on it must move."""
         self._load_curves = load_curves
         self._kept = _read_checkpoint(database, at)
+        books = self._kept["state"]["books"]
+        self._objectives = {book["number"]: book_in(book).record.objectives for book in books}
         self._answers: dict[tuple[str, ...], dict[str, Column]] = {}
         self._answering = threading.Lock()
 
@@ -115,6 +120,11 @@ class KeptFold:
         """Return everything but the runs."""
         state: Mapping[str, Any] = self._kept["state"]
         return state
+
+    @property
+    def form(self) -> int:
+        """What its rows say, see ``FORM``."""
+        return int(self._kept.get("form", 1))
 
     def names(self) -> dict[int, Names]:
         """Return, by experiment, the names that its runs' parameters, metrics and so on have."""
@@ -216,7 +226,7 @@ class KeptFold:
     def _read(self, where: str) -> list[Entry]:
         records = self.columns({"record": "record"}, where=where)["record"]
         try:
-            return [decode(record, load_curves=self._load_curves) for record in records]
+            return [decode(record, load_curves=self._load_curves, objectives=self._objectives) for record in records]
         except _UNREADABLE as error:
             raise BaseDamagedError(f"a row of the derived table of runs is damaged: {error!r:.200}") from error
 
@@ -270,9 +280,10 @@ class RunIndex:
         if not self._is_current(at=at):
             return None
         try:
-            return KeptFold(self._database, at=at, load_curves=load_curves)
+            kept = KeptFold(self._database, at=at, load_curves=load_curves)
         except RecordError:
             return None
+        return kept if kept.form == FORM else None
 
     def save(self, state: State, *, live: LiveMetrics) -> int:
         """Write what the table lacks, in one commit, and return its version. The caller holds the lease ``index``.
@@ -523,7 +534,11 @@ def rows_of(
 
 def _add_checkpoint(rows: dict[str, list[Any]], state: State, names: Mapping[int, Names]) -> None:
     """Add the row that holds everything but the runs."""
-    kept = {"state": state.checkpoint(), "names": {exp: found.as_json() for exp, found in names.items()}}
+    kept = {
+        "state": state.checkpoint(),
+        "names": {exp: found.as_json() for exp, found in names.items()},
+        "form": FORM,
+    }
     row = {"run_id": CHECKPOINT_ID, "number": -1, "folded": state.version, "record": sealed(json.dumps(kept).encode())}
     for name, values in rows.items():
         values.append(row.get(name))

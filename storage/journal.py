@@ -827,7 +827,9 @@ class State:
             steps = list(run.reports)
             curve = Curve.of(objective.metric, steps, [run.reports[step] for step in steps])
             summary = MappingProxyType({**summary, objective.metric: curve.summary()})
-        metrics = last_values(summary) if summary is not entry.run.summary or not run.metrics else run.metrics
+        metrics = run.metrics
+        if summary is not entry.run.summary or not metrics or entry.told is not None:
+            metrics = last_values(summary, record.objectives, entry.told)
         values = entry.told if entry.told is not None else objective_values(record, summary, run.state)
         if (summary, metrics, values) != (run.summary, run.metrics, run.values):  # mostly they stay
             run = replace(run, summary=summary, metrics=metrics, values=values)

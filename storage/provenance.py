@@ -22,6 +22,7 @@ import json
 import os
 import socket
 import sys
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -155,18 +156,18 @@ def verify(events: Sequence[Event]) -> Iterator[Break]:
     """
     who = {event.writer: event.body for event in events if event.kind == JOINED}
     claims = [event for event in events if event.kind == CHECKPOINT]
-    wanted = {event.body.get("through") for event in claims}
-    reached: dict[int, tuple[int, bytes]] = {}
+    reached: dict[int, tuple[int, bytes]] = {0: (0, b"")}
     chains: dict[str, list[bytes]] = {}
     prefix = START
     for n, event in enumerate(events, start=1):
         if event.writer:
             yield from _chain_breaks(event, chains.setdefault(event.writer, []), who.get(event.writer, {}))
         prefix = prefix_hash(prefix, hash_of(event))
-        if event.version in wanted:
-            reached[event.version] = (n, prefix)  # the last event of a commit stays
+        reached[event.version] = (n, prefix)  # the last event of a commit stays
+    commits = sorted(reached)
     for claim in claims:
-        yield from _checkpoint_breaks(claim, *reached.get(int(claim.body.get("through", -1)), (0, b"")))
+        through = max(int(claim.body.get("through", 0)), 0)  # perhaps a compaction: a commit without events
+        yield from _checkpoint_breaks(claim, *reached[commits[bisect_right(commits, through) - 1]])
 
 
 def hash_of(event: Event) -> bytes:

@@ -82,6 +82,7 @@ FAMILIES = {
     "environment": "environment",
     "env": "environment",
     "meta": "meta",
+    "user_attrs": "meta",
 }
 """First part of a dotted name, and the JSON column that it means."""
 
@@ -640,6 +641,8 @@ class _Parser:
         families = [family for family in ("metrics", "params") if name in self._names.of(family)]
         if len(families) > 1:
             _fail(token.at, f"{name!r} is a metric and a parameter; write metrics.{token.text} or params.{token.text}")
+        if not families and name in self._names.meta:
+            families = ["meta"]
         if not families:
             known = {*COLUMNS, *self._names.metrics, *self._names.params}
             _fail(token.at, f"there is no column, metric or parameter {name!r}; {did_you_mean(name, known)}")

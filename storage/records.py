@@ -488,7 +488,7 @@ class Run:
     state: RunState
     params: Mapping[str, Any] = field(default_factory=_nothing)
     metrics: Mapping[str, float] = field(default_factory=_nothing)
-    """Last value of each curve, as logged (may be NaN or infinite)."""
+    """Last value of each curve, as logged (may be NaN or infinite); of an objective that has no curve what was told."""
     summary: Mapping[str, Mapping[str, Any]] = field(default_factory=_nothing)
     """Figures of each curve, see ``Curve.summary``."""
     values: tuple[float, ...] = ()

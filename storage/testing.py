@@ -470,6 +470,30 @@ class RunStoreContract:
         assert numbers("params.lr = 'auto'") == [2]
         assert numbers("objective is null") == [3]
 
+    def test_an_objective_that_was_told_and_has_no_curve_is_among_the_metrics(
+        self, store: RunStore, uri: str, kept: str
+    ) -> None:
+        ways = [{"metric": "acc", "direction": "maximize"}, {"metric": "leaves", "direction": "minimize"}]
+        add_experiment(store, objectives=ways)
+        figures = {"acc": {"n": 2, "last": 0.6, "last_finite": 0.6}}
+        told = add_run(store, state="finished", values=[0.9, 2.0])
+        logged = add_run(store, state="finished", values=[0.8, math.nan], summary=figures)
+        add_run(store)
+        self.keep(store, told, kept)
+        self.keep(store, logged, kept)
+        for view in self.views(store, uri):
+            assert dict(view.run(told.id).metrics) == {"acc": 0.9, "leaves": 2.0}
+            assert view.run(logged.id).metrics["acc"] == 0.6  # what was logged stays what is shown as its last value
+            assert math.isnan(view.run(logged.id).metrics["leaves"])
+            assert [run.id for run in view.runs("digits", where="leaves <= 2 and metrics.acc > 0.7")] == [told.id]
+            assert [run.number for run in view.runs("digits", order_by="acc", descending=True)] == [0, 1, 2]
+            assert view.columns("digits", ["leaves"])["leaves"].tolist()[:1] == [2.0]
+        ways[1]["metric"] = "nodes"
+        store.append([Event.new("experiment.updated", "digits", objectives=ways)])
+        for view in self.views(store, uri):
+            assert dict(view.run(told.id).metrics) == {"acc": 0.9, "nodes": 2.0}
+            assert [run.id for run in view.runs("digits", where="nodes <= 2")] == [told.id]
+
     def test_a_filter_sees_changes_at_once(self, store: RunStore) -> None:
         add_experiment(store)
         run = add_run(store)

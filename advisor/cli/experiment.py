@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from advisor.cli.options import DirectionOption, ObjectiveOption, ReduceOption, SpaceOption
-from advisor.cli.output import Column, note, print_json, print_pairs, print_table, say, shown
+from advisor.cli.output import Column, count, note, print_json, print_pairs, print_table, say, shown
 from advisor.cli.session import Session, command
 from advisor.cli.shapes import experiment_json
 
@@ -162,7 +163,7 @@ def _check_logged(exp: Experiment, objective: list[str]) -> None:
     from advisor.errors import ConfigError
     from storage.errors import did_you_mean
 
-    logged = {metric for run in exp.runs() for metric in run.metrics}
+    logged = {metric for run in exp.runs() for metric in run.summary}
     known = logged | {each.metric for each in exp.record.objectives}
     for metric in objective:
         if logged and metric not in known:
@@ -190,10 +191,7 @@ def _list(adv: Advisor, session: Session) -> None:
     columns += [Column("created", optional=True), Column("description", optional=True)]
     print_table(
         columns,
-        [
-            [e["experiment"], _objectives(e), e["n_runs"], e["best_objective"], e["created"], e["description"]]
-            for e in found
-        ],
+        [[e["experiment"], _objectives(e), e["n_runs"], _best(e), e["created"], e["description"]] for e in found],
     )
 
 
@@ -201,17 +199,33 @@ def _objectives(entry: dict[str, Any]) -> str | None:
     return ", ".join(f"{each['direction']} {each['metric']}" for each in entry["objectives"]) or None
 
 
+def _best(entry: dict[str, Any]) -> str | None:
+    """Return the best value, by which objective where there are several."""
+    value, objectives = entry["best_objective"], entry["objectives"]
+    if value is None:
+        return None
+    return f"{shown(value)} ({objectives[0]['metric']})" if len(objectives) > 1 else shown(value)
+
+
+def _front(exp: Experiment) -> str:
+    """Return how many runs no other one beats, and how to see them."""
+    return f"{count(len(exp.front()), 'run')}; advisor runs {quote(exp.name)} --front lists what no other run beats"
+
+
 def _print(exp: Experiment) -> None:
     from advisor.suggest.space import Space
 
     entry = experiment_json(exp)
-    best, value = entry["best_run_id"], entry["best_objective"]
+    best, value, several = entry["best_run_id"], entry["best_objective"], len(entry["objectives"]) > 1
     say(f"experiment {exp.name}")
     about = {
-        "objective": _objectives(entry),
+        ("objectives" if several else "objective"): _objectives(entry),
         "value of a run": {"last": "last finite value", "best": "best value"}.get(entry["reduce"], entry["reduce"]),
         "runs": entry["n_runs"],
-        "best run": None if best is None else f"{best} ({shown(value)})",
+        f"best by {entry['objectives'][0]['metric']}" if several else "best run": (
+            None if best is None else f"{best} ({shown(value)})"
+        ),
+        "front": _front(exp) if several and best is not None else None,
         "description": entry["description"] or None,
         **_said(exp),
         "created": entry["created"],
@@ -229,7 +243,8 @@ def _print(exp: Experiment) -> None:
         print_table(columns, rows, title="search space")
     elif entry["n_runs"]:
         space, notes = exp.space()
-        for line in (f"no search space is declared; from the runs {len(space)} parameters can be searched", *notes):
+        searched = count(len(space), "parameter")
+        for line in (f"no search space is declared; from the runs {searched} can be searched", *notes):
             note(line)
 
 

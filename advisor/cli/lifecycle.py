@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from advisor.cli.output import Column, note, print_json, print_table, say
+from advisor.cli.output import Column, count, note, print_json, print_table, say
 from advisor.cli.session import Session, command
 from advisor.shapes import run_json
 
@@ -113,7 +113,7 @@ def _print(found: Sequence[Deleted]) -> None:
         return
     columns = [Column("deleted"), Column("experiment"), Column("#", right=True), Column("run")]
     rows = [
-        [one.time, one.experiment, None, f"all of it, {one.n_runs} runs"]
+        [one.time, one.experiment, None, f"all of it, {count(one.n_runs, 'run')}"]
         if one.run_id is None
         else [one.time, one.experiment, one.number, one.run_id]
         for one in found

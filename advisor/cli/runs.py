@@ -92,7 +92,7 @@ def register(app: typer.Typer) -> None:
             else:
                 _print(adv, kept, single=experiment is not None)
                 if experiment is not None and sort is not None and not desc:
-                    _note_direction(adv.experiment(experiment, create=False).record.objective, sort)
+                    _note_direction(adv.experiment(experiment, create=False).record.objectives, sort)
                 if len(kept) < n_runs:
                     note(f"{len(kept)} of {n_runs} runs shown; --limit {n_runs} shows all, --offset the next ones")
 
@@ -109,17 +109,22 @@ def _print_front(adv: Advisor, exp: Experiment, session: Session) -> None:
     ids = short_ids(adv.store.alike([run.id for run in found], n_chars=SHORT_ID))
     params = varying_first(found)[:MAX_PARAMS]
     columns = [Column("#", right=True), Column("run")]
-    columns += [Column(f"{each.metric} ({ARROWS[each.direction]})", right=True) for each in objectives]
+    columns += [Column(_titled(each), right=True) for each in objectives]
     columns += [Column(name, right=True, optional=True) for name in params]
     rows = [[run.number, ids[run.id], *run.values, *(run.params.get(name) for name in params)] for run in found]
     print_table(columns, rows)
     note(f"{count(len(found), 'run')} that no other one beats in every objective")
 
 
-def _note_direction(objective: Objective | None, sort: str) -> None:
+def _titled(objective: Objective) -> str:
+    return f"{objective.metric} ({ARROWS[objective.direction]})"
+
+
+def _note_direction(objectives: Sequence[Objective], sort: str) -> None:
     """Say that the worst stand first, where larger is better."""
-    if objective is not None and objective.direction == "maximize" and sort in ("objective", objective.metric):
-        note(f"the smallest {objective.metric} first; --desc lists the best first")
+    for place, each in enumerate(objectives):
+        if each.direction == "maximize" and (sort == each.metric or (sort == "objective" and not place)):
+            note(f"the smallest {each.metric} first; --desc lists the best first")
 
 
 def _value(run: Run, record: Record) -> float | None:
@@ -127,6 +132,11 @@ def _value(run: Run, record: Record) -> float | None:
     if run.state.is_over or run.objective is not None or record.objective is None:
         return run.objective
     return run.metrics.get(record.objective.metric)
+
+
+def _further(run: Run, place: int, objective: Objective) -> float | None:
+    """Return the value of another objective than the first; of a run that goes on what it logged of it last."""
+    return run.values[place] if place < len(run.values) else run.metrics.get(objective.metric)
 
 
 def _mark(run: Run, record: Record, *, is_best: bool) -> str:
@@ -149,9 +159,11 @@ def _print(adv: Advisor, runs: Sequence[Run], *, single: bool) -> None:
     best = {found.id for each in experiments.values() if (found := each.best()) is not None}
     objectives = {name: each.record.objective for name, each in experiments.items()}
     objective = objectives[runs[0].experiment] if single else None
+    further = experiments[runs[0].experiment].record.objectives[1:] if single else ()
     marks = {run.id: _mark(run, experiments[run.experiment].record, is_best=run.id in best) for run in runs}
     params = _params(runs, experiments[runs[0].experiment].record.space if single else None)
-    metrics = _metrics(runs, objectives)[:MAX_METRICS]
+    apart = {each.metric for each in further}
+    metrics = [name for name in _metrics(runs, objectives) if name not in apart][:MAX_METRICS]
     named = any(run.name for run in runs)
     columns = [
         Column("#", right=True),
@@ -159,7 +171,8 @@ def _print(adv: Advisor, runs: Sequence[Run], *, single: bool) -> None:
         *((Column("name", optional=True),) if named else ()),
         *(() if single else (Column("experiment"),)),
         Column("state"),
-        Column("objective" if objective is None else f"{objective.metric} ({ARROWS[objective.direction]})", right=True),
+        Column("objective" if objective is None else _titled(objective), right=True),
+        *(Column(_titled(each), right=True) for each in further),
         *(Column(name, right=True, optional=True) for name in params),
         *(Column(name, right=True, optional=True) for name in metrics),
         Column("started", optional=True),
@@ -174,6 +187,7 @@ def _print(adv: Advisor, runs: Sequence[Run], *, single: bool) -> None:
             *(() if single else (run.experiment,)),
             run.state,
             shown(_value(run, experiments[run.experiment].record)) + marks[run.id],
+            *(_further(run, place, each) for place, each in enumerate(further, start=1)),
             *(run.params.get(name) for name in params),
             *(run.metrics.get(name) for name in metrics),
             run.started,
@@ -184,7 +198,8 @@ def _print(adv: Advisor, runs: Sequence[Run], *, single: bool) -> None:
     ]
     print_table(columns, rows)
     if any(run.id in best for run in runs):
-        note(f"{BEST} best run; {count(len(runs), 'run')}")
+        by = f"best by {objective.metric}, see --front" if objective is not None and further else "best run"
+        note(f"{BEST} {by}; {count(len(runs), 'run')}")
     if DIVERGED in marks.values():
         note(f"{DIVERGED} it ended with a value that is not finite; shown is the last one that was")
     if BROKEN in marks.values():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,18 +20,21 @@ from advisor.cli.output import (
     shown,
 )
 from advisor.cli.session import Session, command, find_run
+from advisor.nested import flat
 from advisor.shapes import run_json
 from storage.curves import is_of_machine, of_training
 from storage.errors import CurveDamagedError
 
 if TYPE_CHECKING:
-    from storage.records import Curve, Run
+    from storage.records import Curve, Objective, Run
 
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="Id of a run, the beginning of its id, or EXPERIMENT#NUMBER.")
 ]
 LEFT_OUT = ("git.diff", "libraries", "env", "absent")
 """Parts of the environment that are too long for a terminal, or say what is not there; --json has them."""
+MAX_ATTRIBUTES = 40
+"""Attributes that are shown; --json has all."""
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +48,7 @@ def register(app: typer.Typer) -> None:
             if session.as_json:
                 print_json(_as_json(found))
             else:
-                _print(found, objective=adv.store.experiment(found.experiment).objective)
+                _print(found, objectives=adv.store.experiment(found.experiment).objectives)
 
 
 def _as_json(run: Run) -> dict[str, Any]:
@@ -64,12 +67,21 @@ def _as_json(run: Run) -> dict[str, Any]:
     }
 
 
-def _print(run: Run, *, objective: Any) -> None:
+def _objectives(run: Run, objectives: Sequence[Objective]) -> dict[str, float | None]:
+    """Return the value of each objective by its name."""
+    if not objectives:
+        return {"objective": run.objective}
+    return {
+        each.metric: run.values[place] if place < len(run.values) else None for place, each in enumerate(objectives)
+    }
+
+
+def _print(run: Run, *, objectives: Sequence[Objective]) -> None:
     say(f"run #{run.number} of {run.experiment}: {run.state}")
     about = {
         "name": run.name,
         "id": run.id,
-        "objective" if objective is None else objective.metric: run.objective,
+        **_objectives(run, objectives),
         "seed": run.seed,
         "started": run.started,
         "duration": duration(run.duration_s),
@@ -107,6 +119,7 @@ def _print(run: Run, *, objective: Any) -> None:
         say(f"note: {text}")
     print_pairs("environment", dict(_flat(run.environment)))
     print_pairs("from elsewhere", dict(_flat(run.meta)))
+    _print_attributes(run)
     for entry in run.data:
         print_pairs("data", dict(_flat(entry)))
     for entry in run.artifacts:
@@ -115,6 +128,14 @@ def _print(run: Run, *, objective: Any) -> None:
         say("error")
         for line in run.error.splitlines():
             say_indented(_indented(line))
+
+
+def _print_attributes(run: Run) -> None:
+    """Print what an Optuna program, an import or a script keeps with the run."""
+    known = {name: value for name, value in flat(run.user_attrs).items() if name != "name" or value != run.name}
+    print_pairs("attributes", dict(list(known.items())[:MAX_ATTRIBUTES]))
+    if len(known) > MAX_ATTRIBUTES:
+        note(f"{count(len(known) - MAX_ATTRIBUTES, 'attribute')} more; --json has all")
 
 
 def _machine(curves: Mapping[str, Curve]) -> dict[str, str]:

@@ -144,7 +144,7 @@ def reindex(
     if session.as_json:
         print_json({"n_runs": n_runs, "encoder": chosen.identity})
     else:
-        say(f"{n_runs} runs indexed with {chosen.identity}")
+        say(f"{count(n_runs, 'run')} indexed with {chosen.identity}")
     if embedder is not None and embedder != adv.settings.embedder:
         note(f"to keep it, set ADVISOR_EMBEDDER={embedder}, or embedder in advisor.toml")
 

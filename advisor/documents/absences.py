@@ -165,7 +165,8 @@ def _of_values(runs: Sequence[Run], where: Standing) -> Iterator[Absence]:
         yield Absence("objective_value", what="value of the objective", text=text, so=so, source="run.values")
     if where.noise is None:
         so = "How much of a difference is noise cannot be told."
-        text = "repeated runs of a configuration near the best"
+        differing = " that differ" if where.repeats_agree else ""
+        text = f"repeated runs of a configuration near the best{differing}"
         yield Absence("repeats", what="repeated runs", text=text, so=so, source="runs.params")
 
 

@@ -41,6 +41,8 @@ def advice_facts(material: ExperimentMaterial) -> Iterator[Fact]:
 def advice_section(material: ExperimentMaterial, sheet: FactSheet) -> Section | None:
     """Return how good the advice was and whether to go on; None where there is nothing to say."""
     sentences = [*_ledger_sentences(material.ledger, sheet), *_search_sentences(material.search_advice, sheet)]
+    if sentences and "n_front" in sheet:
+        sentences.insert(0, "Best means the best {{metric}} here; the other objectives are left aside.")
     lines: list[Line] = [fill(sentence, sheet) for sentence in sentences]
     kept = tuple(Paragraph(line) for line in lines if not verify_rendered(text_of(line), sheet))
     return Section("How good was the advice", anchor="advice", blocks=kept) if kept else None
@@ -156,21 +158,25 @@ def _of_search(advice: SearchAdvice, metric: str) -> Iterator[Fact]:
 def _ledger_sentences(ledger: Ledger | None, sheet: FactSheet) -> Iterator[str]:
     if ledger is None:
         return
+    made = "suggestion" if ledger.suggested.n_made == 1 else "suggestions"
+    own = "run that was not suggested" if ledger.own.improved.n == 1 else "runs that were not suggested"
     if "ledger_best" in sheet:
         yield (
-            "Of {{ledger_made}} suggestions {{ledger_finished}} finished. {{ledger_best_hits}} of {{ledger_best_n}} "
+            f"Of {{{{ledger_made}}}} {made} {{{{ledger_finished}}}} finished. "
+            "{{ledger_best_hits}} of {{ledger_best_n}} "
             "became the best so far: {{ledger_best}}, {{interval_level}} interval {{ledger_best_low}} to "
             "{{ledger_best_high}}; in random order it would be {{ledger_best_by_chance}}."
-            + (" Of {{ledger_own_n}} runs that were not suggested {{ledger_own_hits}} did." * ("ledger_own" in sheet))
+            + (f" Of {{{{ledger_own_n}}}} {own} {{{{ledger_own_hits}}}} did." * ("ledger_own" in sheet))
         )
     elif "ledger_made" in sheet:
-        yield "Of {{ledger_made}} suggestions {{ledger_finished}} finished."
+        yield f"Of {{{{ledger_made}}}} {made} {{{{ledger_finished}}}} finished."
     yield from _forecast_sentences(ledger, sheet)
     for place, each in enumerate(ledger.hindsight.versus, start=1):
         if each is ledger.hindsight.versus[-1] or each.rival != ledger.hindsight.versus[place].rival:
+            runs = "run" if each.k == 1 else "runs"
             interval = f"{{{{interval_level}}}} interval {{{{versus_{place}_low}}}} to {{{{versus_{place}_high}}}}"
             yield (
-                f"After {{{{versus_{place}_k}}}} suggested runs the best was {{{{versus_{place}_ours}}}}, where "
+                f"After {{{{versus_{place}_k}}}} suggested {runs} the best was {{{{versus_{place}_ours}}}}, where "
                 f"{each.rival} would have had {{{{versus_{place}_theirs}}}} on average ({interval})."
             )
     if "ledger_stops" in sheet:
@@ -181,7 +187,8 @@ def _ledger_sentences(ledger: Ledger | None, sheet: FactSheet) -> Iterator[str]:
         )
     if "ledger_false_alarms" in sheet:
         yield (
-            "Of {{ledger_raised}} findings {{ledger_false_alarms_n}} were judged; false alarms among these: "
+            f"Of {{{{ledger_raised}}}} {'finding' if ledger.n_raised == 1 else 'findings'} "
+            "{{ledger_false_alarms_n}} were judged; false alarms among these: "
             "{{ledger_false_alarms_hits}}, or {{ledger_false_alarms}}, {{verdict_level}} interval "
             "{{ledger_false_alarms_low}} to {{ledger_false_alarms_high}}."
         )
@@ -209,9 +216,10 @@ def _forecast_sentences(ledger: Ledger, sheet: FactSheet) -> Iterator[str]:
 def _search_sentences(advice: SearchAdvice | None, sheet: FactSheet) -> Iterator[str]:
     if advice is None or "search_gain" not in sheet:
         return
+    rests = "" if advice.noise_from_repeats else " by a rule of thumb, since no repeats tell"
     cost = ", and take about {{search_cost}} one after the other" if "search_cost" in sheet else ""
     verdict = "Stop searching" if advice.stop else "Go on searching"
     yield (
         verdict + ": the next {{search_horizon}} runs are expected to improve the best by {{search_gain}}, where "
-        "differences of {{search_noise}} mean nothing" + cost + "."
+        "differences of {{search_noise}} mean nothing" + rests + cost + "."
     )

@@ -84,7 +84,13 @@ def experiment_progress(material: ExperimentMaterial, where: Standing) -> Pictur
         f"since run {run_name(where.best)}."
     )
     return pictures.draw_progress(
-        "progress", dots, records, metric=metric, alt=alt, title="Best so far", caption=caption
+        "progress",
+        dots,
+        records,
+        metric=metric,
+        alt=alt,
+        title=f"Best {metric} so far" if where.has_several else "Best so far",
+        caption=caption,
     )
 
 

@@ -170,6 +170,9 @@ def _setting(known: _Known) -> _Found:
 def _significance(known: _Known) -> _Found:
     if not known.where.ranked:
         return _Found("not recorded", "No run can be ranked.", "Results")
+    if known.where.repeats_agree:
+        why = "Repeats of a configuration agree to the last digit, so there is no spread to report."
+        return _Found("no", why, "repeat the leading configurations with other seeds")
     if "noise" not in known.facts:
         why = "No configuration was run more than once, so there is no spread to report."
         return _Found("no", why, "repeat the leading configurations with other seeds")
@@ -178,7 +181,8 @@ def _significance(known: _Known) -> _Found:
         if "n_best_repeats" in known.facts
         else " The best one was run once."
     )
-    why = "{{n_repeated}} configurations were repeated; their standard deviation is {{noise}}."
+    were = "configuration was" if len(known.where.near_repeats) == 1 else "configurations were"
+    why = f"{{{{n_repeated}}}} {were} repeated; their standard deviation is {{{{noise}}}}."
     return _Found("yes" if "n_best_repeats" in known.facts else "no", why + tail, "the caution below the headline")
 
 

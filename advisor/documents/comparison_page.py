@@ -35,6 +35,7 @@ from advisor.documents.facts_of_comparison import (
     name_in,
 )
 from advisor.documents.material import ExperimentComparison, RunComparison
+from advisor.documents.narrative import REPEATS_AGREE
 from advisor.documents.pictures import CurveLine, Role
 from advisor.documents.provenance import provenance
 from advisor.documents.standing import Standing, constant, standing, value_of, varied
@@ -109,8 +110,12 @@ def run_caution(sheet: FactSheet, material: RunComparison, where: Standing) -> s
     ]
     if unranked:
         return "Take the difference with care: " + " and ".join(unranked) + ", and is not ranked."
-    if "delta" not in sheet or where.noise is None:
-        return "No configuration near the best was run twice: the difference may be noise." if "delta" in sheet else ""
+    if "delta" not in sheet:
+        return ""
+    if where.repeats_agree:
+        return REPEATS_AGREE + "."
+    if where.noise is None:
+        return "No configuration near the best was run twice: the difference may be noise."
     change = sheet["delta"].number
     assert change is not None  # a difference is a number
     if where.is_beyond_noise(abs(change)):
@@ -329,7 +334,7 @@ def experiment_caution(sheet: FactSheet, sides: Sequence[Standing]) -> str:
     noises = [where.noise for where in sides]
     change = abs(sheet["delta_best"].number or 0.0)
     if any(noise is None for noise in noises):
-        return "In at least one of them no configuration was repeated: the difference may be noise."
+        return "In at least one of them no repeats tell how large chance is: the difference may be noise."
     if all(where.is_beyond_noise(change) for where in sides):
         return "The difference is more than chance between repeats would explain, in both."
     return "The difference may be chance: repeats have standard deviations of {{a_noise}} and {{b_noise}}."

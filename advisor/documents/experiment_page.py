@@ -28,13 +28,15 @@ from advisor.documents.content import (
 from advisor.documents.fact import FactSheet, metric_of, run_name
 from advisor.documents.material import ExperimentMaterial
 from advisor.documents.narrative import ENOUGH_RUNS
-from advisor.documents.standing import Standing, constant, standing, value_of, varied
+from advisor.documents.standing import Standing, constant, standing, varied
 from advisor.documents.untrusted import one_line
 from advisor.documents.writer import Narrative
 from storage.records import Run
 
 MAX_ROWS = 12
 """Runs in the table of results."""
+MAX_FRONT = 10
+"""Runs in the table of the front."""
 MAX_NOTE = 500
 """Characters of how a space was inferred."""
 MAX_COLUMNS = 6
@@ -53,6 +55,7 @@ def experiment_page(material: ExperimentMaterial, sheet: FactSheet, text: Narrat
     missing = absences.of_experiment(material)
     note = " ".join(_shortened(item) for item in material.inferred_notes)
     sections = (
+        _front(material, where),
         _results(material, where),
         _parameters(material, where),
         _best(where, material.store_uri),
@@ -91,8 +94,8 @@ def _shortened(note: str) -> str:
 
 
 def _subtitle(material: ExperimentMaterial, where: Standing) -> str:
-    objective = where.objective
-    aim = f"{objective.direction} {metric_of(objective)}" if objective else "no objective is set"
+    objectives = where.experiment.objectives
+    aim = ", ".join(f"{each.direction} {metric_of(each)}" for each in objectives) or "no objective is set"
     return f"{aim} · {numbers.count(len(material.runs))} {'run' if len(material.runs) == 1 else 'runs'}"
 
 
@@ -102,7 +105,11 @@ def _experiment_tiles(where: Standing, sheet: FactSheet) -> list[Tile]:
         metric = metric_of(where.objective)
         detail = f"run {sheet['best_run'].text}"
         tiles.append(Tile(f"best {metric}", value=sheet["best"].text, detail=detail, tone="good"))
-        if "gain" in sheet and sheet["gain"].value:
+        if "n_front" in sheet:
+            front = sheet["n_front"]
+            detail = "no other run beats them in every objective" if front.number != 1 else "no other run beats it"
+            tiles.insert(0, Tile("on the front", value=front.text, detail=detail))
+        elif "gain" in sheet and sheet["gain"].value:
             word = "below" if where.objective.direction == "minimize" else "above"
             value = sheet["gain_share"].text if "gain_share" in sheet else sheet["gain"].text
             tiles.append(Tile(f"{word} the first run", value=value, detail=f"which had {sheet['baseline'].text}"))
@@ -116,16 +123,52 @@ def _experiment_tiles(where: Standing, sheet: FactSheet) -> list[Tile]:
     return tiles
 
 
+def _front(material: ExperimentMaterial, where: Standing) -> Section | None:
+    """Return the runs that no other one beats, with the value of each objective; None where there is one objective."""
+    if not where.has_several or not where.front:
+        return None
+    shown = where.front[:MAX_FRONT]
+    names = _moving(material, where)[:MAX_COLUMNS]
+    columns = [Column("Run", nowrap=True)]
+    columns += [Column(f"{metric_of(each)} ({each.direction})", align="right") for each in where.experiment.objectives]
+    columns += [Column(one_line(key, limit=24), align="right" if _numeric(shown, key) else "left") for key in names]
+    rows = tuple(
+        Row(
+            (
+                Cell(parts.run_link(run)),
+                *(Cell((Span(numbers.figure(value), kind="figure"),)) for value in run.values),
+                *(_parameter_cell(run, key) for key in names),
+            )
+        )
+        for run in shown
+    )
+    more = len(where.front) - len(shown)
+    note = f"{numbers.count(more)} more are not shown; advisor runs EXP --front lists all." if more else ""
+    table = Table("Runs that no other run beats in every objective", columns=tuple(columns), rows=rows, note=note)
+    return Section("The front", anchor="front", blocks=(table,))
+
+
+def _moving(material: ExperimentMaterial, where: Standing) -> list[str]:
+    """Return the parameters that differ between runs, the most important first."""
+    return sorted(varied(where.runs), key=lambda key: -(material.importances or {}).get(key, 0.0))
+
+
+def _parameter_cell(run: Run, key: str) -> Cell:
+    return Cell(plain(numbers.parameter(run.params[key], limit=24) if key in run.params else "—"))
+
+
 def _results(material: ExperimentMaterial, where: Standing) -> Section | None:
     shown = list(where.ranked[:MAX_ROWS]) or list(where.runs[:MAX_ROWS])
     if not shown:
         return None
     ranked = bool(where.ranked)
-    moving = sorted(varied(where.runs), key=lambda key: -(material.importances or {}).get(key, 0.0))
+    moving = _moving(material, where)
     names = moving[:MAX_COLUMNS]
     metric = metric_of(where.objective) if where.objective else ""
     columns = [Column("Rank" if ranked else "Run", align="left")]
     columns += [Column("Run", nowrap=True), Column(metric, align="right")] if ranked else [Column("State")]
+    further = where.experiment.objectives[1:] if ranked else ()
+    columns += [Column(metric_of(each), align="right") for each in further]
     columns += [Column(one_line(key, limit=24), align="right" if _numeric(shown, key) else "left") for key in names]
     columns += [Column("Seed", align="right")] if any(run.seed is not None for run in shown) else []
     columns += [Column("Duration", align="right")] if any(run.duration_s is not None for run in shown) else []
@@ -134,7 +177,8 @@ def _results(material: ExperimentMaterial, where: Standing) -> Section | None:
     note = (
         f"{numbers.count(total - len(shown))} more are not shown; advisor runs lists all." if total > len(shown) else ""
     )
-    caption = "Best runs" if ranked else "Runs by number"
+    best = f"Best runs by {metric}" if where.has_several else "Best runs"
+    caption = best if ranked else "Runs by number"
     blocks: list[Block] = [Table(caption, columns=tuple(columns), rows=rows, note=note)]
     fixed = constant(where.runs)
     if fixed:
@@ -152,10 +196,11 @@ def _result_row(run: Run, place: int, where: Standing, names: Sequence[str], col
     ranked = bool(where.ranked)
     cells = [Cell(plain(str(where.rank(run) if ranked else run_name(run))))]
     if ranked:
-        cells += [Cell(parts.run_link(run)), Cell((Span(numbers.figure(value_of(run)), kind="figure"),))]
+        cells.append(Cell(parts.run_link(run)))
+        cells += [Cell((Span(numbers.figure(value), kind="figure"),)) for value in run.values]
     else:
         cells.append(Cell(plain(str(run.state))))
-    cells += [Cell(plain(numbers.parameter(run.params[key], limit=24) if key in run.params else "—")) for key in names]
+    cells += [_parameter_cell(run, key) for key in names]
     titles = {column.title for column in columns}
     if "Seed" in titles:
         cells.append(Cell(plain("—" if run.seed is None else str(run.seed))))
@@ -177,7 +222,7 @@ def _parameters(material: ExperimentMaterial, where: Standing) -> Section | None
         n = numbers.count(len(where.ranked))
         blocks.append(Paragraph(plain(f"Not enough runs to tell which parameter matters: {n} can be ranked.")))
     elif material.importances:
-        blocks.append(_importance_table(material))
+        blocks.append(_importance_table(material, where))
     else:
         why = one_line(material.importances_note, limit=300) or "It was not estimated which parameter matters."
         blocks.append(Paragraph(plain(why), role="quiet"))
@@ -188,7 +233,8 @@ def _parameters(material: ExperimentMaterial, where: Standing) -> Section | None
     return Section(title, anchor="parameters", blocks=tuple(blocks))
 
 
-def _importance_table(material: ExperimentMaterial) -> Table:
+def _importance_table(material: ExperimentMaterial, where: Standing) -> Table:
+    metric = _metric_of_several(where)
     ordered = sorted((material.importances or {}).items(), key=lambda item: (-item[1], item[0]))
     ends = material.importance_ends
     rows = tuple(
@@ -202,7 +248,9 @@ def _importance_table(material: ExperimentMaterial) -> Table:
         for key, share in ordered[:MAX_ROWS]
     )
     return Table(
-        "Share of the objective's variation, by parameter",
+        f"Share of the variation in {metric}, by parameter"
+        if metric
+        else "Share of the objective's variation, by parameter",
         columns=(Column("Parameter"), Column("Share", bar=True), *((Column("95% interval"),) if ends else ())),
         rows=rows,
         note=one_line(material.importances_note, limit=500),
@@ -217,9 +265,15 @@ def _clamped(share: float) -> float:
     return min(max(share, 0.0), 1.0) if share == share else 0.0
 
 
+def _metric_of_several(where: Standing) -> str:
+    """Return what the runs are ranked by, where there are several objectives and it must be said."""
+    return metric_of(where.objective) if where.objective is not None and where.has_several else ""
+
+
 def _best(where: Standing, store_uri: str) -> Section | None:
     if where.best is None:
         return None
-    return Section(
-        "The best run, and how to run it again", anchor="best", blocks=parts.reproduce_blocks(where.best, store_uri)
-    )
+    metric = _metric_of_several(where)
+    which = f"The run with the best {metric}" if metric else "The best run"
+    blocks = parts.reproduce_blocks(where.best, store_uri)
+    return Section(f"{which}, and how to run it again", anchor="best", blocks=blocks)

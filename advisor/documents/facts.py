@@ -32,6 +32,8 @@ from storage.records import Finding, FindingState, Objective, Run, RunState, Sev
 
 MAX_SPREAD_RUNS = 4
 """Quartiles are said from this many ranked runs on."""
+MAX_OBJECTIVES = 4
+"""Objectives that have facts."""
 MAX_SETTINGS = 8
 """Parameters of a suggestion or a run that have facts."""
 
@@ -42,6 +44,7 @@ def experiment_facts(material: ExperimentMaterial) -> FactSheet:
     return FactSheet(
         (
             *_outcome(where),
+            *_front(where),
             *_states(where),
             *_spread(where),
             *_noise(where),
@@ -80,6 +83,23 @@ def _outcome(where: Standing) -> Iterator[Fact]:
         yield named("runner_up_run", second, "run of the runner-up configuration")
         label = f"gap in {metric} between best and runner-up"
         yield measured("gap", where.gap, label, objective, "best, runner_up", kind="delta")
+
+
+def _front(where: Standing) -> Iterator[Fact]:
+    """Return how many runs no other one beats, where there are several objectives, and the best by each other one."""
+    if not where.has_several or not where.ranked:
+        return
+    label = "number of runs on the front, that no other run beats in every objective"
+    yield counted("n_front", len(where.front), label, "runs", "runs.values")
+    for place, objective in enumerate(where.experiment.objectives[1:MAX_OBJECTIVES], start=2):
+        metric, sign = metric_of(objective), 1.0 if objective.direction == "minimize" else -1.0
+        yield Fact(
+            f"metric_{place}", value=metric, label=f"objective metric {metric}", text=metric, kind="name",
+            source="experiment.objectives",
+        )  # fmt: skip
+        best = min(where.ranked, key=lambda run: (sign * run.values[place - 1], run.number))
+        yield measured(f"best_{place}", best.values[place - 1], f"best {metric}", objective, f"run {best.id}")
+        yield named(f"best_{place}_run", best, f"run with the best {metric}")
 
 
 def _gain(best: float, baseline: float, objective: Objective) -> Iterator[Fact]:
@@ -127,12 +147,13 @@ def _spread(where: Standing) -> Iterator[Fact]:
 
 def _noise(where: Standing) -> Iterator[Fact]:
     objective = where.objective
-    if objective is None or where.noise is None:
+    if objective is None or not where.near_repeats:
         return
     metric = metric_of(objective)
     label = f"noise of {metric}, the standard deviation between repeats"
     source = f"{len(where.near_repeats)} repeated configurations"
-    yield measured("noise", where.noise, label, objective, source, kind="delta")
+    if where.noise is not None:
+        yield measured("noise", where.noise, label, objective, source, kind="delta")
     yield counted(
         "n_repeated", len(where.near_repeats), "number of repeated configurations", "configurations", "runs.params"
     )

@@ -14,20 +14,41 @@ from advisor.documents.fact import FactSheet
 from advisor.documents.standing import Standing
 from storage.records import FindingState, Run, RunState
 
+REPEATS_AGREE = (
+    "Repeats of a configuration agree to the last digit: the objective is deterministic, or they ran with the same "
+    "seed. How large chance is they do not tell"
+)
 ENOUGH_RUNS = 5
 """Below this many ranked runs nothing is said about which parameter mattered."""
 
 
 def experiment_lead(sheet: FactSheet) -> str:
     """Return the outcome of an experiment in one sentence."""
+    if "n_front" in sheet:
+        return _front_lead(sheet)
     if "best" in sheet:
         lead = "Run {{best_run}} has the best {{metric}} so far, {{best}}"
         if "gain_share" in sheet and sheet["gain_share"].value:
             return lead + ": {{gain_share}} " + _better_word(sheet) + " than the first run."
         return lead + "."
     if "absent_objective" in sheet:
+        if sheet["n_runs"].number == 1:
+            return "{{n_runs}} run is recorded, and it cannot be called the best: no objective is set."
         return "{{n_runs}} runs are recorded, and none can be called the best: no objective is set."
     return "No run has finished with a finite objective yet, so there is no best run."
+
+
+def _front_lead(sheet: FactSheet) -> str:
+    """Return the outcome where there are several objectives: nothing is the best in all of them but by luck."""
+    one = sheet["n_front"].number == 1
+    are = "run is on the front: no other run beats it" if one else "runs are on the front: no other run beats them"
+    lead = "{{n_front}} " + are + " in every objective. The best {{metric}} is {{best}} (run {{best_run}})"
+    further = [
+        f"the best {{{{metric_{place}}}}} {{{{best_{place}}}}} (run {{{{best_{place}_run}}}})"
+        for place in range(2, 10)
+        if f"best_{place}" in sheet
+    ]
+    return lead + "".join(f", {each}" for each in further) + "."
 
 
 def experiment_summary(sheet: FactSheet, where: Standing) -> tuple[str, ...]:
@@ -45,6 +66,10 @@ def experiment_caution(sheet: FactSheet, where: Standing) -> str:
 def _order_caution(sheet: FactSheet, where: Standing) -> str:
     if len(where.ranked) < 2:
         return "There is a single run to judge by: nothing can be compared yet."
+    if "n_front" in sheet:
+        return _front_caution(sheet, where)
+    if where.repeats_agree:
+        return REPEATS_AGREE + "."
     if "noise" not in sheet:
         return (
             "No configuration near the best was run twice: differences may be noise. Repeat the leading "
@@ -67,6 +92,17 @@ def _order_caution(sheet: FactSheet, where: Standing) -> str:
         "The lead of {{gap}} over the next configuration ({{runner_up}}, run {{runner_up_run}}) may be chance: "
         "repeats of a configuration have a standard deviation of {{noise}}." + own
     )
+
+
+def _front_caution(sheet: FactSheet, where: Standing) -> str:
+    if where.repeats_agree:
+        return REPEATS_AGREE.replace("the objective is", "{{metric}} is") + "."
+    if "noise" not in sheet:
+        return (
+            "No configuration near the best {{metric}} was run twice: which runs are on the front may be noise. "
+            "Repeat those that matter with other seeds before relying on them."
+        )
+    return "Repeats of a configuration have a standard deviation of {{noise}} in {{metric}}."
 
 
 def too_good(run: Run | None, name: str = "{{best_run}}") -> str:
@@ -121,17 +157,24 @@ def run_summary(sheet: FactSheet, where: Standing) -> tuple[str, ...]:
     )
 
 
-def run_caution(sheet: FactSheet, run: Run) -> str:
+def run_caution(sheet: FactSheet, where: Standing, run: Run) -> str:
     """Return how far the run's figures and rank can be trusted, empty where nothing is to be said."""
-    return (too_good(run, "{{run}}") + _rank_caution(sheet)).strip()
+    return (too_good(run, "{{run}}") + _rank_caution(sheet, where)).strip()
 
 
-def _rank_caution(sheet: FactSheet) -> str:
+def _rank_caution(sheet: FactSheet, where: Standing) -> str:
     if "rank" not in sheet or "best_other" not in sheet:
         return ""
+    if where.repeats_agree:
+        return REPEATS_AGREE + "."
     if "noise" not in sheet:
         return "No configuration near the best was run twice: differences may be noise."
     return "Repeats of a configuration have a standard deviation of {{noise}}: differences of that order may be chance."
+
+
+def _of_first(sheet: FactSheet, value: str) -> str:
+    """Say which objective a value is of, where there are several."""
+    return f"{value} in {{{{metric}}}}" if "n_front" in sheet else value
 
 
 def _better_word(sheet: FactSheet) -> str:
@@ -145,20 +188,22 @@ def _against_baseline(sheet: FactSheet) -> Iterator[str]:
     elif sheet["gain"].value == 0:
         yield "That is the same as the first run, {{baseline_run}}, reached."
     else:
-        yield "The first run that can be ranked, {{baseline_run}}, had {{baseline}}."
+        yield "The first run that can be ranked, {{baseline_run}}, had " + _of_first(sheet, "{{baseline}}") + "."
 
 
 def _spread(sheet: FactSheet) -> Iterator[str]:
     if "quartile_low" in sheet:
         yield (
-            "The median of {{n_ranked}} ranked runs is {{median}}; "
+            "The median of {{n_ranked}} ranked runs is " + _of_first(sheet, "{{median}}") + "; "
             "the middle half lies between {{quartile_low}} and {{quartile_high}}."
         )
 
 
 def _since(sheet: FactSheet) -> Iterator[str]:
     if "n_since_best" in sheet and sheet["n_since_best"].number:
-        yield "The best has stood for {{n_since_best}} runs."
+        one = sheet["n_since_best"].number == 1
+        best = "best {{metric}}" if "n_front" in sheet else "best"
+        yield f"The {best} has stood for {{{{n_since_best}}}} {'run' if one else 'runs'}."
 
 
 def _states(sheet: FactSheet, where: Standing) -> Iterator[str]:
@@ -170,10 +215,12 @@ def _states(sheet: FactSheet, where: Standing) -> Iterator[str]:
         RunState.WAITING: "waiting",
     }
     parts = [f"{{{{n_{state}}}}} {word}" for state, word in words.items() if where.by_state.get(state)]
+    finished = "{{n_finished}} finished"
     if "n_unranked" in sheet:
-        parts.append("{{n_unranked}} finished diverged or without an objective")
-    if parts:
-        yield "Of {{n_runs}} runs, {{n_finished}} finished; " + _joined(parts) + "."
+        finished += ", {{n_unranked}} of them diverged or without an objective"
+    if parts or "n_unranked" in sheet:
+        runs = "run" if len(where.runs) == 1 else "runs"
+        yield f"Of {{{{n_runs}}}} {runs}, " + "; ".join([finished, *([_joined(parts)] if parts else [])]) + "."
     elif where.runs:
         yield "All {{n_runs}} runs finished." if len(where.runs) > 1 else "The run finished."
 

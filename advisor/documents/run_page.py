@@ -68,7 +68,7 @@ def run_page(material: RunMaterial, sheet: FactSheet, text: Narrative) -> Page:
         subtitle=" · ".join([one_line(run.id, limit=80), *(one_line(tag, limit=40) for tag in run.tags[:6])]),
         opening=frame.opening(
             narrative.run_lead(sheet, where, run),
-            narrative.run_caution(sheet, material.run),
+            narrative.run_caution(sheet, where, material.run),
             _run_tiles(run, where, sheet),
             "",
             sheet,

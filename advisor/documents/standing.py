@@ -16,7 +16,8 @@ from functools import cached_property
 from typing import Any
 
 from advisor.references import SEED_NAMES
-from advisor.suggest.noise import far_worse
+from advisor.suggest.noise import agree, far_worse
+from advisor.suggest.pareto import front
 from storage.records import Experiment, Objective, Run, RunState
 
 MIN_OWN_REPEATS = 3
@@ -34,7 +35,12 @@ class Repeats:
     _: KW_ONLY
     mean: float
     deviation: float
-    """Sample standard deviation of the objective."""
+    """Sample standard deviation of the objective; 0 where they agree."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all of them have the same value."""
+        return self.deviation == 0
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,9 @@ class Standing:
     """The order of an experiment's runs and what it rests on."""
 
     objective: Objective | None
+    """The first one, by which the runs are ranked."""
     _: KW_ONLY
+    experiment: Experiment
     runs: tuple[Run, ...]
     """By number."""
     ranked: tuple[Run, ...]
@@ -54,6 +62,16 @@ class Standing:
     def best(self) -> Run | None:
         """The best run, None where no run can be ranked."""
         return self.ranked[0] if self.ranked else None
+
+    @property
+    def has_several(self) -> bool:
+        """Whether there are several objectives: then the order by the first one is not all."""
+        return len(self.experiment.objectives) > 1
+
+    @cached_property
+    def front(self) -> tuple[Run, ...]:
+        """The runs that no other one beats in every objective, the best by the first objective first."""
+        return tuple(front(self.experiment, self.ranked))
 
     @property
     def baseline(self) -> Run | None:
@@ -95,13 +113,21 @@ class Standing:
         """Standard deviation of the objective between repetitions; None where nothing near the best was repeated.
 
         The best configuration's own where it was repeated at least ``MIN_OWN_REPEATS`` times,
-        otherwise the median over ``near_repeats``.
+        otherwise the median over ``near_repeats``. None too where all of these agree, see
+        ``advisor.suggest.noise.agree``.
         """
-        own = self.best_repeats
-        if own is not None and len(own.runs) >= MIN_OWN_REPEATS:
+        near, own = self.near_repeats, self.best_repeats
+        if not near or self.repeats_agree:
+            return None
+        if own is not None and len(own.runs) >= MIN_OWN_REPEATS and not own.agrees:
             return own.deviation
-        near = self.near_repeats
-        return statistics.median(group.deviation for group in near) if near else None
+        middle = statistics.median(group.deviation for group in near)
+        return middle or statistics.fmean(group.deviation for group in near)
+
+    @cached_property
+    def repeats_agree(self) -> bool:
+        """Whether configurations near the best were repeated, and each gave one value only."""
+        return bool(self.near_repeats) and all(group.agrees for group in self.near_repeats)
 
     @cached_property
     def near_repeats(self) -> tuple[Repeats, ...]:
@@ -154,7 +180,7 @@ def standing(experiment: Experiment, runs: Sequence[Run]) -> Standing:
     ordered = tuple(sorted(runs, key=lambda run: run.number))
     objective = experiment.objective
     if objective is None:
-        return Standing(None, runs=ordered, ranked=(), repeats=())
+        return Standing(None, experiment=experiment, runs=ordered, ranked=(), repeats=())
     sign = 1.0 if objective.direction == "minimize" else -1.0
     able = [run for run in ordered if experiment.ranks(run)]
     ranked = tuple(sorted(able, key=lambda run: (sign * value_of(run), run.number)))
@@ -163,7 +189,11 @@ def standing(experiment: Experiment, runs: Sequence[Run]) -> Standing:
         groups.setdefault(configuration(run), []).append(run)
     repeats = (_repeats(group) for group in groups.values() if len(group) > 1)
     return Standing(
-        objective, runs=ordered, ranked=ranked, repeats=tuple(sorted(repeats, key=lambda group: sign * group.mean))
+        objective,
+        experiment=experiment,
+        runs=ordered,
+        ranked=ranked,
+        repeats=tuple(sorted(repeats, key=lambda group: sign * group.mean)),
     )
 
 
@@ -210,5 +240,7 @@ def _key(value: Any) -> str:
 def _repeats(group: Sequence[Run]) -> Repeats:
     values = [value_of(run) for run in group]
     mean = math.fsum(value / len(values) for value in values)
-    deviation = math.hypot(*(value - mean for value in values)) / math.sqrt(len(values) - 1)
+    deviation = 0.0
+    if not agree([values]):
+        deviation = math.hypot(*(value - mean for value in values)) / math.sqrt(len(values) - 1)
     return Repeats(tuple(group), mean=mean, deviation=deviation)

@@ -95,8 +95,7 @@ def _names(adv: Advisor, run: Run) -> list[str]:
     """Return the curves that a run has, its objectives first and what the machine did last."""
     record = adv.store.experiment(run.experiment)
     objectives = [objective.metric for objective in record.objectives]
-    found = run.metrics.keys() | run.summary.keys()
-    return sorted(found, key=lambda name: (name not in objectives, is_of_machine(name), name))
+    return sorted(run.summary, key=lambda name: (name not in objectives, is_of_machine(name), name))
 
 
 def _chosen(run: Run, known: list[str], asked: list[str]) -> list[str]:

@@ -299,6 +299,7 @@ class OneRunTold(Answer, frozen=True, kw_only=True):
     data: Annotated[list[dict[str, Any]], untrusted("Fingerprints of the data it used.")]
     artifacts: Annotated[list[dict[str, Any]], untrusted("Files it saved: name, sha256, size.")]
     meta: Annotated[dict[str, Any], untrusted("What another tool said of it.")]
+    user_attrs: Annotated[dict[str, Any], untrusted("What an Optuna program or a script keeps with it.")]
 
 
 def get_run(adv: Advisor, asked: RunAsked) -> OneRunTold:
@@ -327,6 +328,7 @@ def get_run(adv: Advisor, asked: RunAsked) -> OneRunTold:
         data=[bounds.mapping(entry) for entry in run.data[:50]],
         artifacts=[bounds.mapping(entry) for entry in run.artifacts[:N_CURVES]],
         meta=bounds.mapping(run.meta),
+        user_attrs=bounds.mapping(run.user_attrs),
         facts=facts_told(facts),
     )
 

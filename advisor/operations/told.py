@@ -66,7 +66,10 @@ class RunTold(Told, frozen=True, kw_only=True):
     number: Annotated[int, Meta(description="Position in its experiment, from 0.")]
     state: State
     params: Annotated[dict[str, Any], untrusted("What it was started with.")]
-    metrics: Annotated[dict[str, Number], untrusted("Last value of each curve, as logged.")]
+    metrics: Annotated[
+        dict[str, Number],
+        untrusted("Last value of each curve, as logged; of an objective without a curve what was told."),
+    ]
     objective: Annotated[Number | None, Meta(description="The first objective's value; null where there is none yet.")]
     seed: int | None
     tags: Annotated[list[str], untrusted("Words to find it by.")]
@@ -135,7 +138,7 @@ def runs_told(runs: Sequence[Run], *, brief: bool) -> list[RunTold]:
 
 
 def metrics_told(run: Run) -> dict[str, Number]:
-    """Return the last value of each curve."""
+    """Return the last value of each curve, and the objectives that were told."""
     names = list(run.metrics)[: bounds.ENTRIES]
     return {bounds.name(name): told for name in names if (told := number(run.metrics[name])) is not None}
 

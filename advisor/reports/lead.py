@@ -41,6 +41,6 @@ def lead(adv: Advisor, run: Run) -> tuple[str, ...]:
     told = (
         narrative.run_lead(sheet, where, run),
         *narrative.run_summary(sheet, where),
-        narrative.run_caution(sheet, run),
+        narrative.run_caution(sheet, where, run),
     )
     return tuple("".join(span.text for span in fill(sentence, sheet)) for sentence in told if sentence)

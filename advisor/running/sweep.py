@@ -125,7 +125,7 @@ def _checked(experiment: Experiment, plan: Plan) -> tuple[Template, list[str], S
 def _is_said(experiment: Experiment) -> bool:
     """Return whether some run has said all objectives."""
     names = {objective.metric for objective in experiment.record.objectives}
-    return any(names <= run.metrics.keys() for run in experiment.runs())
+    return any(names <= run.summary.keys() for run in experiment.runs())
 
 
 def _check_program(template: Template) -> None:

@@ -123,12 +123,13 @@ def _hindsight(ledger: Ledger) -> Iterator[str]:
 
 def _versus(each: Versus) -> str:
     ends = f"95% interval {each.theirs.low:.4g} to {each.theirs.high:.4g}"
-    regret = ""
+    regret, runs = "", "run" if each.k == 1 else "runs"
     if each.regret is not None and each.their_regret is not None:
         regret = f"; regret {each.regret:.3g} against {each.their_regret:.3g}"
     return (
-        f"After {each.k} suggested runs the best is {each.ours:.4g}; {each.rival} would have {each.theirs.value:.4g} "
-        f"on average ({ends}{regret}) and do at least as well with probability {each.as_good:.2g}."
+        f"After {each.k} suggested {runs} the best is {each.ours:.4g}; {each.rival} would have "
+        f"{each.theirs.value:.4g} on average ({ends}{regret}) and "
+        f"do at least as well with probability {each.as_good:.2g}."
     )
 
 

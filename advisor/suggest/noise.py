@@ -22,6 +22,8 @@ from storage.records import Experiment, FindingState, Objective, Run, Severity
 
 FAR: Final = 3.0
 """Of the distance from the best to the worse quartile."""
+ROUNDING: Final = 1e-12
+"""Of the larger value; repeats that differ by no more agree but for the rounding of sums."""
 LEVEL: Final = 0.95
 """Confidence level of the interval around a standard deviation."""
 
@@ -47,6 +49,10 @@ class Noise:
         if self.sd is None:
             return f"not enough repeats to tell how noisy {self.metric} is; run a point again with another seed"
         runs = f"{self.df + self.n_points} runs of {self.n_points} point{'' if self.n_points == 1 else 's'}"
+        if self.sd == 0:
+            return (
+                f"runs with equal parameters have equal {self.metric} ({runs}), which does not tell how large chance is"
+            )
         return (
             f"runs with equal parameters differ in {self.metric} by a standard deviation of {self.sd:.3g} "
             f"(95 % interval {self.low:.3g} to {self.high:.3g}, from {runs})"
@@ -145,6 +151,18 @@ def far_worse(losses: Sequence[float] | NDArray[np.float64]) -> float:
     return worse + FAR * apart if apart > 0 else math.inf
 
 
+def agree(groups: Iterable[Sequence[float]]) -> bool:
+    """Return whether the values of each group are equal but for rounding.
+
+    Repeats that agree tell that the objective is deterministic, or that they ran with the same seed. How much of a
+    difference between two configurations is chance they do not tell: as an estimate of it, 0 would call any lead real.
+
+    >>> agree([[0.1 + 0.2, 0.3], [1.0]]), agree([[0.1, 0.2], [1.0, 1.0]])
+    (True, False)
+    """
+    return all(max(group) - min(group) <= ROUNDING * max(map(abs, group)) for group in groups)
+
+
 def _pooled(objective: Objective, groups: Sequence[list[Run]], place: int) -> Noise:
     metric, sign = objective.metric, 1.0 if objective.direction == "minimize" else -1.0
     values_of = [[run.values[place] for run in group] for group in groups]
@@ -160,6 +178,8 @@ def _pooled(objective: Objective, groups: Sequence[list[Run]], place: int) -> No
     squares = math.fsum(
         (value / size - mean) ** 2 for mean, values in zip(means, repeated, strict=True) for value in values
     )
+    if agree(repeated):
+        squares = 0.0
     low, high = (size * math.sqrt(squares / quantile) for quantile in _chi_square(df))
     return Noise(metric, sd=size * math.sqrt(squares / df), low=low, high=high, df=df, n_points=len(repeated))
 

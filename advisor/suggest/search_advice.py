@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from advisor.references import SEED_NAMES
 from advisor.suggest.attainable import attainable
 from advisor.suggest.ledger import ended_at
-from advisor.suggest.noise import far_worse
+from advisor.suggest.noise import agree, far_worse
 from advisor.suggest.outcome import measured
 from advisor.suggest.space import Space
 from storage.records import Experiment, Run
@@ -42,8 +42,10 @@ with 5 in a row, 0.70 (the functions of ``evals/stop_advice.py --dev``)."""
 TAIL: Final = 5
 """Best recent runs whose distances make up the tail; with fewer one run decides, with more the tail is no tail."""
 SPREAD_SHARE: Final = 0.02
-"""Where nothing was repeated, this share of the distance from the median run to the best one counts as noise: a
-gain that nobody would tell from a tie in a plot of all runs."""
+"""Where nothing was repeated, or all repeats agree, this share of the distance from the median run to the best one
+counts as noise: a gain that nobody would tell from a tie in a plot of all runs."""
+BETWEEN_REPEATS: Final = "the standard deviation between repeats"
+"""What the noise is taken from, where repeats tell it."""
 EXPECTED_IMPROVEMENT: Final = "expected_improvement"
 """Key of a suggestion's body: the improvement over the best that its model expected, in the objective's unit."""
 
@@ -84,6 +86,11 @@ class SearchAdvice:
         if self.expected_gain is None or not self.cost_s:
             return None
         return self.expected_gain / (self.cost_s / 3600)
+
+    @property
+    def noise_from_repeats(self) -> bool:
+        """Whether repeats tell the noise; elsewhere a rule of thumb stands for it."""
+        return self.noise_basis.startswith(BETWEEN_REPEATS)
 
     def as_json(self) -> dict[str, Any]:
         """Return the public JSON form."""
@@ -246,20 +253,25 @@ def _configuration(run: Run) -> str:
 
 
 def _noise(configurations: Sequence[str], losses: NDArray[np.float64]) -> tuple[float, str]:
-    """Return the noise and what it is taken from; repeats far worse than the other runs say nothing of it."""
+    """Return the noise and what it is taken from; repeats far worse than the other runs say nothing of it.
+
+    Nor do repeats that agree: a gain smaller than nothing there is not.
+    """
     worst = far_worse(losses)
     groups: dict[str, list[float]] = {}
     for configuration, loss in zip(configurations, losses.tolist(), strict=True):
         groups.setdefault(configuration, []).append(loss)
     repeated = [group for group in groups.values() if len(group) > 1 and statistics.fmean(group) <= worst]
     n_free = sum(len(group) - 1 for group in repeated)
-    if n_free:
+    if n_free and not agree(repeated):
         squares = math.fsum(math.fsum((x - statistics.fmean(group)) ** 2 for x in group) for group in repeated)
-        deviation = math.sqrt(squares / n_free)
-        if deviation > 0:
-            return deviation, f"the standard deviation between repeats ({n_free + len(repeated)} runs)"
+        n_runs = n_free + len(repeated)
+        return math.sqrt(squares / n_free), f"{BETWEEN_REPEATS} ({n_runs} runs)"
     spread = float(np.median(losses) - losses.min())
-    return SPREAD_SHARE * spread, f"{SPREAD_SHARE:.0%} of the distance from the median run to the best"
+    basis = f"{SPREAD_SHARE:.0%} of the distance from the median run to the best"
+    if n_free:
+        basis += f" ({n_free + len(repeated)} repeated runs agree, which tells no noise)"
+    return SPREAD_SHARE * spread, basis
 
 
 def _promise(body: Mapping[str, Any]) -> float | None:

@@ -142,6 +142,12 @@ def environment(run: Run) -> list[tuple[str, Any]]:
     return out[:MAX_SHOWN]
 
 
+def attributes(run: Run) -> list[tuple[str, Any]]:
+    """Return what an Optuna program, an import or a script keeps with the run, one level."""
+    known = flat(redact(dict(run.user_attrs)))
+    return [(name, _joined(name, value)) for name, value in known.items() if value is not None][:MAX_SHOWN]
+
+
 def _is_left_out(name: str, value: Any) -> bool:
     return name in ("git.diff", "git.diff_truncated") or name.startswith("absent.") or value in (None, [], "")
 

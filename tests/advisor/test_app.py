@@ -179,7 +179,7 @@ def test_a_change_of_the_objective_is_told_where_there_are_runs(
     adv.experiment("toy", objective="acc").tell({"v": 1}, 0.5)
     with caplog.at_level(logging.WARNING):
         adv.experiment("toy", objective="other")
-    assert "changes from minimize acc to minimize other; its 1 runs are valued anew" in caplog.text
+    assert "changes from minimize acc to minimize other; its one run is valued anew" in caplog.text
 
 
 def test_a_run_that_never_logged_its_objective_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -78,7 +78,7 @@ def test_of_two_processes_that_tell_a_suggestion_at_once_the_first_is_kept_and_t
         (refused,) = [each for each in answers if each[0] == suggestion_id and each[2] is None]
         run = runs[suggestion_id]
         assert (run.number, run.objective) == (kept[2], kept[1])
-        assert list(run.metrics) == [f"curve_{kept[1]:g}"]  # nothing of the second one's is mixed in
+        assert list(run.metrics) == ["loss", f"curve_{kept[1]:g}"]  # nothing of the second one's is mixed in
         assert refused[3] == (
             f"suggestion {suggestion_id[:8]} was told already as digits#{run.number} ({kept[1]:.4g}); for another run, "
             "tell its params and no suggestion"

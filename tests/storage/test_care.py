@@ -56,6 +56,19 @@ def reading(store: LanceRunStore) -> tuple[object, ...]:
 # -- removal for good
 
 
+def test_a_journal_whose_checkpoint_follows_a_compaction_verifies(tmp_path: Path) -> None:
+    store = opened(tmp_path / "store")
+    add_experiment(store)
+    run = add_run(store)
+    for _ in range(2):
+        store.append([Event.new("run.attr", "digits", run.id, key=str(i)) for i in range(550)])
+    store.database.optimize("events")  # a commit that holds no event
+    store.runs()  # so many events that the fold is kept, and what came up to here claimed
+    (claim,) = store.journal(kinds=["journal.checkpoint"])
+    assert claim.body["through"] not in {event.version for event in store.journal()}
+    assert store.verify().problems == ()
+
+
 def test_a_deleted_run_can_be_restored_until_the_grace_period_is_over(store: LanceRunStore) -> None:
     tell(store, "run.deleted", "run1")
     assert store.compact().n_runs == 0

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from storage import SchemaTooNewError, StoreNotFoundError, StoreUnavailableError, folding, journal, open_store
 from storage.embed import HashingEmbedder
 from storage.entries import sealed
-from storage.index import CHECKPOINT_ID, COLUMNS, TABLE, Question, RunIndex
+from storage.index import CHECKPOINT_ID, COLUMNS, TABLE, KeptFold, Question, RunIndex
 from storage.journal import Base
 from storage.lance import Database, mapped
 from storage.lance_store import LanceRunStore
@@ -82,6 +82,29 @@ def test_a_verdict_that_an_earlier_version_passed_over_is_not_lost(tmp_path: Pat
         assert finding.verdict == "ok"
         again.reindex()
         assert again.verify().problems == ()
+
+
+def test_a_table_whose_rows_lack_what_was_told_is_made_anew(tmp_path: Path) -> None:
+    store = opened(tmp_path / "store")
+    assert isinstance(store, LanceRunStore)
+    add_experiment(store)
+    run = add_run(store, state="finished", values=[0.5])
+    # An earlier version would keep the fold up to here: without the value among the metrics, and without its form.
+    store.reindex()
+    kept, now = store.state().checkpoint(), store.state().base
+    assert isinstance(now, KeptFold)
+    rows = now.columns({name: name for name in COLUMNS}, where=f"run_id = '{run.id}'")
+    record = sealed(json.dumps({"state": kept, "names": {}}).encode())
+    checkpoint = {"run_id": CHECKPOINT_ID, "number": -1, "folded": kept["version"], "record": record}
+    before: dict[str, Any] = {"run_id": run.id, "exp": 0, "number": 0, "ordinal": 0, "hidden": False, "metrics": "{}"}
+    before["record"] = bytes(rows["record"][0])
+    both = {name: [before.get(name), checkpoint.get(name)] for name in COLUMNS}
+    store.database.upsert(TABLE, both, COLUMNS, key="run_id")
+    for _ in range(2):
+        again = opened(tmp_path / "store")
+        assert [found.id for found in again.runs("digits", where="val_loss < 1")] == [run.id]
+        assert again.verify().problems == ()
+        again.reindex()
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def test_runs_as_json_keep_to_the_contract(program, made_store: Path) -> None:
     assert len(found) == 16
     assert list(found[0]) == [
         "run_id", "experiment", "number", "state", "params", "metrics", "objective", "seed", "tags", "notes",
-        "started", "ended", "duration_s", "error",
+        "started", "ended", "duration_s", "error", "user_attrs",
     ]  # fmt: skip
     first = found[0]
     assert (first["number"], first["state"], first["seed"], first["tags"]) == (0, "finished", 0, ["first"])
@@ -167,6 +167,38 @@ def test_text_of_a_run_is_shown_without_its_tricks(program, made_store: Path) ->
     out = program("--store", made_store, "show", "failed-one").out
     assert '    File "x"\n' in out
     assert "\x1b" not in out
+
+
+def test_attributes_of_an_optuna_trial_are_shown_bounded_and_filtered_by(program, tmp_path: Path) -> None:
+    import optuna
+
+    from advisor.optuna import AdvisorStorage
+
+    study = optuna.create_study(storage=AdvisorStorage(tmp_path / "trials"), study_name="toy")
+    for fit_s in (1.5, 2.5):
+        trial = study.ask()
+        trial.set_user_attr("fit_s", fit_s)
+        trial.set_user_attr("by", {"host": "\x1b[31mred" + "x" * 5_000, "gpus": [0, 1]})
+        for i in range(50):
+            trial.set_user_attr(f"more_{i}", i)
+        study.tell(trial, fit_s)
+
+    def asked(*arguments: object):
+        return program("--store", tmp_path / "trials", *arguments)
+
+    done = asked("show", "toy#1")
+    shown = done.out.split("attributes\n")[1]
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["fit_s", "2.5"] in rows
+    assert ["by.gpus", "[0,", "1]"] in rows
+    assert "\x1b" not in shown
+    assert max(map(len, shown.splitlines())) < 300
+    assert len(rows) == 40
+    assert "13 attributes more; --json has all" in done.err
+    assert asked("show", "toy#0", "--json").data["user_attrs"]["fit_s"] == 1.5
+    for where in ("user_attrs.fit_s < 2", "meta.fit_s < 2", "fit_s < 2"):
+        assert [run["number"] for run in asked("runs", "toy", "--where", where, "--json").data] == [0]
+    assert [run["number"] for run in asked("runs", "toy", "--sort", "fit_s", "--desc", "--json").data] == [1, 0]
 
 
 def test_a_run_as_json_has_its_curves_and_findings(program, made_store: Path) -> None:

@@ -93,9 +93,40 @@ def test_a_told_run_has_the_metrics_that_a_constraint_is_about(program, store: P
     program("--store", store, "experiment", "digits", "--constraint", "ms <= 5")
     call = ("--store", store, "tell", "digits", "--params", '{"lr": 0.25, "opt": "sgd"}', "--value", "0.5")
     told = program(*call, "--metric", "ms=4", "--metric", "odd=nan", "--json").data
-    assert told["metrics"] == {"ms": 4.0, "odd": "NaN"}
+    assert told["metrics"] == {"val_loss": 0.5, "ms": 4.0, "odd": "NaN"}
     assert program("--store", store, "experiment", "digits", "--json").data["best_run_id"] == told["run_id"]
     assert "--metric ms='fast' is no number" in program(*call, "--metric", "ms=fast").error
+
+
+def test_every_objective_of_a_trade_off_is_filtered_sorted_and_shown(program, tmp_path: Path) -> None:
+    with advisor.open(tmp_path / "new", capture=False) as adv:
+        exp = adv.experiment("toy", objective=["loss", "leaves"], direction=["minimize", "maximize"])
+        for loss, leaves in ((1.0, 3.0), (2.0, 1.0), (2.0, 5.0)):
+            exp.tell({"lr": loss / 10}, [loss, leaves])
+        exp.tell({"lr": 7}, None, state="failed")
+        adv.experiment("other", objective="loss").tell({"lr": 0.1}, 0.5)
+
+    def asked(*arguments: object):
+        return program("--store", tmp_path / "new", *arguments)
+
+    assert [one["number"] for one in asked("runs", "toy", "--where", "leaves <= 3", "--json").data] == [0, 1]
+    done = asked("runs", "toy", "--sort", "leaves")
+    assert [row.split()[0] for row in done.out.splitlines()[1:]] == ["1", "0", "2", "3"]
+    assert "the smallest leaves first; --desc lists the best first" in done.err
+    assert done.out.splitlines()[0].split()[3:7] == ["loss", "(min)", "leaves", "(max)"]
+    assert done.out.count("leaves") == 1
+    assert "best by loss, see --front" in done.err
+    assert asked("runs", "other").out.count("loss") == 1
+    rows = [line.split() for line in asked("show", "toy#2").out.splitlines()]
+    assert ["loss", "2"] in rows
+    assert ["leaves", "5"] in rows
+    assert asked("show", "toy#2", "--json").data["metrics"] == {"loss": 2.0, "leaves": 5.0}
+    about = asked("experiment", "toy").out
+    assert "objectives      minimize loss, maximize leaves" in about
+    assert "best by loss" in about
+    assert "2 runs; advisor runs toy --front" in about
+    assert "best run" in asked("experiment", "other").out
+    assert "1 (loss)" in asked("experiment").out
 
 
 def test_the_front_of_a_trade_off_is_listed(program, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_a_report_says_the_outcome_first_and_then_everything_else(make: Any) -> 
 
 def test_pruned_failed_and_diverged_runs_are_told_but_never_best(make: Any) -> None:
     text = write_experiment_report(full_material(make)).text
-    assert "1 pruned, 1 failed and 1 finished diverged or without an objective" in text
+    assert "finished, 1 of them diverged or without an objective; 1 pruned and 1 failed." in text
     assert "0.0001" not in text.split("## Results")[0]
 
 
@@ -209,11 +209,45 @@ def test_repeats_decide_whether_a_lead_is_believed(make: Any) -> None:
     assert "Over its 3 repeats the best configuration has a mean of 0.31" in text(0.9)
 
 
+def test_repeats_that_agree_say_so_and_back_no_lead(make: Any) -> None:
+    runs = [make.run(n, 0.3, params={"lr": 0.1}) for n in range(3)]
+    text = write_experiment_report(make.material([*runs, make.run(3, 0.4, params={"lr": 1.0})])).text
+    assert "Repeats of a configuration agree to the last digit" in text
+    assert "How large chance is they do not tell." in text
+    assert "standard deviation" not in text
+    assert "was run twice" not in text
+
+
 def test_maximised_objectives_are_reported_the_right_way_round(make: Any) -> None:
     experiment = make.experiment(objectives=(Objective("acc", "maximize"),))
     text = write_experiment_report(make.material(experiment=experiment)).text
     assert "Run #0 has the best `acc` so far, 0.9." in text
     assert "no later one has improved on it" in text
+
+
+def test_several_objectives_are_all_named_and_the_front_is_shown(make: Any) -> None:
+    experiment = make.experiment(objectives=(Objective("acc", "maximize"), Objective("leaves")))
+    values = [(0.9, 4.0), (0.8, 2.0), (0.7, 3.0), (0.95, math.inf), *((0.6 - n / 100, 1 - n / 100) for n in range(10))]
+    runs = [make.run(n, each[0], values=each) for n, each in enumerate(values)]
+    written = write_experiment_report(make.material(runs, experiment=experiment))
+    text = written.text
+    assert "maximize acc, minimize leaves · 14 runs" in text
+    assert "12 runs are on the front: no other run beats them in every objective." in text
+    assert "The best `acc` is 0.9 (run #0), the best `leaves` 0.91 (run #13)." in text
+    front = text.split("## The front")[1].split("## ")[0]
+    assert "| Run | acc (maximize) | leaves (minimize) |" in front
+    assert front.count("\n| **#") == 10
+    assert "*2 more are not shown; advisor runs EXP --front lists all.*" in front
+    assert "| Rank | Run | acc | leaves |" in text
+    assert "**Best runs by acc**" in text
+    assert "The run with the best acc, and how to run it again" in text
+    assert "Of 14 runs" in text
+    assert "14 finished, 1 of them diverged or without an objective." in text
+    assert "The lead of" not in text
+    one = write_experiment_report(make.material(runs[:1], experiment=experiment)).text
+    assert "1 run is on the front: no other run beats it in every objective." in one
+    alone = write_experiment_report(make.material([make.run(0, 0.5)])).text
+    assert "front" not in alone
 
 
 def test_two_thousand_runs_stay_small_and_what_is_cut_is_said(make: Any) -> None:

@@ -70,6 +70,17 @@ def test_repeats_far_worse_than_the_other_runs_tell_no_noise(make: Any, directio
     assert standing(experiment, [*near, *far, again]).noise == pytest.approx(0.01 / 2**0.5)
 
 
+def test_repeats_that_agree_but_for_rounding_tell_no_noise(make: Any) -> None:
+    alike = [make.run(n, value, params={"lr": 0.1}) for n, value in enumerate((0.3, 0.1 + 0.2, 0.3))]
+    other = make.run(3, 0.4, params={"lr": 1.0})
+    where = standing(make.experiment(), [*alike, other])
+    assert (where.noise, where.beyond_noise, where.repeats_agree) == (None, None, True)
+    again = [make.run(n, value, params={"lr": 2.0}) for n, value in ((4, 0.41), (5, 0.43))]
+    where = standing(make.experiment(), [*alike, other, *again])
+    assert where.noise == pytest.approx(0.02 / 2**0.5 / 2)
+    assert not where.repeats_agree
+
+
 def test_without_repeats_the_noise_is_unknown(make: Any) -> None:
     where = standing(make.experiment(), [make.run(0, 0.5), make.run(1, 0.6)])
     assert where.noise is None

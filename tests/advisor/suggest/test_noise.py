@@ -54,6 +54,13 @@ def test_repeats_far_worse_than_the_other_runs_say_nothing_of_the_noise(way: Dir
     assert noise(experiment(way), [*usual, *far, *near], SPACE).sd == pytest.approx(0.2 / np.sqrt(2))
 
 
+def test_repeats_that_agree_have_no_deviation_and_say_what_that_does_not_tell() -> None:
+    same = [replace(one, values=(0.1 + 0.2,) if i else (0.3,)) for i, one in enumerate(RUNS[:3])]
+    found = noise(experiment(), same, SPACE)
+    assert found.sd == 0
+    assert "does not tell how large chance is" in str(found)
+
+
 def test_without_repeats_nothing_is_claimed() -> None:
     found = noise(experiment(), RUNS[:1] + RUNS[5:], SPACE)
     assert (found.sd, found.low, found.high, found.df) == (None, None, None, 0)

@@ -84,6 +84,21 @@ def test_noise_comes_from_repeats_where_there_are_any() -> None:
     assert advice.noise_basis == "the standard deviation between repeats (3 runs)"
 
 
+@pytest.mark.parametrize("shift", [0.0, 1e-17])
+def test_repeats_that_agree_tell_no_noise(shift: float) -> None:
+    runs = searched(flat(60))
+    value = next(one.values[0] for one in runs if one.params["x"] == 5)
+    runs += [replace(run(60 + i, {"x": 5, "seed": i}, value * (1 + shift)), ended=NOW) for i in range(2)]
+    advice = advise_search(experiment(), runs)
+    losses = [one.values[0] for one in runs]
+    assert advice.noise == pytest.approx(0.02 * (float(np.median(losses)) - min(losses)))
+    assert (
+        "2% of the distance from the median run to the best (3 repeated runs agree, which tells no noise)"
+        in advice.reason
+    )
+    assert not advice.noise_from_repeats
+
+
 def test_what_suggestions_expect_of_themselves_keeps_a_search_going() -> None:
     runs = searched([20.0 + value for value in flat(70)])
     hopeful = [{"expected_improvement": 0.5}] * PATIENCE

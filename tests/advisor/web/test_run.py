@@ -186,6 +186,16 @@ def test_parameters_that_differ_or_are_not_set_are_told_apart_and_nan_equals_nan
     ]  # fmt: skip
 
 
+def test_attributes_of_a_trial_are_shown_one_level_bounded_and_without_secrets() -> None:
+    attrs = {"fit_s": 1.5, "by": {"gpus": [0, 1]}, "none": None, "api_token": "abcdef123456", **dict.fromkeys("xyz", 1)}
+    shown = dict(details.attributes(made(user_attrs=attrs)))
+    assert (shown["fit_s"], shown["by.gpus"]) == (1.5, "0, 1")
+    assert "none" not in shown
+    assert "abcdef123456" not in str(shown)
+    many = made(user_attrs={str(i): i for i in range(9_999)})
+    assert len(details.attributes(many)) == details.MAX_SHOWN
+
+
 def test_a_difference_that_is_too_long_is_cut_and_says_so() -> None:
     lines, is_cut = details.difference(made(environment={"git": {"diff": "+x\n" * 60_000}}))
     assert is_cut
