@@ -454,9 +454,12 @@ class Experiment:
         It may if it finished by itself, did not diverge, has a value for every objective, and breaks no constraint
         that it told Optuna of.
         """
+        return self.came_out(run) and not run.breaks_its_constraints
+
+    def came_out(self, run: Run) -> bool:
+        """Return whether a run finished by itself with a finite value for every objective, allowed or not."""
         n_values = max(len(self.objectives), 1)
-        is_whole = run.state is RunState.FINISHED and len(run.values) == n_values
-        return is_whole and not run.breaks_its_constraints and not self.went_wrong(run)
+        return run.state is RunState.FINISHED and len(run.values) == n_values and not self.went_wrong(run)
 
 
 UNRECORDED_END: Final = "end_not_recorded"

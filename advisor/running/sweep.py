@@ -15,6 +15,7 @@ import logging
 import os
 import queue
 import secrets
+import shlex
 import shutil
 import signal
 import tempfile
@@ -32,7 +33,7 @@ from advisor.running.guard import Guard, end_orphans
 from advisor.running.plan import Attempt, Plan, Summary, SweepInterrupted, Watcher
 from advisor.running.template import Template
 from advisor.running.trial import Ending, Orders, Setting, Trial
-from advisor.suggest.outcome import INTERRUPTED
+from advisor.suggest.outcome import INTERRUPTED, KILLED, SWEEP
 from advisor.tracking.attached import own_runs
 from storage.records import Run, RunState
 
@@ -103,7 +104,7 @@ def run_sweep(advisor: Advisor, experiment: Experiment, plan: Plan, *, watcher: 
 def tag_of(experiment: Experiment, command: Sequence[str]) -> str:
     """Return the tag that the runs of a command on an experiment share, whoever starts them and whenever."""
     about = json.dumps([experiment.record.number, list(command)])
-    return f"sweep:{hashlib.sha256(about.encode()).hexdigest()[:8]}"
+    return f"{SWEEP}{hashlib.sha256(about.encode()).hexdigest()[:8]}"
 
 
 # -- before anything starts
@@ -312,7 +313,14 @@ class _Sweep:
             If the command asks for a parameter that it was queued without; it goes on waiting.
         """
         for waiting in self._experiment.waiting(limit=1):
-            self._arguments(waiting.params)
+            try:
+                self._arguments(waiting.params)
+            except ConfigError as error:
+                called = f"{waiting.experiment}#{waiting.number}"
+                raise ConfigError(
+                    f"run {called} waits to be started first, with parameters of its own: {error}; or take it away: "
+                    f"advisor delete {shlex.quote(called)}"
+                ) from error
         drawn = secrets.randbelow(2**31)
         seed = drawn if self._plan.seed is None else self._plan.seed + self._n_done(with_running=True)
         run = self._experiment.take_up(seed=seed, tags=[self._tag])
@@ -431,7 +439,7 @@ def _counts(run: Run, *, with_running: bool) -> bool:
     if not run.state.is_over:
         return with_running
     if run.state is RunState.CRASHED:
-        return "killed" in run.tags  # recovery says crashed as well, of runs whose advisor was killed
+        return KILLED in run.tags  # recovery says crashed as well, of runs whose advisor was killed
     return run.state is not RunState.FAILED or INTERRUPTED not in run.tags
 
 

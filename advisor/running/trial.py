@@ -27,7 +27,7 @@ from advisor.running.guard import Guard
 from advisor.running.metrics import Lines, looks_meant, read_line
 from advisor.running.plan import Plan
 from advisor.running.process import Process, signal_of
-from advisor.suggest.outcome import INTERRUPTED
+from advisor.suggest.outcome import INTERRUPTED, KILLED
 from advisor.tracking.attached import answer, end
 from advisor.tracking.run import LiveRun
 from storage.errors import RecordError, RunFinishedError, StorageError
@@ -337,7 +337,7 @@ class Trial:
         if self.reason:
             return RunState.FAILED, self.reason
         if killed_by is not None:
-            self.run.tag("killed")
+            self.run.tag(KILLED)
             return RunState.CRASHED, f"the command was killed by {killed_by}"
         if self.exit_code:
             lines = self._tail.strip().splitlines()

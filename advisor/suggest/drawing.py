@@ -49,6 +49,8 @@ class Point:
     """See ``Suggestion.source``."""
     proposal: Proposal | None = None
     """The figures behind it, where it is the engine's."""
+    elsewhere: Elsewhere | None = None
+    """The past that the engine learned from."""
     about: str | None = None
     """Id of the run that it repeats."""
 
@@ -94,7 +96,7 @@ def from_engine(question: Question, elsewhere: Elsewhere, waiting: Sequence[Mapp
     for proposal in proposals:
         params = question.complete(encoder.params(proposal.point))
         taken[space.key(params)] += 1
-        found.append(Point(params, proposal.source, proposal))
+        found.append(Point(params, proposal.source, proposal, elsewhere=elsewhere))
     return found
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -67,6 +67,8 @@ class Task:
     outcomes: Array
     """Shape (n,): objective with the sign that makes higher better; NaN where the run went wrong."""
     run_ids: Sequence[str]
+    numbers: Sequence[int] = ()
+    """Of its runs in their experiment; empty where nobody knows."""
     similarity: float
     """Of its question, in [0, 1], from what is said of it, never from its results."""
     overlap: float
@@ -76,6 +78,20 @@ class Task:
     def relevance(self) -> float:
         """How much is expected of it before any run: how alike the questions are, times how alike the spaces."""
         return self.similarity * self.overlap
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The run elsewhere that a configuration for an opening was taken from."""
+
+    task: int
+    """Place of its experiment among the tasks."""
+    _: KW_ONLY
+    run_id: str
+    number: int | None
+    """In its experiment; None where nobody knows."""
+    drawn: tuple[str, ...] = ()
+    """Parameters that it did not have, which got a value by chance."""
 
 
 def normal_scores(outcomes: Array) -> Array:
@@ -114,7 +130,7 @@ class Elsewhere:
         """Covariances of runs here, by what they were fitted to; kept by ``engine``."""
         self.belief = _belief(np.array([task.relevance for task in ordered]))
         self._inducing, self._weights = self._fit([(columns, scores) for _, columns, scores, _ in parts])
-        self.opening_points, self.opening_runs, self.opening_drawn = self._candidates(parts)
+        self.opening_points, self.opening = self._candidates(parts)
         every = [coordinates for coordinates, *_ in parts]
         points = encoder.snap(np.vstack(every)) if every else self.opening_points
         self.run_points: Array = encoder.complete(np.random.default_rng(1), points)
@@ -190,28 +206,33 @@ class Elsewhere:
             solved.append(cho_solve(cho_factor(cross.T @ cross + ratio * prior), cross.T @ scores))
         return inducing, np.column_stack(solved)
 
-    def _candidates(
-        self, parts: Sequence[tuple[Array, Array, Array, list[int]]]
-    ) -> tuple[Array, list[str], list[tuple[str, ...]]]:
-        """Return the best runs of each experiment: coordinates in today's space, ids, and what they did not have."""
-        points, ids = [], []
+    def _candidates(self, parts: Sequence[tuple[Array, Array, Array, list[int]]]) -> tuple[Array, list[Opening]]:
+        """Return the best configurations of each experiment: coordinates in today's space, and whose they are."""
+        points, found = [], []
         n_each = max(N_TOP, math.ceil(N_CANDIDATES / max(len(parts), 1)))
         for k, (coordinates, columns, _, rows) in enumerate(parts):
-            came = np.isfinite(self.tasks[k].outcomes[rows])
+            task = self.tasks[k]
+            came = np.isfinite(task.outcomes[rows])
             said = np.where(came, self.say(columns)[k], -np.inf)
-            for i in np.argsort(-said, kind="stable")[: min(n_each, int(came.sum()))]:
+            seen: set[bytes] = set()
+            for i in np.argsort(-said, kind="stable")[: int(came.sum())]:
+                configuration = np.nan_to_num(coordinates[i], nan=-1.0).tobytes()
+                if configuration in seen:  # a repeat opens nothing more
+                    continue
+                seen.add(configuration)
                 points.append(coordinates[i])
-                ids.append(str(self.tasks[k].run_ids[rows[i]]))
+                number = task.numbers[rows[i]] if task.numbers else None
+                found.append(Opening(k, run_id=str(task.run_ids[rows[i]]), number=number))
+                if len(seen) == n_each:
+                    break
         if not points:
-            return np.zeros((0, len(self.encoder.names))), [], []
+            return np.zeros((0, len(self.encoder.names))), []
         known = self.encoder.snap(np.array(points))
         # What an experiment did not have gets a value by chance, another one for each run.
         whole = self.encoder.complete(np.random.default_rng(0), known)
         drawn = np.isnan(known) & ~np.isnan(whole)
-        names = [
-            tuple(name for name, is_drawn in zip(self.encoder.names, row, strict=True) if is_drawn) for row in drawn
-        ]
-        return whole, ids, names
+        names = (tuple(n for n, is_drawn in zip(self.encoder.names, row, strict=True) if is_drawn) for row in drawn)
+        return whole, [replace(each, drawn=lacked) for each, lacked in zip(found, names, strict=True)]
 
 
 def _belief(relevance: Array) -> Array:

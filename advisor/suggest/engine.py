@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.suggest import surface
-from advisor.suggest.elsewhere import TRUST, Elsewhere, normal_scores
+from advisor.suggest.elsewhere import TRUST, Elsewhere, Opening, normal_scores
 from advisor.suggest.encoding import Encoder
 from advisor.suggest.geometry import N_LONELY, loneliness
 from advisor.suggest.kernel import Kernel
@@ -47,6 +47,8 @@ Taken = Callable[[Array], bool]
 N_OPENING: Final = 3
 """Points of the portfolio where the past is trusted most; from then on the model, which heeds it as well, does no
 worse."""
+LEAST_BELIEVED: Final = 0.02
+"""Share of the belief in the most believed experiment, before any run, below which one lends no configuration."""
 P_OPENING: Final = 1 / 3
 """Chance of coming through below which a past configuration opens nothing: two or three crashes right beside it."""
 N_SPREAD: Final = 5
@@ -127,10 +129,8 @@ class Proposal:
     """How far the past is believed, in [0, 1.5]; None where none is used."""
     weights: Array = field(default_factory=lambda: np.zeros(0))
     """Share of belief in each past experiment, in the order of ``Elsewhere.tasks``."""
-    opened_from: str | None = None
-    """Id of the past run that a point of the portfolio was."""
-    drawn: tuple[str, ...] = ()
-    """Parameters that this run did not have, so that their values are chance."""
+    opening: Opening | None = None
+    """The past run that a point of the portfolio was."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -242,15 +242,15 @@ class _Model:
         left = self.weights @ np.minimum(served[:, None], gaps)
         p_ok = self.survival.probability(columns)
         left = left + (1.0 - p_ok) * self.weights.sum()  # a crash serves nobody
+        believed = elsewhere.belief >= LEAST_BELIEVED * elsewhere.belief.max()
         for i in np.argsort(left, kind="stable"):
-            if p_ok[i] >= P_OPENING and not taken(elsewhere.opening_points[i]):
+            if believed[elsewhere.opening[i].task] and p_ok[i] >= P_OPENING and not taken(elsewhere.opening_points[i]):
                 return Proposal(
                     elsewhere.opening_points[i],
                     source="portfolio",
                     p_ok=float(p_ok[i]),
                     weights=self.weights,
-                    opened_from=elsewhere.opening_runs[i],
-                    drawn=elsewhere.opening_drawn[i],
+                    opening=elsewhere.opening[i],
                 )
         return None
 

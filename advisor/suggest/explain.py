@@ -7,7 +7,7 @@ Names that come from runs are put in as they are; whoever renders the text escap
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -29,6 +29,16 @@ RISKY: Final = 0.8
 """Probability of coming through below which it is said."""
 SHORT_ID: Final = 8
 """Characters of a run's id that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The run elsewhere that a point was taken from."""
+
+    called: str
+    """Its experiment and number."""
+    lacked: Sequence[str]
+    """Parameters that it did not have, which got a value by chance."""
 
 
 def nearest_runs(question: Question, params: Mapping[str, Any]) -> tuple[Neighbour, ...]:
@@ -61,7 +71,7 @@ def why(
     chosen: Chosen,
     *,
     about: str | None,
-    drawn: Sequence[str] = (),
+    opened: Opened | None = None,
     notes: Sequence[str] = (),
 ) -> Suggestion:
     """Return the suggestion with its reasons as a short paragraph.
@@ -70,17 +80,19 @@ def why(
     ----------
     about
         Id of the run that is repeated or tried again.
-    drawn
-        Parameters that the run which opens the experiment did not have.
+    opened
+        The run elsewhere that the point was taken from.
     notes
         What else was found on the way: how a space was inferred, what could not be carried over.
     """
     experiment, knowledge = question.experiment, question.knowledge
     metric = experiment.objectives[0].metric
-    sentences = [_source(question, made, chosen, about)]
-    if drawn:
-        sentences.append(f"That run had no {' and no '.join(drawn)}: drawn by chance.")
-    if made.teachers and made.source in ("portfolio", "gp"):
+    sentences = [_source(question, made, chosen, about, opened)]
+    if opened is not None and made.source != "portfolio":
+        sentences.append(f"What was not said is as in {opened.called}, a run of another experiment.")
+    if opened is not None and opened.lacked:
+        sentences.append(f"{opened.called} had no {' and no '.join(opened.lacked)}: drawn by chance.")
+    if made.teachers and made.source in ("portfolio", "gp", "first"):
         sentences.append(_taught(made.teachers, made.slope))
     fixed = [name for name in question.fixed if name in made.params]
     if fixed:
@@ -101,7 +113,7 @@ def why(
     return replace(made, why=" ".join(sentences))
 
 
-def _source(question: Question, made: Suggestion, chosen: Chosen, about: str | None) -> str:
+def _source(question: Question, made: Suggestion, chosen: Chosen, about: str | None, opened: Opened | None) -> str:
     """Return where the point comes from."""
     knowledge = question.knowledge
     n_seen = len(knowledge.places) + len(knowledge.pending)
@@ -125,11 +137,10 @@ def _source(question: Question, made: Suggestion, chosen: Chosen, about: str | N
             "of a crash counted in."
         ),
     }.get(made.source)
-    if made.source == "portfolio" and made.teachers:
-        taken = "" if not made.learned_from else f" (run {made.learned_from[-1][:SHORT_ID]})"
+    if made.source == "portfolio" and opened is not None:
         text = (
-            f"One of those that the runs of another experiment speak for most{taken}; of all such configurations it "
-            "serves those past experiments best that are most believed."
+            f"As in {opened.called}, one of the best runs of its experiment; of the best configurations of other "
+            "experiments it serves those best that are most believed."
         )
     return text if text and not (made.source == "random-startup" and chosen.why) else _sentence(chosen.why)
 

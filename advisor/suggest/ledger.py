@@ -22,7 +22,8 @@ import numpy as np
 from advisor.suggest.hindsight import Hindsight, in_hindsight
 from advisor.suggest.intervals import Estimate, Share, mean_of
 from advisor.suggest.judged import Judged, by_code
-from advisor.suggest.outcome import INTERRUPTED, measured
+from advisor.suggest.outcome import measured, says_nothing
+from advisor.suggest.problem import Problem
 from advisor.suggest.space import Space
 from storage.records import Event, Experiment, Finding, FindingState, Run, RunState, Severity
 
@@ -330,14 +331,21 @@ class _Past:
         self._place = {run.id: place for place, run in enumerate(self.runs)}
         lower = np.quantile(self.values, [0.25, 0.75]) if self.runs else np.zeros(2)
         self._spread = float(lower[1] - lower[0])
+        problem = Problem.of(experiment.problem)
+        self._kept = [bool(problem.feasible(run)) for run in self.runs]
         self._gain = self._gains()
 
     def _gains(self) -> list[float]:
-        """Return by how much each run was better than the best before it, NaN for the first, 0 where it was not."""
+        """Return by how much each run was better than the best before it, NaN for the first, 0 where it was not.
+
+        A run that breaks a constraint betters nothing, whatever its value.
+        """
         objective, out = self.experiment.objective, []
         best = math.nan
-        for value in self.values.tolist():
-            if objective is None or math.isnan(best):
+        for value, kept in zip(self.values.tolist(), self._kept, strict=True):
+            if not kept:
+                out.append(0.0)
+            elif objective is None or math.isnan(best):
                 out.append(math.nan)
                 best = value
             elif objective.better(value, best):
@@ -380,7 +388,7 @@ class _Past:
         over = [run for run in started if run.state.is_over]
         finished = [run for run in over if run.id in self._place]
         stopped = [run for run in over if run.state is RunState.PRUNED]
-        interrupted = [run for run in over if run.state is RunState.FAILED and INTERRUPTED in run.tags]
+        interrupted = [run for run in over if run.state in (RunState.FAILED, RunState.CRASHED) and says_nothing(run)]
         idle = [fate for fate in fates if fate.run is None]
         return Suggested(
             source,

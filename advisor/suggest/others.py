@@ -29,7 +29,7 @@ from advisor.suggest.dimensions import Choice, Dimension, Float, Int
 from advisor.suggest.elsewhere import Task
 from advisor.suggest.infer import infer_space
 from advisor.suggest.keyed import Keyed
-from advisor.suggest.outcome import INTERRUPTED
+from advisor.suggest.outcome import says_nothing
 from advisor.suggest.space import Space
 from advisor.suggest.surface import milestone
 from storage.describe import words
@@ -218,7 +218,7 @@ def _carried(space: Space, past: Past, renamed: Mapping[str, Sequence[str]]) -> 
     """Return a past experiment in the terms of a space, its likeness left open, or None and why."""
     name, record = past.experiment.name, past.experiment
     runs = [run for run in over(past.runs) if _says_something(record, run)]
-    if record.objective is None or len(runs) < MIN_RUNS:
+    if len(record.objectives) != 1 or len(runs) < MIN_RUNS:
         return None, []
     theirs = Space.from_json(record.space) if record.space else infer_space(runs).space
     links = {own: _link(own, theirs, renamed.get(own, ())) for own in space}
@@ -235,7 +235,9 @@ def _carried(space: Space, past: Past, renamed: Mapping[str, Sequence[str]]) -> 
         for run in runs
     ]
     ids = [run.id for run in runs]
-    return Task(name, rows=rows, outcomes=outcomes, run_ids=ids, similarity=1.0, overlap=overlap), notes
+    numbers = [run.number for run in runs]
+    made = Task(name, rows=rows, outcomes=outcomes, run_ids=ids, numbers=numbers, similarity=1.0, overlap=overlap)
+    return made, notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +263,7 @@ def _link(own: str, theirs: Space, renamed: Sequence[str]) -> _Link | None:
 
 
 def _says_something(experiment: Experiment, run: Run) -> bool:
-    if INTERRUPTED in run.tags:
+    if says_nothing(run):
         return False
     return experiment.went_wrong(run) or len(run.values) == len(experiment.objectives) > 0
 

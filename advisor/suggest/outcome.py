@@ -1,6 +1,6 @@
 """What a past run says about its parameters: objective values that can be ranked, or that it went wrong.
 
-Which runs may be ranked is decided by ``Experiment.ranks``; here is what the others count as.
+Which runs may be ranked is decided by ``Experiment.ranks``; here is what is learned from them and from others.
 """
 
 from __future__ import annotations
@@ -9,15 +9,25 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from storage.records import Experiment, Objective, Run
+from storage.records import Experiment, Objective, Run, RunState
 
 INTERRUPTED: Final = "interrupted"
 """Tag of a run that was ended by hand, with the program that had started it; it says nothing of its parameters."""
+SWEEP: Final = "sweep:"
+"""What the tag begins with that the runs of one ``advisor optimize`` share."""
+KILLED: Final = "killed"
+"""Tag of a run whose command a signal ended while its sweep went on."""
+
+
+def says_nothing(run: Run) -> bool:
+    """Return whether how a run ended says nothing of its parameters: a person ended it, or its sweep died with it."""
+    orphaned = run.state is RunState.CRASHED and KILLED not in run.tags
+    return INTERRUPTED in run.tags or (orphaned and any(tag.startswith(SWEEP) for tag in run.tags))
 
 
 def measured(experiment: Experiment, runs: Iterable[Run]) -> list[Run]:
-    """Return the runs that may be ranked, in their order."""
-    return [run for run in runs if experiment.ranks(run)]
+    """Return the runs that came out with finite values, in their order; they may break constraints."""
+    return [run for run in runs if experiment.came_out(run)]
 
 
 def best_of(objective: Objective, values: Iterable[float]) -> float | None:

@@ -23,6 +23,7 @@ from advisor.suggest.attainable import attainable
 from advisor.suggest.ledger import ended_at
 from advisor.suggest.noise import agree, far_worse
 from advisor.suggest.outcome import measured
+from advisor.suggest.problem import Problem
 from advisor.suggest.space import Space
 from storage.records import Experiment, Run
 
@@ -141,7 +142,8 @@ def advise_search(
     """
     objective = experiment.objective
     ended = sorted(runs, key=lambda run: (ended_at(run), run.number))
-    known = measured(experiment, ended) if objective is not None else []
+    problem = Problem.of(experiment.problem)  # of what breaks a constraint no better run comes
+    known = [run for run in measured(experiment, ended) if objective and problem.feasible(run) is not False]
     if objective is None:
         return _cannot_tell(f"experiment {experiment.name!r} has no objective", 0)
     if len(known) < MIN_RUNS:

@@ -15,7 +15,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import ConfigError
-from advisor.suggest.outcome import INTERRUPTED, worse_than_all
+from advisor.suggest.outcome import says_nothing, worse_than_all
 from advisor.suggest.problem import Problem
 from advisor.suggest.remembered import Place, place, remembered
 from advisor.suggest.space import Space
@@ -66,7 +66,7 @@ class Knowledge:
             (self.n_clipped, "lay just outside today's space and counted as its border"),
             (self.n_outside, "lay far outside today's space and taught nothing"),
             (self.n_incomplete, "lacked a parameter of the space and taught nothing"),
-            (self.n_unmeasured, "ended without an objective value, or by hand, and taught nothing"),
+            (self.n_unmeasured, "ended without an objective value, by hand or with their sweep, and taught nothing"),
         )
         return [f"{count} run{'' if count == 1 else 's'} {what}" for count, what in reasons if count]
 
@@ -89,7 +89,7 @@ def gather(
         run = placed.run
         if not placed.over:
             waiting.append(placed.params)
-        elif INTERRUPTED in run.tags or (not placed.wrong and len(run.values) != n_values):
+        elif says_nothing(run) or (not placed.wrong and len(run.values) != n_values):
             n_unmeasured += 1  # what somebody ended says nothing of its parameters either
         elif placed.params is None:
             n_outside += 1

@@ -11,15 +11,17 @@ repeats are asked for.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import ConfigError, SpaceError
 from advisor.suggest import drawing
-from advisor.suggest.explain import nearest_runs, why
+from advisor.suggest.explain import SHORT_ID, Opened, nearest_runs, why
 from advisor.suggest.others import Found, Past, find
+from advisor.suggest.outcome import says_nothing
 from advisor.suggest.question import Question
 from advisor.suggest.samplers import Chosen, choose_sampler
 from advisor.suggest.space import Space
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
     from advisor.suggest.elsewhere import Elsewhere
     from advisor.suggest.others import Vectors
+
+LEAST_TOLD: Final = 0.005
+"""Belief in another experiment below which it is not told among those that were learned from."""
 
 
 def suggest(
@@ -147,10 +152,15 @@ def _wanted(question: Question, *, retry: bool) -> Iterator[drawing.Point]:
             taken[space.key(params)] += 1
             yield drawing.Point(params, "first")
     if question.problem.repeats > 1:
+        again = Counter(
+            space.key(run.params)
+            for run in question.runs
+            if says_nothing(run) or (retry and run.state is RunState.CRASHED)
+        )
         for run in question.runs:
             key = space.key(run.params)
             if run.state is RunState.FINISHED and space.includes(run.params):
-                for _ in range(question.problem.repeats - taken[key]):
+                for _ in range(question.problem.repeats - taken[key] + again[key]):
                     taken[key] += 1
                     yield drawing.Point(question.complete(space.active(run.params)), "repeat", about=run.id)
 
@@ -221,9 +231,10 @@ def _suggestion(
     knowledge, chosen, proposal = question.knowledge, said.chosen, point.proposal
     forecast = None if said.model is None else said.model.forecast(point.params)
     nearest = nearest_runs(question, point.params)
-    teachers = _teachers(said.elsewhere, proposal)
+    teachers = _teachers(point.elsewhere, proposal)
+    opening = None if proposal is None else proposal.opening
     own = tuple(run.id for run in knowledge.used)
-    opened = () if proposal is None or proposal.opened_from is None else (proposal.opened_from,)
+    opened = () if opening is None else (opening.run_id,)
     made = Suggestion(
         new_id(),
         experiment=question.experiment.name,
@@ -246,8 +257,17 @@ def _suggestion(
         place=place,
         store_version=store_version,
     )
-    drawn = () if proposal is None else proposal.drawn
-    return why(question, made, chosen, about=point.about, drawn=drawn, notes=said.notes)
+    return why(question, made, chosen, about=point.about, opened=_opened(point), notes=said.notes)
+
+
+def _opened(point: drawing.Point) -> Opened | None:
+    """Return what people call the run elsewhere that a point was taken from, and what it did not have."""
+    opening = None if point.proposal is None else point.proposal.opening
+    if opening is None or point.elsewhere is None:
+        return None
+    task = point.elsewhere.tasks[opening.task].name
+    short = opening.run_id[:SHORT_ID]
+    return Opened(f"{task}#{opening.number}" if opening.number is not None else f"{task}, run {short}", opening.drawn)
 
 
 def _teachers(elsewhere: Elsewhere | None, proposal: Any) -> tuple[Teacher, ...]:
@@ -263,5 +283,6 @@ def _teachers(elsewhere: Elsewhere | None, proposal: Any) -> tuple[Teacher, ...]
             weight=float(weight),
         )
         for task, weight in zip(elsewhere.tasks, proposal.weights, strict=True)
+        if weight >= LEAST_TOLD
     ]
     return tuple(sorted(found, key=lambda teacher: -teacher.weight))

@@ -202,12 +202,13 @@ def _variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _code_folder() -> Path:
-    """Return the script's folder, unless the script is an installed program such as pytest or torchrun."""
+    """Return the script's folder, unless the script is an installed program such as pytest or torchrun, or our own."""
     try:
         script = Path(_script()).resolve()
     except _AbsentError:
         return Path.cwd()
-    is_installed = script.is_relative_to(sys.prefix) or script.is_relative_to(sysconfig.get_path("scripts"))
+    programs = (sys.prefix, sysconfig.get_path("scripts"), Path(__file__).resolve().parents[1])
+    is_installed = any(script.is_relative_to(each) for each in programs)
     return Path.cwd() if is_installed or not script.parent.is_dir() else script.parent
 
 

@@ -72,7 +72,7 @@ def test_the_order_of_tasks_does_not_matter() -> None:
     first, second = Elsewhere(ENCODER, tasks), Elsewhere(ENCODER, tasks[::-1])
     assert [each.name for each in first.tasks] == [each.name for each in second.tasks]
     np.testing.assert_array_equal(first.say(grid), second.say(grid))
-    assert first.opening_runs == second.opening_runs
+    assert first.opening == second.opening
 
 
 def test_belief_moves_to_the_experiment_that_orders_the_runs_rightly() -> None:
@@ -120,7 +120,7 @@ def test_experiments_more_alike_are_believed_more_before_any_run() -> None:
 def test_a_point_to_open_with_is_a_good_run_of_the_past() -> None:
     one = task("one", bowl, n=60)
     elsewhere = Elsewhere(ENCODER, [one])
-    assert set(elsewhere.opening_runs) <= set(one.run_ids)
+    assert {each.run_id for each in elsewhere.opening} <= set(one.run_ids)
     values = [bowl(*point) for point in elsewhere.opening_points]
     assert min(values) >= float(np.quantile(one.outcomes, 0.85))
 
@@ -129,20 +129,28 @@ def test_a_run_that_went_wrong_opens_nothing_however_good_its_neighbours_are() -
     one = task("one", bowl)
     best = int(np.argmax(one.outcomes))
     one.outcomes[best] = math.nan
-    assert one.run_ids[best] not in Elsewhere(ENCODER, [one]).opening_runs
+    assert one.run_ids[best] not in [each.run_id for each in Elsewhere(ENCODER, [one]).opening]
+
+
+def test_a_configuration_that_was_run_several_times_opens_once() -> None:
+    one = task("a", bowl, n=12)
+    ids = [f"a-{i}" for i in range(24)]
+    twice = task("a", bowl, rows=[*one.rows, *one.rows], outcomes=np.tile(one.outcomes, 2), run_ids=ids)
+    found = Elsewhere(ENCODER, [twice]).opening_points
+    assert len(found) == len(np.unique(found, axis=0)) == N_CANDIDATES
 
 
 def test_a_single_experiment_has_more_points_to_open_with_than_each_of_many() -> None:
     many = [task(f"t{i}", bowl, seed=i) for i in range(6)]
-    assert len(Elsewhere(ENCODER, many[:1]).opening_runs) == N_CANDIDATES
-    assert len(Elsewhere(ENCODER, many).opening_runs) == 6 * N_TOP
+    assert len(Elsewhere(ENCODER, many[:1]).opening) == N_CANDIDATES
+    assert len(Elsewhere(ENCODER, many).opening) == 6 * N_TOP
 
 
 def test_it_is_known_what_a_point_to_open_with_got_by_chance() -> None:
     one = task("one", bowl)
     half = replace(one, rows=[{"x": row["x"]} for row in one.rows])
-    assert set(Elsewhere(ENCODER, [one]).opening_drawn) == {()}
-    assert set(Elsewhere(ENCODER, [half]).opening_drawn) == {("y",)}
+    assert {each.drawn for each in Elsewhere(ENCODER, [one]).opening} == {()}
+    assert {each.drawn for each in Elsewhere(ENCODER, [half]).opening} == {("y",)}
 
 
 def test_runs_that_went_wrong_count_as_the_worst() -> None:
@@ -157,7 +165,7 @@ def test_runs_that_went_wrong_count_as_the_worst() -> None:
 def test_of_a_long_experiment_a_part_stands_for_all_and_the_best_is_in_it() -> None:
     long = task("long", bowl, n=3 * MAX_RUNS)
     elsewhere = Elsewhere(ENCODER, [long])
-    assert long.run_ids[int(np.argmax(long.outcomes))] in elsewhere.opening_runs
+    assert long.run_ids[int(np.argmax(long.outcomes))] in [each.run_id for each in elsewhere.opening]
     grid = np.random.default_rng(1).random((60, 2))
     truth = np.array([bowl(*point) for point in grid])
     assert np.corrcoef(elsewhere.say(grid)[0], truth)[0, 1] > 0.9

@@ -134,7 +134,8 @@ def test_the_first_point_with_a_past_was_one_of_its_best_runs() -> None:
     task = past("before")
     (found,) = propose(setting(encoder, tasks=[task]), taken=free, seed=0)
     assert found.source == "portfolio"
-    assert found.opened_from in task.run_ids
+    assert found.opening is not None
+    assert found.opening.run_id in task.run_ids
     assert bowl(found.point[None])[0] >= np.quantile(task.outcomes, 0.85)
     assert 0 < found.weights.sum() <= 1
 

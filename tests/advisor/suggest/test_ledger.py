@@ -65,6 +65,19 @@ def test_each_suggestion_has_one_fate() -> None:
     assert (all_of_them.n_expired, all_of_them.n_taken_back, all_of_them.n_waiting) == (1, 1, 1)
 
 
+def test_what_died_with_its_sweep_was_interrupted_and_what_breaks_a_constraint_betters_nothing() -> None:
+    broken = {"system_attrs": {"constraints": [0.5]}}
+    runs = [
+        ended(0, 1.0, suggestion_id="a"),
+        ended(1, 0.5, suggestion_id="b", **broken),
+        ended(2, 0.9, suggestion_id="c"),
+        ended(3, None, suggestion_id="d", state=RunState.CRASHED, tags=("sweep:0",)),
+    ]
+    kept = ledger(runs, *(made(key, at=0) for key in "abcd")).suggested
+    assert (kept.n_finished, kept.n_failed, kept.n_interrupted) == (3, 0, 1)
+    assert (kept.gains.improved.n_hits, kept.gains.improved.n) == (1, 2)
+
+
 def test_a_suggestion_expires_after_an_hour() -> None:
     assert ledger([], made("a", at=0), now=NOW + 59 * MINUTE).suggested.n_waiting == 1
     assert ledger([], made("a", at=0), now=NOW + 60 * MINUTE).suggested.n_expired == 1

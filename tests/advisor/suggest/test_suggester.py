@@ -17,7 +17,7 @@ from advisor.suggest.engine import N_SPREAD
 from advisor.suggest.others import Past
 from advisor.suggest.samplers import N_STARTUP, choose_sampler
 from advisor.suggest.space import Choice, Float, Int, Space
-from storage.records import Experiment, Run, RunState
+from storage.records import Experiment, Objective, Run, RunState
 from tests.advisor.suggest.helpers import NOW, SPACE, experiment, loss_of, random_runs, run
 
 
@@ -359,6 +359,41 @@ def test_points_are_repeated_as_often_as_asked_before_new_ones_come() -> None:
     assert "Run #0 once more with another seed" in again.why
 
 
+def test_a_repeat_that_was_ended_by_hand_or_with_its_sweep_is_run_again() -> None:
+    asked, point = told(repeats=2), {"lr": 0.01, "hidden": 64, "optimizer": "adam"}
+    for state, tags in ((RunState.FAILED, ("interrupted",)), (RunState.CRASHED, ("sweep:0123abcd",))):
+        runs = [run(0, point, 1.0), replace(run(1, point, state=state), tags=tags)]
+        assert ask(runs, experiment=asked)[0].source == "repeat"
+    crashed = [run(0, point, 1.0), run(1, point, state=RunState.CRASHED)]
+    assert ask(crashed, experiment=asked)[0].source != "repeat"
+    assert ask(crashed, experiment=asked, retry=True)[0].source == "repeat"
+
+
+def test_a_run_that_died_with_its_sweep_teaches_nothing_and_one_that_was_killed_does() -> None:
+    runs, point = random_runs(12), {"lr": 0.5, "hidden": 64, "optimizer": "adam"}
+    for tags, said in ((("sweep:a",), "with their sweep"), (("sweep:a", "killed"), "1 failed or diverged")):
+        (found,) = ask([*runs, replace(run(12, point, state=RunState.CRASHED), tags=tags)])
+        assert said in found.why
+
+
+def test_an_experiment_that_is_hardly_believed_lends_no_point_and_is_not_named() -> None:
+    far = past("xyzzy", lambda p: (p["x"] - 0.9) ** 2, seed=9)
+    words = {"description": "folding of viral proteins", "objectives": (Objective("rmsd"),)}
+    far = Past(replace(far.experiment, **words), far.runs)
+    found = ask([], SQUARE, others=[*similar(), far], experiment=ABOUT, n=5)
+    told_of = {teacher.experiment for each in found for teacher in each.teachers}
+    assert "xyzzy" not in told_of
+    assert not any("xyzzy" in each.why for each in found)
+
+
+def test_an_experiment_with_several_objectives_teaches_nothing() -> None:
+    other = similar()[0]
+    two = replace(other.experiment, name="two", objectives=(Objective("a"), Objective("b", "maximize")))
+    runs = [replace(each, experiment="two", id=f"two-{each.number}", values=(*each.values, 1.0)) for each in other.runs]
+    (found,) = ask([], SQUARE, others=[Past(two, runs)], experiment=ABOUT)
+    assert found.teachers == ()
+
+
 def test_a_belief_pulls_the_first_suggestions() -> None:
     asked = told(priors={"lr": {"center": 1e-4, "spread": 0.05}})
     found = [math.log10(each.params["lr"]) for each in ask([], n=5, experiment=asked)]
@@ -521,7 +556,8 @@ def test_what_the_run_that_opens_did_not_have_is_said() -> None:
     wider = Space.of({**SQUARE, "z": Float(0, 1)})
     (first,) = ask([], wider, others=similar(), experiment=ABOUT)
     assert first.source == "portfolio"
-    assert "That run had no z: drawn by chance." in first.why
+    assert first.why.startswith("As in digits-")
+    assert " had no z: drawn by chance." in first.why
     assert "drawn by chance" not in ask([], SQUARE, others=similar(), experiment=ABOUT)[0].why
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from advisor.tracking import capture as capturing
 from advisor.tracking.capture import capture, capture_quick, capture_slow
 
 CANARY = "c4n4ry-Zx81Qq"
@@ -201,3 +202,9 @@ def test_the_repository_of_the_script_is_taken_not_that_of_the_working_directory
     assert found["script"] == str(repo / "train.py")
     assert found["git"]["root"] == str(repo)
     assert found["git"]["dirty"] is True
+
+
+def test_the_code_of_our_own_program_is_nobodys_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(capturing, "_script", lambda: str(Path(capturing.__file__).parents[1] / "__main__.py"))
+    assert capturing._code_folder() == tmp_path
