@@ -25,6 +25,8 @@ COVERAGE: Final = 0.8
 MIN_RUNS: Final = 8
 """Finished runs below which nothing is foretold: the interval between the smallest and the largest of n
 residuals covers (n - 1) / (n + 1), which reaches 0.78 at 8."""
+MIN_POINTS: Final = 2
+"""Values of a curve that has a first part; where there is one only, it is the final value itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,15 @@ def forecast_run(
         if run.state.is_over:
             return None, f"the run has no curve of {objective.metric}, and a forecast begins with its first part"
         return None, f"{objective.metric} has not been logged yet"
+    if run.state.is_over and len(own) < MIN_POINTS:
+        return (
+            None,
+            f"the run has a single value of {objective.metric}: one value is no curve, so there is no first part",
+        )
     others = _finished(experiment, run, curves, siblings)
+    if not others and any(curves.get(other.id, {}).get(objective.metric) for other in measured(experiment, siblings)):
+        what = f"the finished runs have a single value of {objective.metric} each"
+        return None, f"{what}: one value is no curve, so there is no first part to compare with"
     if len(others) < MIN_RUNS:
         return None, f"not enough runs to tell: {len(others)} finished with a curve, {MIN_RUNS} are needed"
     whole, fraction, progress = _progress(run, own, others, at)
@@ -210,12 +220,12 @@ def _beyond(known: Siblings, mine: Cut) -> str:
 def _finished(
     experiment: Experiment, run: Run, curves: Mapping[str, Mapping[str, Curve]], siblings: Sequence[Run]
 ) -> list[tuple[Run, Curve]]:
-    """Return the other runs that may be ranked, each with the objective's curve where it has one."""
+    """Return the other runs that may be ranked and have a curve of the objective, each with it."""
     metric = experiment.objectives[0].metric
     return [
         (other, curves[other.id][metric])
         for other in measured(experiment, siblings)
-        if other.id != run.id and len(curves.get(other.id, {}).get(metric, ()))
+        if other.id != run.id and len(curves.get(other.id, {}).get(metric, ())) >= MIN_POINTS
     ]
 
 
