@@ -99,6 +99,17 @@ def test_nothing_becomes_the_best_where_the_best_is_as_good_as_can_be() -> None:
         assert forecast.p_best == pytest.approx(p_best)
 
 
+def test_a_chance_that_so_many_runs_cannot_tell_from_none_is_given_as_the_most_it_may_be() -> None:
+    objective, outcomes = Objective("val_acc", "maximize"), np.linspace(0.17, 0.41, 15)
+    far = from_outcomes(outcomes, best=0.967, objective=objective, method="curve")
+    assert (far.is_floor, far.chance) == (True, "3% or less")
+    near = from_outcomes(outcomes, best=0.35, objective=objective, method="curve")
+    assert (near.is_floor, near.chance) == (False, "28%")
+    done = from_outcomes(outcomes, best=1.0, objective=objective, method="curve", possible=(0.0, 1.0))
+    assert (done.is_floor, done.chance) == (False, "0%")
+    assert from_outcomes(outcomes, best=None, objective=objective, method="curve").chance == ""
+
+
 def test_a_small_experiment_is_foretold_from_all_its_runs() -> None:
     for n in (17, 23, 39):
         model, _ = kept_params_model(experiment(), random_runs(n), SPACE)
