@@ -180,7 +180,7 @@ def forecast(one: Forecast) -> str:
 
 
 def _forecast(one: Forecast) -> str:
-    best = "" if one.p_best is None else f" · chance to be the best {one.p_best:.0%}"
+    best = "" if one.p_best is None else f" · chance to be the best {one.chance}"
     at_end = one.low < one.high and one.mean in (one.low, one.high)
     why = soft(" (at its end, because many of the possible outcomes are the same)") if at_end else ""
     return f"median <b>{figure(one.mean)}</b>, 80% interval {_range(one)}{why}{best}"

@@ -44,10 +44,11 @@ def _lines(suggestion: Suggestion, objective: Objective, best: float | None) -> 
     for name, chance in (
         ("comes through", suggestion.p_ok),
         ("keeps all constraints", suggestion.p_feasible),
-        ("is a new best", None if suggestion.forecast is None else suggestion.forecast.p_best),
     ):
         if chance is not None:
             yield f"{name}: {chance:.0%}"
+    if suggestion.forecast is not None and suggestion.forecast.chance:
+        yield f"is a new best: {suggestion.forecast.chance}"
 
 
 def _forecast(suggestion: Suggestion, objective: Objective, best: float | None) -> Iterator[str]:

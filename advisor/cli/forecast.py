@@ -40,5 +40,7 @@ def register(app: typer.Typer) -> None:
                 print_json(figures)
             elif foretold is not None:
                 columns = ("forecast", "low (10 %)", "high (90 %)", "chance of a new best")
-                print_table([Column(name, right=True) for name in columns], [[figures[name] for name in FIELDS]])
+                chance = f"{figures['p_best']:.5g} or less" if foretold.is_floor else figures["p_best"]
+                row = [*(figures[name] for name in FIELDS[:-1]), chance]
+                print_table([Column(name, right=True) for name in columns], [row])
             note(why if foretold is not None else f"no forecast: {why}")

@@ -122,7 +122,7 @@ def of_run_pair(material: RunComparison, where: Standing) -> tuple[Absence, ...]
     found = list(_of_question(material.experiment))
     runs = (material.a, material.b)
     if where.objective is not None:
-        found.extend(_of_values(runs, where))
+        found.extend(_of_values(runs, where, is_across=material.is_across))
     unseeded = sum(not _has_seed(run) for run in runs)
     if unseeded:
         text = "the seed of both runs" if unseeded == 2 else "the seed of one of the runs"
@@ -157,13 +157,13 @@ def of_experiment_pair(material: ExperimentComparison) -> tuple[Absence, ...]:
     return tuple(found)
 
 
-def _of_values(runs: Sequence[Run], where: Standing) -> Iterator[Absence]:
+def _of_values(runs: Sequence[Run], where: Standing, *, is_across: bool) -> Iterator[Absence]:
     lacking = sum(run.objective is None for run in runs)
     if lacking:
         text = "a value of the objective of " + ("both runs" if lacking == 2 else "one of the runs")
         so = "Which one is better cannot be told."
         yield Absence("objective_value", what="value of the objective", text=text, so=so, source="run.values")
-    if where.noise is None:
+    if where.noise is None and not is_across:
         so = "How much of a difference is noise cannot be told."
         differing = " that differ" if where.repeats_agree else ""
         text = f"repeated runs of a configuration near the best{differing}"

@@ -44,6 +44,10 @@ from advisor.documents.writer import Narrative
 from storage.records import Finding, FindingState, Objective, Run
 
 MAX_PICTURES = 4
+ACROSS = (
+    "The two are of different experiments, so their values may not be comparable, and whether chance explains the "
+    "difference cannot be told."
+)
 
 
 def run_comparison_page(material: RunComparison, sheet: FactSheet, text: Narrative) -> Page:
@@ -68,7 +72,7 @@ def run_comparison_page(material: RunComparison, sheet: FactSheet, text: Narrati
         opening=frame.opening(
             run_lead(sheet, where.objective),
             run_caution(sheet, material, where),
-            _run_tiles(sheet, where.objective),
+            _run_tiles(sheet, material, where.objective),
             "",
             sheet,
             text,
@@ -105,13 +109,16 @@ def run_caution(sheet: FactSheet, material: RunComparison, where: Standing) -> s
     """Return how far the difference can be trusted."""
     unranked = [
         f"run {{{{{side}_run}}}} is {run.state}"
-        for side, run in (("a", material.a), ("b", material.b))
-        if not material.experiment.ranks(run)
+        for side, run, record in (("a", material.a, material.experiment), ("b", material.b, material.other))
+        if not record.ranks(run)
     ]
+    apart = ACROSS if material.is_across and "delta" in sheet else ""
     if unranked:
-        return "Take the difference with care: " + " and ".join(unranked) + ", and is not ranked."
+        return f"Take the difference with care: {' and '.join(unranked)}, and is not ranked. {apart}".strip()
     if "delta" not in sheet:
         return ""
+    if apart:
+        return apart
     if where.repeats_agree:
         return REPEATS_AGREE + "."
     if where.noise is None:
@@ -125,14 +132,16 @@ def run_caution(sheet: FactSheet, material: RunComparison, where: Standing) -> s
     return "The difference may be chance: repeats of a configuration have a standard deviation of {{noise}}."
 
 
-def run_summary(sheet: FactSheet) -> tuple[str, ...]:
+def run_summary(sheet: FactSheet, *, is_across: bool = False) -> tuple[str, ...]:
     """Return the paragraph below the lead of a comparison of two runs."""
     said = []
-    if "a_rank" in sheet and "b_rank" in sheet:
+    if "a_rank" in sheet and "b_rank" in sheet and not is_across:
         said.append("Of {{n_ranked}} ranked runs they have ranks {{a_rank}} and {{b_rank}}.")
     changed = sheet["n_changed"].value
     if changed == 1:
         said.append("{{n_changed}} parameter differs, {{n_same}} are the same.")
+    elif changed == 0 and is_across:
+        said.append("All {{n_same}} parameters are the same.")
     elif changed == 0:
         said.append("All {{n_same}} parameters are the same: as far as is recorded, chance made the difference.")
     else:
@@ -147,12 +156,13 @@ def run_summary(sheet: FactSheet) -> tuple[str, ...]:
 # -- parts
 
 
-def _run_tiles(sheet: FactSheet, objective: Objective | None) -> list[Tile]:
+def _run_tiles(sheet: FactSheet, material: RunComparison, objective: Objective | None) -> list[Tile]:
     tiles = []
+    within = " in its experiment" if material.is_across else ""
     if objective is not None:
         for side in ("b", "a"):
             if f"{side}_value" in sheet:
-                rank = f", rank {sheet[f'{side}_rank'].text}" if f"{side}_rank" in sheet else ", not ranked"
+                rank = f", rank {sheet[f'{side}_rank'].text}{within}" if f"{side}_rank" in sheet else ", not ranked"
                 detail = f"{sheet[f'{side}_state'].text}{rank}"
                 label = f"{metric_of(objective)} of run {sheet[f'{side}_run'].text}"
                 tiles.append(Tile(label, value=sheet[f"{side}_value"].text, detail=detail))
@@ -170,7 +180,7 @@ def _run_tiles(sheet: FactSheet, objective: Objective | None) -> list[Tile]:
 
 
 def _curves(material: RunComparison, objective: Objective | None) -> tuple[Picture, ...]:
-    alone = material.a.experiment == material.b.experiment
+    alone = not material.is_across
     own_a, own_b = (material.curves.get(run.id, {}) for run in (material.a, material.b))
     drawn: list[Picture] = []
     roles: tuple[Role, Role] = ("second", "best")

@@ -72,9 +72,8 @@ def name_in(run: Run, *, alone: bool) -> str:
 
 
 def _names(material: RunComparison) -> Iterator[Fact]:
-    alone = material.a.experiment == material.b.experiment
     for side, run, word in zip(_SIDES, (material.a, material.b), ("first", "second"), strict=True):
-        text = name_in(run, alone=alone)
+        text = name_in(run, alone=not material.is_across)
         yield Fact(f"{side}_run", value=run.id, label=f"{word} run", text=text, kind="name", source=f"run {run.id}")
         label = f"state of the {word} run"
         yield Fact(f"{side}_state", value=str(run.state), label=label, text=str(run.state), kind="name", source=run.id)
@@ -88,20 +87,21 @@ def _outcomes(material: RunComparison, where: Standing) -> Iterator[Fact]:
     yield Fact(
         "metric", value=metric, label="objective metric", text=metric, kind="name", source="experiment.objectives"
     )
-    for side, run, word in zip(_SIDES, (a, b), ("first", "second"), strict=True):
+    beside = standing(material.other, material.other_siblings) if material.is_across else where
+    for side, run, own, word in zip(_SIDES, (a, b), (where, beside), ("first", "second"), strict=True):
         if run.objective is not None:
             yield measured(f"{side}_value", run.objective, f"{metric} of the {word} run", objective, f"run {run.id}")
-        place = where.rank(run)
+        place = own.rank(run)
         if place is not None:
             text = numbers.count(place)
-            label = f"rank of the {word} run"
+            label = f"rank of the {word} run" + (" in its experiment" if material.is_across else "")
             yield Fact(f"{side}_rank", value=place, label=label, text=text, kind="rank", source="runs", about="rank")
-    if where.ranked:
+    if where.ranked and not material.is_across:
         yield counted("n_ranked", len(where.ranked), "number of runs finished with a finite objective", "runs", "runs")
     if a.objective is not None and b.objective is not None:
         label = f"difference in {metric} of the second run against the first"
         yield from differing("delta", a.objective, b.objective, label, metric, "a_value, b_value")
-    if where.noise is not None:
+    if where.noise is not None and not material.is_across:  # of one of two experiments it says nothing of a difference
         label = f"noise of {metric}, the standard deviation between repeats"
         yield measured(
             "noise", where.noise, label, objective, f"{len(where.near_repeats)} configurations", kind="delta"

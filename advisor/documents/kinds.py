@@ -114,7 +114,7 @@ _KINDS: Final[Mapping[type, Kind]] = {
     RunComparison: Kind(
         "run-comparison",
         facts=run_comparison_facts,
-        sentences=lambda _, sheet: comparison_page.run_summary(sheet),
+        sentences=lambda m, sheet: comparison_page.run_summary(sheet, is_across=m.is_across),
         page=comparison_page.run_comparison_page,
         notes=lambda m: _written(m.experiment.description, [m.a, m.b]),
         dated=_same,

@@ -123,11 +123,18 @@ class RunComparison:
     """Of the second; the same where both are of one."""
     siblings: Sequence[Run] = ()
     """All runs of the first one's experiment, for ranks and noise."""
+    other_siblings: Sequence[Run] = ()
+    """All runs of the second one's experiment where that is another, for its rank."""
     curves: Curves = field(default_factory=_nothing)
     """Of the two."""
     generated: datetime
     version: str
     store_uri: str
+
+    @property
+    def is_across(self) -> bool:
+        """Whether the two are of different experiments, so that their values may not be comparable."""
+        return self.a.experiment != self.b.experiment
 
 
 @dataclass(frozen=True, slots=True)

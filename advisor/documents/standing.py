@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -16,12 +15,9 @@ from functools import cached_property
 from typing import Any
 
 from advisor.references import SEED_NAMES
-from advisor.suggest.noise import agree, far_worse
+from advisor.suggest.noise import far_worse, pooled_sd
 from advisor.suggest.pareto import front
 from storage.records import Experiment, Objective, Run, RunState
-
-MIN_OWN_REPEATS = 3
-"""From this many repetitions on, a configuration's own spread is its noise; below, the others' serves too."""
 
 NOISE_FACTOR = 2.0 * math.sqrt(2.0)
 """Two single runs differ beyond chance when their gap exceeds two standard deviations of a difference."""
@@ -112,17 +108,12 @@ class Standing:
     def noise(self) -> float | None:
         """Standard deviation of the objective between repetitions; None where nothing near the best was repeated.
 
-        The best configuration's own where it was repeated at least ``MIN_OWN_REPEATS`` times,
-        otherwise the median over ``near_repeats``. None too where all of these agree, see
-        ``advisor.suggest.noise.agree``.
+        Pooled over ``near_repeats`` (``advisor.suggest.noise.pooled_sd``), as the ledger and the advice on the search
+        tell it. None too where all of these agree, see ``advisor.suggest.noise.agree``.
         """
-        near, own = self.near_repeats, self.best_repeats
-        if not near or self.repeats_agree:
+        if not self.near_repeats or self.repeats_agree:
             return None
-        if own is not None and len(own.runs) >= MIN_OWN_REPEATS and not own.agrees:
-            return own.deviation
-        middle = statistics.median(group.deviation for group in near)
-        return middle or statistics.fmean(group.deviation for group in near)
+        return pooled_sd([[value_of(run) for run in group.runs] for group in self.near_repeats])
 
     @cached_property
     def repeats_agree(self) -> bool:
@@ -240,7 +231,4 @@ def _key(value: Any) -> str:
 def _repeats(group: Sequence[Run]) -> Repeats:
     values = [value_of(run) for run in group]
     mean = math.fsum(value / len(values) for value in values)
-    deviation = 0.0
-    if not agree([values]):
-        deviation = math.hypot(*(value - mean for value in values)) / math.sqrt(len(values) - 1)
-    return Repeats(tuple(group), mean=mean, deviation=deviation)
+    return Repeats(tuple(group), mean=mean, deviation=pooled_sd([values]))

@@ -75,7 +75,7 @@ SPIKE = Code(
 NEVER_LEARNED = Code(
     "ADV104",
     slug="never-learned",
-    title="{metric} never got better than at the start ({start:.4g}, at best {best:.4g})",
+    title="{metric} {extent} got better than at the start ({start:.4g}, at best {best:.4g})",
     severity=Severity.WARNING,
     how_detected="Over the whole run the best value is no real improvement on the first.",
     why_it_matters="A flat curve from the first step means dead units, frozen weights, a learning rate "

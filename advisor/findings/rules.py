@@ -535,7 +535,9 @@ def never_learned(curves: Mapping[str, Curve], metric: str, objective: Objective
     y = _levels(curves, metric, objective)
     if y is None or y.size < MIN_POINTS_PLATEAU or float(y[0] - _smooth(y).min()) > NEVER_LEARNED_NATS:
         return None
-    evidence = _figures(curves[metric], y) | {"threshold_nats": NEVER_LEARNED_NATS}
+    evidence = _figures(curves[metric], y)
+    seen = (f"{evidence['start']:.4g}", f"{evidence['best']:.4g}")  # as the title gives them
+    evidence |= {"extent": "never" if seen[0] == seen[1] else "hardly", "threshold_nats": NEVER_LEARNED_NATS}
     return Symptom(codes.NEVER_LEARNED, metric, int(curves[metric].steps[0]), evidence)
 
 

@@ -248,6 +248,7 @@ def _run_comparison(adv: Advisor, origin: Origin) -> RunComparison:
         experiment=adv.store.experiment(a.experiment),
         other=adv.store.experiment(b.experiment),
         siblings=adv.store.runs(a.experiment),
+        other_siblings=() if a.experiment == b.experiment else adv.store.runs(b.experiment),
         curves=_of_trainings(adv.store.curves([a.id, b.id])),
         **_dated(adv),
     )

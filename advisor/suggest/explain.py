@@ -167,7 +167,7 @@ def _foretold(made: Suggestion, metric: str) -> str:
     forecast = made.forecast
     if forecast is None:
         return f"No forecast: {made.forecast_note}."
-    chance = "" if forecast.p_best is None else f", chance of a new best {forecast.p_best:.0%}"
+    chance = "" if forecast.p_best is None else f", chance of a new best {forecast.chance}"
     return (
         f"Forecast of {metric}: {_figure(forecast.mean)}, in 80 % of the cases between "
         f"{_figure(forecast.low)} and {_figure(forecast.high)}{chance} ({made.forecast_note})."

@@ -25,6 +25,8 @@ COVERAGE: Final = 0.8
 MIN_RUNS: Final = 8
 """Finished runs below which nothing is foretold: the interval between the smallest and the largest of n
 residuals covers (n - 1) / (n + 1), which reaches 0.78 at 8."""
+MIN_POINTS: Final = 2
+"""Values of a curve that has a first part; where there is one only, it is the final value itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,17 @@ class Forecast:
     """Ends of the central 80 % interval; ``low <= mean <= high``."""
     p_best: float | None = None
     """Probability in [0, 1] of being better than the best finished run; None where there is none."""
+    is_floor: bool = False
+    """Whether ``p_best`` is the least that so many runs can tell: none of the possible outcomes is a new best."""
     n_runs: int
     """Finished runs that it rests on."""
     method: str
     """``parameters``, ``curve-model`` (curves and parameters of finished runs), or ``curve`` (the plain rule)."""
+
+    @property
+    def chance(self) -> str:
+        """The chance of a new best in words; empty where there is none."""
+        return "" if self.p_best is None else f"{self.p_best:.0%}{' or less' if self.is_floor else ''}"
 
     def as_json(self) -> dict[str, Any]:
         """Return the public JSON form."""
@@ -82,20 +91,25 @@ def from_outcomes(
     ordered = np.sort(outcomes)
     place = max((n + 1) * (1 - COVERAGE) / 2, 1.0) - 1.0
     low, high = _at(ordered, place), _at(ordered, n - 1 - place)
-    p_best = None
+    p_best, is_floor = None, False
     if best is not None:
-        n_better = int((outcomes < best).sum() if objective.direction == "minimize" else (outcomes > best).sum())
-        p_best = (n_better + 0.5) / (n + 1)  # never a flat 0 or 1 from a handful of runs
+        n_better = _n_better(outcomes, best, objective)
+        p_best, is_floor = (n_better + 0.5) / (n + 1), n_better == 0  # never a flat 0 or 1 from a handful of runs
         if is_last(best, possible, objective):
-            p_best = 0.0
+            p_best, is_floor = 0.0, False
     return Forecast(
         float(np.clip(np.median(ordered), low, high)),
         low=low,
         high=high,
         p_best=p_best,
+        is_floor=is_floor,
         n_runs=n,
         method=method,
     )
+
+
+def _n_better(outcomes: NDArray[np.float64], best: float, objective: Objective) -> int:
+    return int((outcomes < best).sum() if objective.direction == "minimize" else (outcomes > best).sum())
 
 
 def _at(ordered: NDArray[np.float64], place: float) -> float:
@@ -156,7 +170,15 @@ def forecast_run(
         if run.state.is_over:
             return None, f"the run has no curve of {objective.metric}, and a forecast begins with its first part"
         return None, f"{objective.metric} has not been logged yet"
+    if run.state.is_over and len(own) < MIN_POINTS:
+        return (
+            None,
+            f"the run has a single value of {objective.metric}: one value is no curve, so there is no first part",
+        )
     others = _finished(experiment, run, curves, siblings)
+    if not others and any(curves.get(other.id, {}).get(objective.metric) for other in measured(experiment, siblings)):
+        what = f"the finished runs have a single value of {objective.metric} each"
+        return None, f"{what}: one value is no curve, so there is no first part to compare with"
     if len(others) < MIN_RUNS:
         return None, f"not enough runs to tell: {len(others)} finished with a curve, {MIN_RUNS} are needed"
     whole, fraction, progress = _progress(run, own, others, at)
@@ -177,8 +199,10 @@ def forecast_run(
     method = "curve" if known.model is None else "curve-model"
     forecast = from_outcomes(outcomes, best=None, objective=objective, method=method)
     centre = min(max(centre, forecast.low), forecast.high)
-    p_best = 0.0 if is_last(known.best, possible, objective) else known.p_best(outcomes)
-    forecast = replace(forecast, mean=centre, p_best=p_best)
+    is_over = is_last(known.best, possible, objective)
+    p_best = 0.0 if is_over else known.p_best(outcomes)
+    is_floor = not is_over and _n_better(outcomes, known.best, objective) == 0
+    forecast = replace(forecast, mean=centre, p_best=p_best, is_floor=is_floor)
     seen = f"from {objective.metric} = {mine.seen:.6g} after {progress}"
     return (
         forecast,
@@ -210,12 +234,12 @@ def _beyond(known: Siblings, mine: Cut) -> str:
 def _finished(
     experiment: Experiment, run: Run, curves: Mapping[str, Mapping[str, Curve]], siblings: Sequence[Run]
 ) -> list[tuple[Run, Curve]]:
-    """Return the other runs that may be ranked, each with the objective's curve where it has one."""
+    """Return the other runs that may be ranked and have a curve of the objective, each with it."""
     metric = experiment.objectives[0].metric
     return [
         (other, curves[other.id][metric])
         for other in measured(experiment, siblings)
-        if other.id != run.id and len(curves.get(other.id, {}).get(metric, ()))
+        if other.id != run.id and len(curves.get(other.id, {}).get(metric, ())) >= MIN_POINTS
     ]
 
 

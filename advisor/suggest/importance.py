@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import KW_ONLY, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -112,7 +112,8 @@ def importances(
     *total-effects*: the share of the variance over the space that each parameter has a part in, by Jansen's estimator:
     half the mean squared change when one parameter is drawn anew (A. Saltelli et al., "Variance based sensitivity
     analysis of model output", 2010); what parameters do together counts for each of them, and the shares are scaled
-    to add up to 1. An objective that spans a decade is taken by its logarithm. The intervals come from smaller
+    to add up to 1. A parameter that had one value only in these runs is left out, which the note says: what it matters
+    they cannot tell. An objective that spans a decade is taken by its logarithm. The intervals come from smaller
     forests on resampled runs; they are about the runs, not about whether trees are the right model.
 
     *ped-anova*: Optuna's ``PedAnovaImportanceEvaluator`` on the finished runs that have every parameter, scaled in
@@ -139,8 +140,30 @@ def importances(
         raise ConfigError(f"method {method!r} is unknown; allowed are {' and '.join(map(repr, METHODS))}")
     if len(space) < 2:
         return None, "with fewer than two parameters there is nothing to compare"
-    found, note = (_total_effects if method == "total-effects" else _ped_anova)(experiment, runs, space, seed)
-    return found, note if found is None else f"{note}{_order(found)}"
+    fixed = _not_varied(measured(experiment, runs), space)
+    if len(space) - len(fixed) < 2 and len(fixed) < len(space):
+        return None, f"with fewer than two parameters that vary there is nothing to compare{_told(fixed)}"
+    asked = _total_effects if method == "total-effects" else _ped_anova
+    found, note = asked(experiment, runs, space, frozenset(fixed), seed)
+    return found, note if found is None else f"{note}{_order(found)}{_told(fixed)}"
+
+
+def _not_varied(runs: Sequence[Run], space: Space) -> list[str]:
+    """Return the parameters that have one value, or none, in all runs that have them; empty for fewer than two runs."""
+    if len(runs) < 2:
+        return []
+    known = [space.active(run.params, fill=True) for run in runs]
+    return [name for name in space if len({_comparable(one[name]) for one in known if name in one}) < 2]
+
+
+def _comparable(value: Any) -> Any:
+    """Return a value so that 1 and 1.0 are one, and lists can be told apart."""
+    return value if isinstance(value, int | float | str) else repr(value)
+
+
+def _told(fixed: Sequence[str]) -> str:
+    """Return which parameters were left out, as the end of a sentence."""
+    return f"; not varied, so what they matter cannot be told: {', '.join(fixed)}" if fixed else ""
 
 
 def _order(found: Importances) -> str:
@@ -163,7 +186,7 @@ def _order(found: Importances) -> str:
 
 
 def _total_effects(
-    experiment: Experiment, runs: Sequence[Run], space: Space, seed: int
+    experiment: Experiment, runs: Sequence[Run], space: Space, fixed: Set[str], seed: int
 ) -> tuple[Importances | None, str]:
     model, note = fit_params_model(experiment, runs, space, seed=seed)
     if model is None:
@@ -176,7 +199,7 @@ def _total_effects(
     target = np.log(values) if model.is_log else values
     rng = np.random.default_rng([seed, 51])
     forest = _forest(matrix, target, n_trees=N_TREES, bootstrap=True, seed=seed)
-    shares = _shares(_effects(space, forest, _points(space, rng, N_DRAWS)))
+    shares = _shares(_effects(space, forest, _points(space, rng, N_DRAWS)), fixed)
     if shares is None:
         return None, "not enough runs to tell: the model is flat over the space"
     points = _points(space, rng, RESAMPLED_DRAWS)
@@ -185,7 +208,7 @@ def _total_effects(
         resampled = _forest(matrix[chosen], target[chosen], n_trees=RESAMPLED_TREES, bootstrap=False, seed=number)
         return _effects(space, resampled, points)
 
-    low, high = _ends(shares, len(known), again, seed)
+    low, high = _ends(shares, len(known), again, fixed, seed)
     return Importances(shares, low=low, high=high, method="total effects", n_runs=len(known)), note
 
 
@@ -226,7 +249,9 @@ def _effects(space: Space, forest: ExtraTreesRegressor, points: NDArray[np.float
 # -- PED-ANOVA
 
 
-def _ped_anova(experiment: Experiment, runs: Sequence[Run], space: Space, seed: int) -> tuple[Importances | None, str]:
+def _ped_anova(
+    experiment: Experiment, runs: Sequence[Run], space: Space, fixed: Set[str], seed: int
+) -> tuple[Importances | None, str]:
     objective = experiment.objective
     if objective is None:
         return None, f"experiment {experiment.name!r} has no objective"
@@ -237,14 +262,14 @@ def _ped_anova(experiment: Experiment, runs: Sequence[Run], space: Space, seed: 
     if min(values) == max(values):
         return None, f"nothing to tell: all {len(known)} finished runs have the same {objective.metric}"
     trials = _trials(known, space)
-    shares = _shares(_divergences(trials, objective.direction, space))
+    shares = _shares(_divergences(trials, objective.direction, space), fixed)
     if shares is None:
         return None, "not enough runs to tell: the best tenth lies as all runs do"
 
     def again(chosen: NDArray[np.int64], _number: int) -> dict[str, float]:
         return _divergences([trials[i] for i in chosen], objective.direction, space)
 
-    low, high = _ends(shares, len(known), again, seed)
+    low, high = _ends(shares, len(known), again, fixed, seed)
     note = f"PED-ANOVA of the best tenth of {len(known)} finished runs"
     return Importances(shares, low=low, high=high, method="ped-anova", n_runs=len(known)), note
 
@@ -281,8 +306,9 @@ def _divergences(trials: Sequence[FrozenTrial], direction: Direction, space: Spa
 # -- what both share
 
 
-def _shares(effects: Mapping[str, float]) -> dict[str, float] | None:
-    """Return effects scaled to add up to 1, largest first; None where there is no effect."""
+def _shares(effects: Mapping[str, float], fixed: Set[str]) -> dict[str, float] | None:
+    """Return effects scaled to add up to 1, largest first, but those of ``fixed``; None where there is no effect."""
+    effects = {name: effect for name, effect in effects.items() if name not in fixed}
     total = math.fsum(effects.values())
     if not (total > 0 and math.isfinite(total)):
         return None
@@ -290,14 +316,18 @@ def _shares(effects: Mapping[str, float]) -> dict[str, float] | None:
 
 
 def _ends(
-    shares: Mapping[str, float], n: int, again: Callable[[NDArray[np.int64], int], Mapping[str, float]], seed: int
+    shares: Mapping[str, float],
+    n: int,
+    again: Callable[[NDArray[np.int64], int], Mapping[str, float]],
+    fixed: Set[str],
+    seed: int,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return the ends of the percentile-bootstrap intervals of shares over ``n`` runs (B. Efron, 1993).
 
     Resampled runs repeat, which blurs effects, so an interval is widened where it would miss its own share.
     """
     rng = np.random.default_rng([seed, 50])
-    drawn = [_shares(again(rng.integers(0, n, n), number)) for number in range(N_RESAMPLES)]
+    drawn = [_shares(again(rng.integers(0, n, n), number), fixed) for number in range(N_RESAMPLES)]
     low, high = dict(shares), dict(shares)
     for name, share in shares.items():
         each = [resample[name] for resample in drawn if resample is not None]

@@ -163,6 +163,29 @@ def agree(groups: Iterable[Sequence[float]]) -> bool:
     return all(max(group) - min(group) <= ROUNDING * max(map(abs, group)) for group in groups)
 
 
+def pooled_sd(groups: Sequence[Sequence[float]]) -> float:
+    """Return the standard deviation between repeats: the one definition that ledger, advice, reports and pages share.
+
+    The root of the mean of the groups' variances, each weighted by its degrees of freedom; 0 where they ``agree``.
+
+    Parameters
+    ----------
+    groups
+        Values of runs with equal parameters; at least one group has two.
+
+    >>> round(pooled_sd([[0.1, 0.3], [0.5, 0.5], [7.0]]), 6)
+    0.1
+    """
+    if agree(groups):
+        return 0.0
+    # Divided by their size first: squares of huge values must not overflow.
+    size = max(abs(value) for values in groups for value in values)
+    scaled = [[value / size for value in values] for values in groups]
+    means = [_mean(values) for values in scaled]
+    squares = math.fsum((value - mean) ** 2 for mean, values in zip(means, scaled, strict=True) for value in values)
+    return size * math.sqrt(squares / sum(len(values) - 1 for values in groups))
+
+
 def _pooled(objective: Objective, groups: Sequence[list[Run]], place: int) -> Noise:
     metric, sign = objective.metric, 1.0 if objective.direction == "minimize" else -1.0
     values_of = [[run.values[place] for run in group] for group in groups]
@@ -172,16 +195,9 @@ def _pooled(objective: Objective, groups: Sequence[list[Run]], place: int) -> No
     df = sum(len(values) - 1 for values in repeated)
     if df == 0:
         return Noise(metric, sd=None, low=None, high=None, df=0, n_points=0)
-    # Divided by their size first: squares of huge values must not overflow.
-    size = max(abs(value) for values in repeated for value in values) or 1.0
-    means = [_mean([value / size for value in values]) for values in repeated]
-    squares = math.fsum(
-        (value / size - mean) ** 2 for mean, values in zip(means, repeated, strict=True) for value in values
-    )
-    if agree(repeated):
-        squares = 0.0
-    low, high = (size * math.sqrt(squares / quantile) for quantile in _chi_square(df))
-    return Noise(metric, sd=size * math.sqrt(squares / df), low=low, high=high, df=df, n_points=len(repeated))
+    sd = pooled_sd(repeated)
+    low, high = (sd * math.sqrt(df / quantile) for quantile in _chi_square(df))
+    return Noise(metric, sd=sd, low=low, high=high, df=df, n_points=len(repeated))
 
 
 def _chi_square(df: int) -> tuple[float, float]:

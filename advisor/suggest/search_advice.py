@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from advisor.references import SEED_NAMES
 from advisor.suggest.attainable import attainable
 from advisor.suggest.ledger import ended_at
-from advisor.suggest.noise import agree, far_worse
+from advisor.suggest.noise import far_worse, pooled_sd
 from advisor.suggest.outcome import measured
 from advisor.suggest.problem import Problem
 from advisor.suggest.space import Space
@@ -265,10 +265,8 @@ def _noise(configurations: Sequence[str], losses: NDArray[np.float64]) -> tuple[
         groups.setdefault(configuration, []).append(loss)
     repeated = [group for group in groups.values() if len(group) > 1 and statistics.fmean(group) <= worst]
     n_free = sum(len(group) - 1 for group in repeated)
-    if n_free and not agree(repeated):
-        squares = math.fsum(math.fsum((x - statistics.fmean(group)) ** 2 for x in group) for group in repeated)
-        n_runs = n_free + len(repeated)
-        return math.sqrt(squares / n_free), f"{BETWEEN_REPEATS} ({n_runs} runs)"
+    if n_free and (deviation := pooled_sd(repeated)):
+        return deviation, f"{BETWEEN_REPEATS} ({n_free + len(repeated)} runs)"
     spread = float(np.median(losses) - losses.min())
     basis = f"{SPREAD_SHARE:.0%} of the distance from the median run to the best"
     if n_free:

@@ -77,8 +77,24 @@ def test_repeats_that_agree_but_for_rounding_tell_no_noise(make: Any) -> None:
     assert (where.noise, where.beyond_noise, where.repeats_agree) == (None, None, True)
     again = [make.run(n, value, params={"lr": 2.0}) for n, value in ((4, 0.41), (5, 0.43))]
     where = standing(make.experiment(), [*alike, other, *again])
-    assert where.noise == pytest.approx(0.02 / 2**0.5 / 2)
+    assert where.noise == pytest.approx(0.02 / 6**0.5)  # of three degrees of freedom, two agree
     assert not where.repeats_agree
+
+
+def test_the_noise_is_pooled_as_the_ledger_and_the_advice_on_the_search_pool_it(make: Any) -> None:
+    from advisor.suggest.noise import noise
+    from advisor.suggest.search_advice import advise_search
+    from advisor.suggest.space import Float, Space
+
+    rows = [(0.1, 0.50), (0.1, 0.504), (0.2, 0.52), (0.2, 0.526), (0.3, 0.51), (0.3, 0.61), (0.3, 0.57)]
+    rows += [(1 + n, 0.55 + n / 100) for n in range(20)]
+    runs = [make.run(n, value, params={"lr": lr, "seed": n}) for n, (lr, value) in enumerate(rows)]
+    record, space = make.experiment(), Space({"lr": Float(0.01, 100.0)})
+    where, advice = standing(record, runs), advise_search(record, runs)
+    assert where.noise is not None
+    assert where.noise == pytest.approx(noise(record, runs, space).sd)
+    assert advice.noise_from_repeats
+    assert advice.noise == pytest.approx(where.noise)
 
 
 def test_without_repeats_the_noise_is_unknown(make: Any) -> None:

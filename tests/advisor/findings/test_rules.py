@@ -67,6 +67,13 @@ def test_a_flat_curve_never_learned() -> None:
     assert set(found({"train_loss": a_curve("train_loss", values)})) == {"ADV104"}
 
 
+def test_a_curve_that_hardly_got_better_is_not_said_never_to_have_got_better() -> None:
+    falls = found({"val_loss": a_curve("val_loss", np.linspace(70.44, 69.49, 60))})["ADV104"]
+    assert falls.title == "val_loss hardly got better than at the start (70.44, at best 69.49)"
+    rises = found({"val_loss": a_curve("val_loss", np.linspace(20.07, 20.2, 60))})["ADV104"]
+    assert rises.title == "val_loss never got better than at the start (20.07, at best 20.07)"
+
+
 def test_slow_learning_is_not_called_never_learned() -> None:
     assert "ADV104" not in found({"train_loss": a_curve("train_loss", np.linspace(2.303, 2.1, 60))})
 

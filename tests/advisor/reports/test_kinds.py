@@ -160,6 +160,23 @@ def test_a_comparison_of_runs_says_which_is_better_and_whether_that_may_be_chanc
     assert "cannot be ranked" in failed
 
 
+def test_a_comparison_across_experiments_gives_no_verdict_and_ranks_each_run_in_its_own(adv: Advisor) -> None:
+    other = adv.experiment("apart", objective="val_loss")
+    for value in (0.5, 0.52):
+        with other.start(params={"lr": 0.1}) as run:
+            run.log({"val_loss": value}, step=0)
+    best = adv.experiment("digits", create=False).best()
+    assert best is not None
+    for a, b in (("apart#1", f"digits#{best.number}"), (f"digits#{best.number}", "apart#1")):
+        text = adv.compare(a, b, write=False).text.replace("\\", "")
+        assert "The two are of different experiments, so their values may not be comparable" in text
+        assert "rank 1 in its experiment" in text
+        assert "rank 2 in its experiment" in text
+        assert "not ranked" not in text
+        assert "standard deviation" not in text
+        assert "may be chance" not in text
+
+
 def test_a_digest_tells_failures_and_a_span_in_which_nothing_happened(adv: Advisor) -> None:
     text = WRITERS["digest"](adv)(write=False).text
     assert "Digest of a week" in text

@@ -99,6 +99,17 @@ def test_nothing_becomes_the_best_where_the_best_is_as_good_as_can_be() -> None:
         assert forecast.p_best == pytest.approx(p_best)
 
 
+def test_a_chance_that_so_many_runs_cannot_tell_from_none_is_given_as_the_most_it_may_be() -> None:
+    objective, outcomes = Objective("val_acc", "maximize"), np.linspace(0.17, 0.41, 15)
+    far = from_outcomes(outcomes, best=0.967, objective=objective, method="curve")
+    assert (far.is_floor, far.chance) == (True, "3% or less")
+    near = from_outcomes(outcomes, best=0.35, objective=objective, method="curve")
+    assert (near.is_floor, near.chance) == (False, "28%")
+    done = from_outcomes(outcomes, best=1.0, objective=objective, method="curve", possible=(0.0, 1.0))
+    assert (done.is_floor, done.chance) == (False, "0%")
+    assert from_outcomes(outcomes, best=None, objective=objective, method="curve").chance == ""
+
+
 def test_a_small_experiment_is_foretold_from_all_its_runs() -> None:
     for n in (17, 23, 39):
         model, _ = kept_params_model(experiment(), random_runs(n), SPACE)
@@ -434,3 +445,41 @@ def test_importances_are_not_made_up() -> None:
     found, note = importances(experiment(), noise, SPACE)
     assert found is None
     assert "no better than its mean" in note
+
+
+def _with_one_value(n: int) -> tuple[list[Run], dict[str, dict[str, Curve]]]:
+    runs = random_runs(n)
+    return runs, {each.id: {"loss": curve([each.values[0]])} for each in runs}
+
+
+@pytest.mark.parametrize("state", [RunState.FINISHED, RunState.RUNNING])
+def test_one_value_is_no_curve_to_forecast_from(state: RunState) -> None:
+    runs, curves = _with_one_value(20)
+    asked = replace(runs[19], state=state)
+    found, why = forecast_run(experiment(), asked, curves, runs[:19], at=0.3)
+    assert found is None
+    assert "one value is no curve" in why
+
+
+def test_siblings_with_one_value_do_not_count_as_runs_with_a_curve() -> None:
+    runs, curves = _with_one_value(20)
+    for each in runs[:5]:
+        curves[each.id]["loss"] = curve(np.linspace(each.values[0] + 2, each.values[0], 20).tolist())
+    live = run(20, runs[0].params, state=RunState.RUNNING)
+    curves[live.id] = {"loss": curve([2.5])}
+    assert forecast_run(experiment(), live, curves, runs) == (
+        None,
+        "not enough runs to tell: 5 finished with a curve, 8 are needed",
+    )
+
+
+def test_a_training_with_one_value_so_far_is_foretold_among_longer_curves() -> None:
+    runs, curves = _with_one_value(20)
+    for each in runs:
+        curves[each.id]["loss"] = curve(np.linspace(each.values[0] + 2, each.values[0], 20).tolist())
+    live = run(20, runs[0].params, state=RunState.RUNNING)
+    curves[live.id] = {"loss": curve([2.5])}
+    found, note = forecast_run(experiment(), live, curves, runs)
+    assert found is not None
+    assert found.low < found.high
+    assert "from loss = 2.5 after 5% of the training" in note

@@ -27,6 +27,21 @@ def test_the_parameter_that_matters_is_first_with_an_interval_around_its_share(m
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_a_parameter_that_was_not_varied_has_no_importance(method: str) -> None:
+    runs = [replace(one, params={**one.params, "batch": 32}) for one in random_runs(60)]
+    space = Space({**SPACE, "batch": Float(16, 64)})
+    found, note = importances(experiment(), runs, space, method=method)
+    assert found is not None
+    assert set(found.shares) == set(SPACE) == set(found.low) == set(found.high)
+    assert sum(found.shares.values()) == pytest.approx(1.0)
+    assert note.endswith("; not varied, so what they matter cannot be told: batch")
+    one = Space({"lr": SPACE["lr"], "batch": Float(16, 64)})
+    found, why = importances(experiment(), runs, one, method=method)
+    assert found is None
+    assert "fewer than two parameters that vary" in why
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_the_same_seed_gives_the_same_intervals(method: str) -> None:
     runs = random_runs(30)
     once, again = (importances(experiment(), runs, SPACE, method=method, seed=3) for _ in range(2))
