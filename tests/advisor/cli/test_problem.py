@@ -63,10 +63,25 @@ def test_the_problem_is_said_shown_and_taken_back(program, store: Path) -> None:
         (("--rename", "lr=eta"), "no parameter 'eta'; 'lr' is the name here, so say it the other way round: 'eta' is"),
         (("--prior", "opt=sgd"), "the prior of 'opt' is 'sgd'"),
         (("--cost", "val_loss"), "is the objective itself"),
+        (
+            ("--constraint", "train_los<=1"),
+            "no run of experiment 'digits' logs 'train_los'; did you mean 'train_loss'?",
+        ),
+        (("--cost", "durration"), "no run of experiment 'digits' logs 'durration'; did you mean 'duration'?"),
     ],
 )
 def test_a_mistake_is_one_line(program, made_store: Path, arguments: tuple[str, ...], message: str) -> None:
     assert message in program("--store", made_store, "experiment", "digits", *arguments).error
+
+
+def test_a_metric_that_no_run_logs_yet_is_said(program, store: Path) -> None:
+    call = ("--store", store, "experiment")
+    done = program(*call, "digits", "--constraint", "latency_ms <= 50", "--cost", "price")
+    assert done.code == 0
+    assert "no run of experiment 'digits' logs 'latency_ms' yet; until one does, whether a run keeps" in done.err
+    assert "no run of experiment 'digits' logs 'price' yet; until one does, all runs count as costing" in done.err
+    assert "logs" not in program(*call, "digits", "--constraint", "train_loss <= 1", "--cost", "duration").err
+    assert "logs" not in program(*call, "empty", "--constraint", "latency_ms <= 50", "--cost", "price").err
 
 
 def test_points_that_have_been_tried_say_by_which_run(program, store: Path) -> None:
