@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import ConfigError
 
 if TYPE_CHECKING:
     from advisor.suggest.space import Space
+
+
+_DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+"""Numbers that people write, among them those that JSON does not know: ``.9``, ``1.``, ``+0.5``."""
 
 
 def pairs(given: Sequence[str], option: str) -> list[tuple[str, str]]:
@@ -42,7 +47,7 @@ def _once(given: Sequence[str], option: str) -> list[tuple[str, str]]:
 
 
 def assigned(given: Sequence[str], option: str, space: Space | None) -> dict[str, Any]:
-    """Return parameters by name: a value is JSON where that fits the space, otherwise the text itself.
+    """Return parameters by name: a value is JSON or a decimal number where that fits the space, else the text itself.
 
     Raises
     ------
@@ -51,15 +56,19 @@ def assigned(given: Sequence[str], option: str, space: Space | None) -> dict[str
     """
     out: dict[str, Any] = {}
     for name, text in _once(given, option):
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text
+        value = _value(text)
         dimension = None if space is None else space.get(name)
         if dimension is not None and dimension.problem(value) is not None and dimension.problem(text) is None:
             value = text
         out[name] = value
     return out
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return float(text) if _DECIMAL.fullmatch(text) else text
 
 
 def numbers(given: Sequence[str], option: str) -> dict[str, float]:
