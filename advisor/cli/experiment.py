@@ -143,7 +143,7 @@ def _problem(asked: Mapping[str, Any], record: ExperimentRecord | None, space: S
         given["priors"] = assigned(asked["prior"], "--prior", space)
     if asked["rename"] is not None:
         given["renamed"] = {}
-        for other, name in pairs(asked["rename"], "--rename"):
+        for other, name in pairs(asked["rename"], "--rename", form="OTHER=NAME"):
             given["renamed"].setdefault(name, []).append(other)
     if asked["fix"] is not None or asked["unfix"] is not None:
         fixed = dict({} if record is None else record.problem.get("fixed", {}))
@@ -245,7 +245,7 @@ def _best(entry: dict[str, Any]) -> str | None:
     return f"{shown(value)} ({objectives[0]['metric']})" if len(objectives) > 1 else shown(value)
 
 
-def _front(exp: Experiment) -> str:
+def front(exp: Experiment) -> str:
     """Return how many runs no other one beats, and how to see them."""
     return f"{count(len(exp.front()), 'run')}; advisor runs {quote(exp.name)} --front lists what no other run beats"
 
@@ -263,7 +263,7 @@ def _print(exp: Experiment) -> None:
         f"best by {entry['objectives'][0]['metric']}" if several else "best run": (
             None if best is None else f"{best} ({shown(value)})"
         ),
-        "front": _front(exp) if several and best is not None else None,
+        "front": front(exp) if several and best is not None else None,
         "description": entry["description"] or None,
         **_said(exp),
         "created": entry["created"],

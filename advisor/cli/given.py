@@ -17,7 +17,7 @@ _DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]
 """Numbers that people write, among them those that JSON does not know: ``.9``, ``1.``, ``+0.5``."""
 
 
-def pairs(given: Sequence[str], option: str) -> list[tuple[str, str]]:
+def pairs(given: Sequence[str], option: str, *, form: str = "name=value") -> list[tuple[str, str]]:
     """Return the two sides of each ``name=value``; texts that are empty are left out.
 
     Raises
@@ -29,7 +29,8 @@ def pairs(given: Sequence[str], option: str) -> list[tuple[str, str]]:
     for item in given:
         name, mark, text = item.partition("=")
         if item.strip() and not (mark and name.strip()):
-            raise ConfigError(f"{option} {item!r} names no value; write {option} name=value")
+            missing = "value" if form.endswith("value") else "parameter"
+            raise ConfigError(f"{option} {item!r} names no {missing}; write {option} {form}")
         if item.strip():
             found.append((name.strip(), text.strip()))
     return found

@@ -59,6 +59,7 @@ def test_the_problem_is_said_shown_and_taken_back(program, store: Path) -> None:
         (("--unfix", "lr"), "--unfix 'lr': it is not fixed; fixed are no parameters"),
         (("--try-first", "lr"), "--try-first is not JSON"),
         (("--try-first", "[1]"), "--try-first is a JSON list"),
+        (("--rename", "eta0"), "--rename 'eta0' names no parameter; write --rename OTHER=NAME"),
         (("--rename", "x=lrr"), "the space has no parameter 'lrr'; did you mean 'lr'?"),
         (("--rename", "lr=eta"), "no parameter 'eta'; 'lr' is the name here, so say it the other way round: 'eta' is"),
         (("--prior", "opt=sgd"), "the prior of 'opt' is 'sgd'"),
