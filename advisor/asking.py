@@ -103,14 +103,18 @@ def ask(store: RunStore, name: str, wish: Wish, *, now: datetime, seed: int | No
 def again(store: RunStore, suggestion_id: str) -> tuple[Suggestion, bool]:
     """Make a suggestion again from what was known when it was made; return it, and whether it is the same.
 
-    Reads the whole journal.
+    Its id may be given by its beginning. Reads the whole journal.
 
     Raises
     ------
     RecordError
         If there is no such suggestion, or its sampler was handed over as an object.
+    NothingCalledSoError
+        If several begin so.
     """
-    kept = store.state().suggestions.get(suggestion_id)
+    made = store.state().suggestions
+    whole = called(made, suggestion_id)
+    kept = None if whole is None else made[whole]
     if kept is None or kept.get("store_version") is None:
         raise RecordError(
             f"there is no suggestion {suggestion_id!r} that could be made again; "

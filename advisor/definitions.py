@@ -7,6 +7,7 @@ A training can start without waiting for the database: what is said here is reme
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
@@ -258,10 +259,13 @@ class Definitions:
 
 
 def asked(objective: str | Sequence[str] | None, direction: Direction | Sequence[Direction] | None) -> _Asked:
-    """Return objectives as they were given, or refuse an unknown direction."""
+    """Return objectives as they were given, or refuse an unknown direction, or a metric named twice."""
     for one in [direction] if isinstance(direction, str) else direction or ():
         if one not in DIRECTIONS:
             raise ConfigError(f"direction {one!r} is not one of {' and '.join(map(repr, DIRECTIONS))}")
+    twice = [] if isinstance(objective, str) else [one for one, n in Counter(objective or ()).items() if n > 1]
+    if twice:
+        raise ConfigError(f"objective {twice[0]!r} is named twice; name each metric once, with one direction")
     return _Asked(
         (objective,) if isinstance(objective, str) else None if objective is None else tuple(objective),
         (direction,) if isinstance(direction, str) else None if direction is None else tuple(direction),

@@ -732,6 +732,8 @@ class Experiment:
         ------
         RecordError
             If there is none of that id, or its sampler was handed over as an object.
+        NothingCalledSoError
+            If the id's beginning was given, and several begin so.
         """
         from advisor.asking import again
 

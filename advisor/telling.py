@@ -72,6 +72,8 @@ class Told:
         elif suggestion_id not in store.state().suggestions:  # what was suggested need not fit what is known today
             _check_declared(store, experiment.name, params)
         kept = curves_of(metrics, curves)
+        values = self._values(experiment, over)
+        _refuse_other_values(experiment, values, metrics)
         event = Event.new(
             "run.created",
             experiment.name,
@@ -80,7 +82,7 @@ class Told:
             actor="tell",
             state=over,
             params=params,
-            values=self._values(experiment, over),
+            values=values,
             seed=self.seed,
             notes=[scrub(note) for note in self.notes],
             source="told",
@@ -118,6 +120,17 @@ class Told:
                 f"{len(values)} values were given for {len(experiment.objectives)} objectives; give one for each"
             )
         return values
+
+
+def _refuse_other_values(experiment: Experiment, values: list[float] | None, metrics: Mapping[str, float]) -> None:
+    """Refuse a last value of an objective's metric that is not the value told: a run has one of them."""
+    for objective, value in zip(experiment.objectives, values or (), strict=False):
+        name = objective.metric
+        if name in metrics and metrics[name] != value and not (math.isnan(metrics[name]) and math.isnan(value)):
+            raise ConfigError(
+                f"metric {name!r} = {metrics[name]:g} is an objective, and its value was told as {value:g}; "
+                "tell it once, as the value"
+            )
 
 
 def _check_declared(store: RunStore, experiment: str, params: Mapping[str, Any]) -> None:

@@ -115,7 +115,10 @@ def _set(
     given |= _problem(asked, record, dimensions)
     if objective and not is_new:
         _check_logged(adv.experiment(name, create=False), objective)
+    unlogged = [] if is_new else _unlogged(adv.experiment(name, create=False), given)
     adv.experiment(name, objective=objective or None, direction=direction or None, space=dimensions, **given)
+    for line in unlogged:
+        note(line)
     if is_new:
         note(f"a new experiment: {name}")
     if objective and not direction:
@@ -140,7 +143,7 @@ def _problem(asked: Mapping[str, Any], record: ExperimentRecord | None, space: S
         given["priors"] = assigned(asked["prior"], "--prior", space)
     if asked["rename"] is not None:
         given["renamed"] = {}
-        for other, name in pairs(asked["rename"], "--rename"):
+        for other, name in pairs(asked["rename"], "--rename", form="OTHER=NAME"):
             given["renamed"].setdefault(name, []).append(other)
     if asked["fix"] is not None or asked["unfix"] is not None:
         fixed = dict({} if record is None else record.problem.get("fixed", {}))
@@ -168,6 +171,41 @@ def _check_logged(exp: Experiment, objective: list[str]) -> None:
     for metric in objective:
         if logged and metric not in known:
             raise ConfigError(f"no run of experiment {exp.name!r} logs {metric!r}; {did_you_mean(metric, logged)}")
+
+
+def _unlogged(exp: Experiment, given: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each constraint, and for a cost, on a metric that no run logs yet.
+
+    It may be logged by runs to come. Where no run logs anything, there is nothing to say.
+
+    Raises
+    ------
+    ConfigError
+        If it is a misspelt name of a metric that runs log, unless it was said before.
+    """
+    from advisor.errors import ConfigError
+    from advisor.metric_names import misspelt
+    from advisor.suggest.problem import DURATION, Problem
+    from storage.errors import did_you_mean
+
+    asked = Problem.checked(
+        {"constraints": given.get("constraints"), "cost": given["cost"]}, None, exp.record.objectives
+    )
+    before = Problem.of(exp.record.problem)
+    said = {each.metric for each in before.constraints} | {before.cost}
+    logged = {metric for run in exp.runs() for metric in (*run.summary, *run.metrics)}
+    wanted = {each.metric: f"whether a run keeps {each} cannot be told" for each in asked.constraints}
+    if asked.cost is not None:
+        wanted.setdefault(asked.cost, "all runs count as costing the same")
+    lines = []
+    for metric, meanwhile in wanted.items():
+        known = logged | ({DURATION} if metric == asked.cost else set())
+        if not logged or metric in known:
+            continue
+        if metric not in said and any(misspelt(metric, each) for each in known):
+            raise ConfigError(f"no run of experiment {exp.name!r} logs {metric!r}; {did_you_mean(metric, known)}")
+        lines.append(f"no run of experiment {exp.name!r} logs {metric!r} yet; until one does, {meanwhile}")
+    return lines
 
 
 def _say_direction(objective: list[str]) -> None:
@@ -207,7 +245,7 @@ def _best(entry: dict[str, Any]) -> str | None:
     return f"{shown(value)} ({objectives[0]['metric']})" if len(objectives) > 1 else shown(value)
 
 
-def _front(exp: Experiment) -> str:
+def front(exp: Experiment) -> str:
     """Return how many runs no other one beats, and how to see them."""
     return f"{count(len(exp.front()), 'run')}; advisor runs {quote(exp.name)} --front lists what no other run beats"
 
@@ -225,7 +263,7 @@ def _print(exp: Experiment) -> None:
         f"best by {entry['objectives'][0]['metric']}" if several else "best run": (
             None if best is None else f"{best} ({shown(value)})"
         ),
-        "front": _front(exp) if several and best is not None else None,
+        "front": front(exp) if several and best is not None else None,
         "description": entry["description"] or None,
         **_said(exp),
         "created": entry["created"],

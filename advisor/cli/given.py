@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from advisor.errors import ConfigError
 
@@ -12,7 +13,11 @@ if TYPE_CHECKING:
     from advisor.suggest.space import Space
 
 
-def pairs(given: Sequence[str], option: str) -> list[tuple[str, str]]:
+_DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+"""Numbers that people write, among them those that JSON does not know: ``.9``, ``1.``, ``+0.5``."""
+
+
+def pairs(given: Sequence[str], option: str, *, form: str = "name=value") -> list[tuple[str, str]]:
     """Return the two sides of each ``name=value``; texts that are empty are left out.
 
     Raises
@@ -24,7 +29,8 @@ def pairs(given: Sequence[str], option: str) -> list[tuple[str, str]]:
     for item in given:
         name, mark, text = item.partition("=")
         if item.strip() and not (mark and name.strip()):
-            raise ConfigError(f"{option} {item!r} names no value; write {option} name=value")
+            missing = "value" if form.endswith("value") else "parameter"
+            raise ConfigError(f"{option} {item!r} names no {missing}; write {option} {form}")
         if item.strip():
             found.append((name.strip(), text.strip()))
     return found
@@ -42,7 +48,7 @@ def _once(given: Sequence[str], option: str) -> list[tuple[str, str]]:
 
 
 def assigned(given: Sequence[str], option: str, space: Space | None) -> dict[str, Any]:
-    """Return parameters by name: a value is JSON where that fits the space, otherwise the text itself.
+    """Return parameters by name: a value is JSON or a decimal number where that fits the space, else the text itself.
 
     Raises
     ------
@@ -51,15 +57,19 @@ def assigned(given: Sequence[str], option: str, space: Space | None) -> dict[str
     """
     out: dict[str, Any] = {}
     for name, text in _once(given, option):
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text
+        value = _value(text)
         dimension = None if space is None else space.get(name)
         if dimension is not None and dimension.problem(value) is not None and dimension.problem(text) is None:
             value = text
         out[name] = value
     return out
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return float(text) if _DECIMAL.fullmatch(text) else text
 
 
 def numbers(given: Sequence[str], option: str) -> dict[str, float]:

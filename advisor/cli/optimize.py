@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from advisor.cli.experiment import front
 from advisor.cli.options import DirectionOption, ObjectiveOption, ReduceOption, SamplerOption, SpaceOption
 from advisor.cli.output import Column, count, duration, note, print_json, print_table, say, shown
 from advisor.cli.session import Session, command
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from advisor.app import Advisor
     from advisor.experiment import Experiment
     from advisor.running import Summary
+    from storage.records import Experiment as ExperimentRecord
+    from storage.records import Run
 
 FAILED: Final = 1
 """Exit code where no run came through, or too many failed in a row."""
@@ -179,14 +182,18 @@ def _how(experiment: str) -> str:
 
 def _print(exp: Experiment, summary: Summary) -> None:
     record = exp.record
-    objective = record.objectives[0]
+    objective, several = record.objectives[0], len(record.objectives) > 1
     ranked = sorted(
         summary.attempts,
         key=lambda a: (not record.ranks(a.run), _rank(a.run.objective, objective.direction), a.run.number),
     )
     names = list(dict.fromkeys(name for attempt in ranked for name in attempt.run.params))
     if ranked:
-        columns = [Column("run", right=True), Column("state"), Column(objective.metric, right=True)]
+        columns = [
+            Column("run", right=True),
+            Column("state"),
+            *(Column(o.metric, right=True) for o in record.objectives),
+        ]
         columns += [Column(name, right=True) for name in names]
         columns += [Column("time", right=True, optional=True)]
         print_table(
@@ -195,7 +202,7 @@ def _print(exp: Experiment, summary: Summary) -> None:
                 [
                     f"#{a.run.number}",
                     str(a.run.state),
-                    a.run.objective,
+                    *_reached(a.run, record),
                     *(a.run.params.get(name) for name in names),
                     duration(a.run.duration_s),
                 ]
@@ -208,7 +215,17 @@ def _print(exp: Experiment, summary: Summary) -> None:
     best = summary.best
     if best is not None:
         params = ", ".join(f"{name} = {shown(value)}" for name, value in best.params.items())
-        say(f"best: run #{best.number} {best.id[:8]}, {objective.metric} {shown(best.objective)}, {params}")
+        figures = zip(record.objectives, _reached(best, record), strict=True)
+        reached = ", ".join(f"{each.metric} {shown(value)}" for each, value in figures)
+        title = f"best by {objective.metric}" if several else "best"
+        say(f"{title}: run #{best.number} {best.id[:8]}, {reached}, {params}")
+        if several:
+            say(f"front: {front(exp)}")
+
+
+def _reached(run: Run, record: ExperimentRecord) -> list[float | None]:
+    """Return a run's value of each objective; None where it has none."""
+    return [*run.values, *[None] * len(record.objectives)][: len(record.objectives)]
 
 
 def _rank(value: float | None, direction: str) -> float:

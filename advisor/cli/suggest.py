@@ -85,8 +85,18 @@ def register(app: typer.Typer) -> None:
                 ids = ", ".join(suggestion.id for suggestion in found)
                 note(f"made again later by: advisor suggest {experiment} --again ID, here {ids}")
                 for one in found[:1]:
-                    note(f"when it is trained: advisor tell {experiment} --suggestion {one.id[:SHORT_ID]} --value X")
+                    told = f"advisor tell {experiment} --suggestion {one.id[:SHORT_ID]}"
+                    note(f"when it is trained: {told} {_values(exp)}")
             return 0
+
+
+def _values(exp: Experiment) -> str:
+    """Return the options of ``advisor tell`` that say what a run came to: one for each objective, in their order."""
+    metrics = [objective.metric for objective in exp.record.objectives]
+    if len(metrics) == 1:
+        return "--value X"
+    options = " ".join(f"--value X{i}" for i in range(1, len(metrics) + 1))
+    return f"{options}, where {', '.join(f'X{i} is {metric}' for i, metric in enumerate(metrics, start=1))}"
 
 
 def _again(session: Session, exp: Experiment, suggestion_id: str) -> int:

@@ -124,7 +124,7 @@ class Proposal:
     p_ok: float
     """Probability in (0, 1] that the run comes through."""
     p_feasible: float | None = None
-    """Probability that all constraints are kept; None where there are none."""
+    """Probability that all constraints are kept; None where there are none, or nothing is known of one."""
     slope: float | None = None
     """How far the past is believed, in [0, 1.5]; None where none is used."""
     weights: Array = field(default_factory=lambda: np.zeros(0))
@@ -432,6 +432,11 @@ class _Model:
                 found.append(_Bound(model, columns, scaled))
         return found
 
+    @property
+    def _knows_all_constraints(self) -> bool:
+        """Whether there are constraints, and a model of each."""
+        return bool(self.own.violations.size) and len(self._constraints) == self.own.violations.shape[1]
+
     @functools.cached_property
     def _costs(self) -> surface.Surface | None:
         """A Gaussian process of the logarithm of the cost; None where too little is known of it."""
@@ -450,7 +455,7 @@ class _Model:
             point,
             source="gp",
             p_ok=float(self.survival.probability(columns)[0]),
-            p_feasible=float(_p_feasible(fitted, columns)[0]) if self.own.violations.size else None,
+            p_feasible=float(_p_feasible(fitted, columns)[0]) if self._knows_all_constraints else None,
             slope=None if fitted.cold else fitted.model.slope,
             weights=self.weights,
         )

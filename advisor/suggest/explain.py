@@ -6,7 +6,8 @@ Names that come from runs are put in as they are; whoever renders the text escap
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -105,6 +106,8 @@ def why(
         sentences.append(f"It comes through with a probability of {made.p_ok:.0%}: runs near it went wrong.")
     if made.p_feasible is not None:
         sentences.append(f"It keeps all constraints with a probability of {made.p_feasible:.0%}.")
+    elif made.learned_from:
+        sentences += [_sentence(text) for text in _unknown(question)]
     if made.nearest:
         places = ", ".join(_place(experiment, knowledge, metric, neighbour) for neighbour in made.nearest)
         sentences.append(f"Nearest past runs: {places}.")
@@ -161,6 +164,23 @@ def _taught(teachers: Sequence[Teacher], slope: float | None) -> str:
         else f"which are followed by a slope of {slope:.2f}, 1 being all they say"
     )
     return f"Learned from {n_others}: {named}{more}; {followed}."
+
+
+def _unknown(question: Question) -> Iterator[str]:
+    """Yield of each constraint of which too little is known to tell whether a point keeps it, why that is so."""
+    used = question.knowledge.used
+    for constraint in question.problem.constraints:
+        metric = constraint.metric
+        n_known = sum(math.isfinite(run.metrics.get(metric, math.nan)) for run in used)
+        if n_known > 1:
+            continue
+        if n_known:
+            text = f"only one run that this was learned from has a finite {metric}"
+        elif any(metric in run.metrics for run in question.runs):
+            text = f"no run that this was learned from has a finite {metric}"
+        else:
+            text = f"no run has logged {metric}"
+        yield f"{text}, so whether it keeps {constraint} cannot be told"
 
 
 def _foretold(made: Suggestion, metric: str) -> str:

@@ -20,6 +20,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -302,10 +303,7 @@ def _hints(name: str, space: Space, theirs: Space, known: Mapping[str, _Link]) -
         if own not in known:
             likely = next((other for other in theirs if other not in space and _sounds_alike(own, other)), None)
             if likely is not None:
-                notes.append(
-                    f"{name!r} has {likely!r}, perhaps what is {own!r} here; say renamed={{{own!r}: {likely!r}}} "
-                    "to learn from it"
-                )
+                notes.append(f"{name!r} has {likely!r}, perhaps what is {own!r} here; {_say_renamed(own, likely)}")
             continue
         link = known[own]
         other = theirs[link.name]
@@ -314,9 +312,14 @@ def _hints(name: str, space: Space, theirs: Space, known: Mapping[str, _Link]) -
             if factor is not None:
                 notes.append(
                     f"{own} of {name!r} lies in another range, perhaps in another unit; "
-                    f"say renamed={{{own!r}: '{link.name} * {factor:g}'}} to learn from it"
+                    f"{_say_renamed(own, f'{link.name} * {factor:g}')}"
                 )
     return notes
+
+
+def _say_renamed(own: str, other: str) -> str:
+    """Return how to say it, in Python and on the command line."""
+    return f"say renamed={{{own!r}: {other!r}}}, or --rename {quote(f'{other}={own}')}, to learn from it"
 
 
 def _sounds_alike(own: str, other: str) -> bool:

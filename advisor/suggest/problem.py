@@ -374,6 +374,8 @@ def _priors(given: Any, space: Space | None, names: Collection[str] | None) -> M
 
 
 def _prior(name: str, given: Any, space: Space | None, names: Collection[str] | None) -> Prior:
+    if names is not None and name not in names:
+        raise SpaceError(f"priors: the space has no parameter {name!r}; {did_you_mean(name, names)}")
     if isinstance(given, Prior):
         given = {"center": given.center, "spread": given.spread}
     parts = dict(given) if isinstance(given, Mapping) else {"center": given}
@@ -384,8 +386,6 @@ def _prior(name: str, given: Any, space: Space | None, names: Collection[str] | 
         raise ConfigError(
             f"the prior of {name!r} has a spread of {parts['spread']!r}; give a share of the range above 0"
         )
-    if names is not None and name not in names:
-        raise SpaceError(f"priors: the space has no parameter {name!r}; {did_you_mean(name, names)}")
     if space is not None:
         dimension = space[name]
         if isinstance(dimension, Choice):

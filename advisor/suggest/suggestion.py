@@ -78,7 +78,7 @@ class Suggestion:
     p_ok: float | None = None
     """Probability in (0, 1] that the run neither crashes, fails nor diverges; None where it was not estimated."""
     p_feasible: float | None = None
-    """Probability that all constraints are kept; None where there are none."""
+    """Probability that all constraints are kept; None where there are none, or nothing is known of one."""
     effects: Mapping[str, float]
     """Parameter → the objective expected with its value, less that with a random value of it, all others as suggested;
     in the objective's unit. Empty where the runs cannot tell."""

@@ -95,6 +95,21 @@ def test_a_value_that_is_not_finite_is_kept_and_never_best(program, store: Path,
     assert program("--store", store, "experiment", "digits", "--json").data["best_run_id"] == best
 
 
+def test_an_objective_is_told_as_the_value_and_not_otherwise_as_a_metric(program, store: Path) -> None:
+    call = ("--store", store, "tell", "digits", "--params", '{"lr": 0.3, "opt": "sgd"}')
+    refused = program(*call, "--value", 0.5, "--metric", "val_loss=0.3").error
+    assert "metric 'val_loss' = 0.3 is an objective, and its value was told as 0.5; tell it once" in refused
+    for value in (0.5, "nan"):
+        assert program(*call, "--value", value, "--metric", f"val_loss={value}").code == 0
+    assert program(*call, "--state", "failed", "--metric", "val_loss=0.3").code == 0
+
+
+def test_a_suggestion_is_made_again_by_the_beginning_of_its_id(program, store: Path) -> None:
+    made = program("--store", store, "suggest", "digits", "--json").data[0]["suggestion_id"]
+    assert "the same parameters as then" in program("--store", store, "suggest", "digits", "--again", made[:8]).err
+    assert "could be made again" in program("--store", store, "suggest", "digits", "--again", "nothing").error
+
+
 def test_a_failed_run_is_told_without_a_value(program, store: Path) -> None:
     arguments = (
         "tell",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -39,6 +40,21 @@ def test_an_experiment_is_made_and_its_runs_are_shown(program, tmp_path: Path) -
     again = program("--store", "new", "optimize", "digits", "-n", 2, *QUICK, *python(PRINT, "{lr}"))
     assert (again.code, len(again.out.splitlines())) == (0, 1)
     assert "nothing was left to do" in again.err
+
+
+def test_of_several_objectives_all_are_shown_and_the_front_is_counted(program) -> None:
+    both = ("--objective", "acc", "--direction", "max", "--objective", "ms", "--direction", "min")
+    prints = python('import sys; x = float(sys.argv[1]); print(\'{{"acc": %f, "ms": %f}}\' % (x, 10 * x))', "{lr}")
+    space = ("--space", "space.yaml")
+    done = program("--store", "new", "optimize", "two", "-n", 3, *both, *space, *QUICK, *prints)
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert lines[0].split() == ["run", "state", "acc", "ms", "lr", "opt", "time"]
+    best, front = lines[-2:]
+    assert re.match(r"best by acc: run #\d \w+, acc [\d.e-]+, ms [\d.e-]+, lr = ", best)
+    assert front == "front: 3 runs; advisor runs two --front lists what no other run beats"
+    hint = program("--store", "new", "suggest", "two").err
+    assert re.search(r"advisor tell two --suggestion \w+ --value X1 --value X2, where X1 is acc, X2 is ms", hint)
 
 
 def test_json_is_a_list_of_runs(program) -> None:

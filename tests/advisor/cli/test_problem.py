@@ -59,14 +59,47 @@ def test_the_problem_is_said_shown_and_taken_back(program, store: Path) -> None:
         (("--unfix", "lr"), "--unfix 'lr': it is not fixed; fixed are no parameters"),
         (("--try-first", "lr"), "--try-first is not JSON"),
         (("--try-first", "[1]"), "--try-first is a JSON list"),
+        (("--rename", "eta0"), "--rename 'eta0' names no parameter; write --rename OTHER=NAME"),
         (("--rename", "x=lrr"), "the space has no parameter 'lrr'; did you mean 'lr'?"),
         (("--rename", "lr=eta"), "no parameter 'eta'; 'lr' is the name here, so say it the other way round: 'eta' is"),
         (("--prior", "opt=sgd"), "the prior of 'opt' is 'sgd'"),
         (("--cost", "val_loss"), "is the objective itself"),
+        (
+            ("--constraint", "train_los<=1"),
+            "no run of experiment 'digits' logs 'train_los'; did you mean 'train_loss'?",
+        ),
+        (
+            ("--objective", "val_loss", "--objective", "val_loss"),
+            "objective 'val_loss' is named twice; name each metric once",
+        ),
+        (("--prior", "lrr=x"), "priors: the space has no parameter 'lrr'; did you mean 'lr'?"),
+        (("--cost", "durration"), "no run of experiment 'digits' logs 'durration'; did you mean 'duration'?"),
     ],
 )
 def test_a_mistake_is_one_line(program, made_store: Path, arguments: tuple[str, ...], message: str) -> None:
     assert message in program("--store", made_store, "experiment", "digits", *arguments).error
+
+
+def test_a_metric_that_no_run_logs_yet_is_said(program, store: Path) -> None:
+    call = ("--store", store, "experiment")
+    done = program(*call, "digits", "--constraint", "latency_ms <= 50", "--cost", "price")
+    assert done.code == 0
+    assert "no run of experiment 'digits' logs 'latency_ms' yet; until one does, whether a run keeps" in done.err
+    assert "no run of experiment 'digits' logs 'price' yet; until one does, all runs count as costing" in done.err
+    assert "logs" not in program(*call, "digits", "--constraint", "train_loss <= 1", "--cost", "duration").err
+    assert "logs" not in program(*call, "empty", "--constraint", "latency_ms <= 50", "--cost", "price").err
+
+
+@pytest.mark.parametrize(("text", "number"), [(".02", 0.02), ("+.5", 0.5), ("1.", 1.0), ("5.e-2", 0.05)])
+def test_a_decimal_number_may_be_written_as_people_do(program, store: Path, text: str, number: float) -> None:
+    call = ("--store", store, "experiment", "digits", "--prior", f"lr={text}", "--fix", f"lr={text}", "--json")
+    problem = program(*call).data["problem"]
+    assert (problem["fixed"]["lr"], problem["priors"]["lr"]["center"]) == (number, number)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "1_000", "0x1", "."])
+def test_what_is_no_decimal_number_stays_text(program, store: Path, text: str) -> None:
+    assert repr(text) in program("--store", store, "experiment", "digits", "--fix", f"lr={text}").error
 
 
 def test_points_that_have_been_tried_say_by_which_run(program, store: Path) -> None:

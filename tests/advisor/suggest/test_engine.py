@@ -303,6 +303,14 @@ def test_a_constraint_moves_proposals_to_where_it_is_kept() -> None:
     assert all(each.p_feasible is not None and 0 <= each.p_feasible <= 1 for each in found)
 
 
+def test_nothing_is_promised_where_nothing_is_known_of_a_constraint() -> None:
+    encoder = Encoder(SQUARE)
+    points = np.random.default_rng(0).random((12, 2))
+    violations = np.stack([points[:, 0] - 0.5, np.full(12, np.nan)], axis=1)
+    mine = own(encoder, points, points[:, 0], violations=violations)
+    assert propose(setting(encoder, mine), taken=free, seed=0)[0].p_feasible is None
+
+
 def test_an_exact_constraint_is_not_broken_again_and_again() -> None:
     encoder = Encoder(SQUARE)
     points = np.random.default_rng(0).random((8, 2))

@@ -166,8 +166,8 @@ def test_a_likely_other_name_is_said_and_not_assumed() -> None:
     told = found([other], space)
     assert all("batch_size" not in row for row in told.tasks[0].rows)
     assert told.notes == (
-        "'a' has 'batchSize', perhaps what is 'batch_size' here; say renamed={'batch_size': 'batchSize'} "
-        "to learn from it",
+        "'a' has 'batchSize', perhaps what is 'batch_size' here; say renamed={'batch_size': 'batchSize'}, "
+        "or --rename batchSize=batch_size, to learn from it",
     )
 
 
@@ -175,7 +175,10 @@ def test_a_likely_other_unit_is_said_and_not_assumed() -> None:
     space = Space.of({"dropout": Float(0.01, 0.5), "lr": Float(1e-4, 1, log=True)})
     other = past("a", Space.of({"dropout": Float(1, 50), "lr": Float(1e-4, 1, log=True)}))
     (note,) = found([other], space).notes
-    assert "perhaps in another unit; say renamed={'dropout': 'dropout * 0.01'}" in note
+    assert (
+        "perhaps in another unit; say renamed={'dropout': 'dropout * 0.01'}, or --rename 'dropout * 0.01=dropout',"
+        in note
+    )
     assert found([other], space, renamed={"dropout": ("dropout * 0.01",)}).notes == ()
 
 

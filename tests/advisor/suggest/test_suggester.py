@@ -427,6 +427,19 @@ def test_constraints_move_suggestions_to_where_they_are_kept() -> None:
         assert "keeps all constraints with a probability of" in suggestion.why
 
 
+def test_a_constraint_of_which_nothing_is_known_is_named() -> None:
+    bounds = [{"metric": "latency", "op": "<=", "bound": 50.0}, {"metric": "acc", "op": ">=", "bound": 0.9}]
+    rows = drawn_runs(SQUARE, lambda p: 1 - p["x"], 20)
+    runs = [replace(each, metrics={"latency": 100 * each.params["x"]}) for each in rows]
+    (made,) = ask(runs, SQUARE, experiment=told(constraints=bounds))
+    assert made.p_feasible is None
+    assert "No run has logged acc, so whether it keeps acc >= 0.9 cannot be told." in made.why
+    assert "latency <= 50" not in made.why
+    runs[0] = replace(runs[0], metrics={**runs[0].metrics, "acc": 0.9})
+    (made,) = ask(runs, SQUARE, experiment=told(constraints=bounds))
+    assert "Only one run that this was learned from has a finite acc, so whether it keeps" in made.why
+
+
 def test_maximising_mirrors_minimising() -> None:
     runs = drawn_runs(SQUARE, square_loss, 12)
     mirrored = [replace(each, values=(-each.values[0],)) for each in runs]
