@@ -550,6 +550,8 @@ class Run:
 
         Those of ``constraints_func`` have no names but their places, "0" and on.
         """
+        if not self.meta and not self.system_attrs:  # asked of thousands of runs, few of which have either
+            return EMPTY
         out: dict[str, float] = {}
         for attrs in (self.meta, self.system_attrs):  # an import's are in ``meta``
             unnamed = attrs.get(CONSTRAINTS)
@@ -563,8 +565,7 @@ class Run:
     @property
     def breaks_its_constraints(self) -> bool:
         """Whether one of ``constraints`` is above 0 or NaN; one that was not told of is kept, as Optuna has it."""
-        told = bool(self.system_attrs or self.meta)  # asked of thousands of runs, few of which have either
-        return told and any(not value <= 0 for value in self.constraints.values())
+        return any(not value <= 0 for value in self.constraints.values())
 
     @property
     def name(self) -> str | None:
