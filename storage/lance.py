@@ -231,7 +231,8 @@ class Database:
         Raises
         ------
         StoreUnavailableError
-            If it did not go through; the table is then as it was before.
+            If it did not go through. The table is then as it was before; only where a file was cut short and others
+            have added rows since, it is left as it is, and the error says so.
         """
         before = self.version(name)
         with mapped(self.uri, "compact"):

@@ -553,7 +553,8 @@ class Run:
         if not self.meta and not self.system_attrs:  # asked of thousands of runs, few of which have either
             return EMPTY
         out: dict[str, float] = {}
-        for attrs in (self.meta, self.system_attrs):  # an import's are in ``meta``
+        # Those of an imported trial are in ``meta``; in other tools' meta such a key means something else.
+        for attrs in (self.meta if self.meta.get("tool") == "optuna" else EMPTY, self.system_attrs):
             unnamed = attrs.get(CONSTRAINTS)
             if isinstance(unnamed, (list, tuple)):
                 out |= {str(i): value for i, value in enumerate(unnamed) if isinstance(value, (int, float))}

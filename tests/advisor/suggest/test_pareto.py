@@ -37,6 +37,14 @@ def test_the_front_of_two_directions_keeps_equals_and_leaves_out_what_went_wrong
     assert front(exp, []) == []
 
 
+def test_what_another_tool_calls_constraints_is_no_constraint() -> None:
+    asked, one = experiment(), run(0, {}, 1.0)
+    assert asked.ranks(replace(one, meta={"tool": "wandb", "constraints": [3.0], "constraints:size": 3.0}))
+    assert not asked.ranks(replace(one, meta={"tool": "optuna", "constraints": [3.0]}))
+    assert not asked.ranks(replace(one, system_attrs={"constraints:size": 3.0}))
+    assert asked.ranks(replace(one, system_attrs={"constraints": [-1.0, 0.0]}))
+
+
 def test_with_constraints_only_runs_that_keep_them_are_best_or_on_the_front() -> None:
     bound = [{"metric": "ms", "op": "<=", "bound": 50.0}]
     exp = replace(experiment(), problem={"constraints": bound})
