@@ -124,6 +124,9 @@ def _states(where: Standing) -> Iterator[Fact]:
         if where.unranked_finished:
             label = "number of runs finished diverged or without an objective"
             yield counted("n_unranked", len(where.unranked_finished), label, "runs", "runs.objective")
+        if where.breaking:
+            label = "number of runs finished that break a constraint"
+            yield counted("n_breaking", len(where.breaking), label, "runs", "runs.constraints")
     bad = len(where.ended_badly) + len(where.unranked_finished)
     if bad:
         label = "share of the runs that failed, crashed or diverged"

@@ -216,9 +216,11 @@ def _states(sheet: FactSheet, where: Standing) -> Iterator[str]:
     }
     parts = [f"{{{{n_{state}}}}} {word}" for state, word in words.items() if where.by_state.get(state)]
     finished = "{{n_finished}} finished"
-    if "n_unranked" in sheet:
-        finished += ", {{n_unranked}} of them diverged or without an objective"
-    if parts or "n_unranked" in sheet:
+    odd = {"n_unranked": "diverged or without an objective", "n_breaking": "beyond a constraint and not ranked"}
+    told = [f"{{{{{name}}}}} of them {words}" for name, words in odd.items() if name in sheet]
+    if told:
+        finished += f", {_joined(told)}"
+    if parts or told:
         runs = "run" if len(where.runs) == 1 else "runs"
         yield f"Of {{{{n_runs}}}} {runs}, " + "; ".join([finished, *([_joined(parts)] if parts else [])]) + "."
     elif where.runs:

@@ -82,8 +82,14 @@ class Standing:
     @cached_property
     def unranked_finished(self) -> tuple[Run, ...]:
         """Finished runs whose objective is missing or that diverged."""
-        ranked = {run.id for run in self.ranked}
-        return tuple(run for run in self.runs if run.state is RunState.FINISHED and run.id not in ranked)
+        finished = (run for run in self.runs if run.state is RunState.FINISHED)
+        return tuple(run for run in finished if not self.experiment.came_out(run))
+
+    @cached_property
+    def breaking(self) -> tuple[Run, ...]:
+        """Finished runs that are not ranked only because they break a constraint that they told Optuna of."""
+        came_out = (run for run in self.runs if self.experiment.came_out(run))
+        return tuple(run for run in came_out if not self.experiment.ranks(run))
 
     @cached_property
     def ended_badly(self) -> tuple[Run, ...]:

@@ -225,6 +225,13 @@ def test_maximised_objectives_are_reported_the_right_way_round(make: Any) -> Non
     assert "no later one has improved on it" in text
 
 
+def test_runs_that_break_a_constraint_of_optunas_are_told_as_such_and_never_best(make: Any) -> None:
+    runs = [make.run(0, 0.5), make.run(1, 0.1, system_attrs={"constraints": [2.0]}), make.run(2, math.nan)]
+    text = write_experiment_report(make.material(runs)).text
+    assert "Run #0 has the best" in text
+    assert "3 finished, 1 of them diverged or without an objective and 1 of them beyond a constraint and not ra" in text
+
+
 def test_several_objectives_are_all_named_and_the_front_is_shown(make: Any) -> None:
     experiment = make.experiment(objectives=(Objective("acc", "maximize"), Objective("leaves")))
     values = [(0.9, 4.0), (0.8, 2.0), (0.7, 3.0), (0.95, math.inf), *((0.6 - n / 100, 1 - n / 100) for n in range(10))]

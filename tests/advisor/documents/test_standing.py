@@ -28,6 +28,7 @@ def test_a_value_that_is_not_finite_is_never_best(make: Any, value: float) -> No
         where = standing(make.experiment(objectives=(Objective("val_loss", direction),)), runs)
         assert where.ranked == (runs[0],)
         assert where.unranked_finished == (runs[1],)
+        assert where.breaking == ()
 
 
 def test_the_direction_decides_who_is_best_and_equals_share_a_rank(make: Any) -> None:
