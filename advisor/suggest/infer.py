@@ -76,8 +76,9 @@ def _inferred(kept: Keyed[tuple[Run, ...]]) -> Inferred:
                 dimensions[name] = found
             else:
                 partial[name] = found
-    _add_conditional(runs, counted, ranges, partial, dimensions, notes)
-    _add_others(runs, counted, ranges, partial, dimensions, notes)
+    asked = _Asked(runs, counted, ranges)
+    _add_conditional(asked, partial, dimensions, notes)
+    _add_others(asked, partial, dimensions, notes)
     said = [f"{name}: {note}" for name, note in notes.items()]
     early = sum(run.state.is_over for run in runs) - sum(run.state.is_over for run in counted)
     if early:
@@ -115,11 +116,6 @@ def whole(runs: Sequence[Run], ranges: Mapping[str, Dimension]) -> list[Run]:
 def telling(name: str, counted: Sequence[Run], ranges: Mapping[str, Dimension]) -> list[Run]:
     """Return the runs that tell whether a parameter is one of all: those of the programs that declare it, else all."""
     return [run for run in counted if run.distributions] if name in ranges else list(counted)
-
-
-def _parted(name: str, runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
-    """Return the runs that have a parameter, and the others."""
-    return [run for run in runs if has(run, name)], [run for run in runs if not has(run, name)]
 
 
 def _these(among: Sequence[Run], runs: Sequence[Run]) -> str:
@@ -162,18 +158,27 @@ def _at(run: Run, names: Sequence[str]) -> tuple[Any, ...]:
     return tuple(_told_apart(run.params.get(name)) for name in names)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The runs that are asked which of them have a parameter."""
+
+    runs: Sequence[Run]
+    counted: Sequence[Run]
+    """Those that tell which parameters there are (``whole``)."""
+    ranges: Mapping[str, Dimension]
+
+    def parted(self, name: str) -> tuple[list[Run], list[Run], list[Run]]:
+        """Return the runs that can tell, those of them that have a parameter, and the others."""
+        among = telling(name, self.counted, self.ranges)
+        return among, [run for run in among if has(run, name)], [run for run in among if not has(run, name)]
+
+
 def _add_conditional(
-    runs: Sequence[Run],
-    counted: Sequence[Run],
-    ranges: Mapping[str, Dimension],
-    partial: Mapping[str, Dimension],
-    dimensions: dict[str, Dimension],
-    notes: dict[str, str],
+    asked: _Asked, partial: Mapping[str, Dimension], dimensions: dict[str, Dimension], notes: dict[str, str]
 ) -> None:
     """Add the parameters that exactly the runs with certain values of a choice have; their notes say so."""
     for name, found in partial.items():
-        among = telling(name, counted, ranges)
-        with_it, without_it = _parted(name, among)
+        among, with_it, without_it = asked.parted(name)
         if min(len(with_it), len(without_it)) < MIN_EACH:
             continue
         choices = {parent: choice for parent, choice in dimensions.items() if isinstance(choice, Choice)}
@@ -183,34 +188,27 @@ def _add_conditional(
             condition = Condition(parent, values)
             if values and all(has(run, name) == condition.holds(run.params.get(parent)) for run in among):
                 dimensions[name] = found.depending_on((condition,))
-                notes[name] += f"; {_exactly(len(with_it), among, runs)} with {condition} have it"
+                notes[name] += f"; {_exactly(len(with_it), among, asked.runs)} with {condition} have it"
                 break
 
 
 def _add_others(
-    runs: Sequence[Run],
-    counted: Sequence[Run],
-    ranges: Mapping[str, Dimension],
-    partial: Mapping[str, Dimension],
-    dimensions: dict[str, Dimension],
-    notes: dict[str, str],
+    asked: _Asked, partial: Mapping[str, Dimension], dimensions: dict[str, Dimension], notes: dict[str, str]
 ) -> None:
     """Add those that nearly all runs have that came through, where no word of the other runs explains the lack."""
-    words = set() if partial.keys() <= dimensions.keys() else few_words(counted, ranges)
+    words = set() if partial.keys() <= dimensions.keys() else few_words(asked.counted, asked.ranges)
     for name, found in partial.items():
         if name in dimensions:
             continue
-        among = telling(name, counted, ranges)
-        with_it, without_it = _parted(name, among)
+        among, with_it, without_it = asked.parted(name)
         n_came = sum(run.state in CAME_THROUGH for run in among)
         n_with_it = sum(run.state in CAME_THROUGH for run in with_it)
         known = words_of(with_it, words)
         if n_with_it and n_with_it >= NEARLY_ALL * n_came and not any(strange(run.params, known) for run in without_it):
             dimensions[name] = found
         else:
-            notes[name] = (
-                f"left out, only {len(with_it)} of {_these(among, runs)} have it, so it depends on another parameter"
-            )
+            these = _these(among, asked.runs)
+            notes[name] = f"left out, only {len(with_it)} of {these} have it, so it depends on another parameter"
 
 
 def words_of(runs: Sequence[Run], names: Collection[str]) -> dict[str, set[tuple[str, Any]]]:
